@@ -1,0 +1,88 @@
+"""Chain-of-Zoom: zoom into any spot of a picture by chaining a super-resolution backbone over scales.
+
+    from chain_of_zoom import zoom
+    result = zoom("photo.jpg", at=(0.62, 0.4), magnification=64)
+
+Names are loaded when first used, so that `import chain_of_zoom` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chain_of_zoom.api import ChainOfZoom, ZoomResult, load_backbone, load_prompter, zoom
+    from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+    from chain_of_zoom.chain.record import Record
+    from chain_of_zoom.chain.schedule import Origin
+    from chain_of_zoom.chain.state import ScaleState
+    from chain_of_zoom.errors import (
+        BackboneError,
+        BadInputError,
+        ChainOfZoomError,
+        MissingError,
+        OutputError,
+        UsageError,
+    )
+    from chain_of_zoom.imaging.images import Picture, load
+    from chain_of_zoom.prompters.base import PromptContext, Prompter
+
+_HOME = {
+    "Backbone": "backbones.base",
+    "BackboneError": "errors",
+    "BackboneInfo": "backbones.base",
+    "BadInputError": "errors",
+    "ChainOfZoom": "api",
+    "ChainOfZoomError": "errors",
+    "MissingError": "errors",
+    "Origin": "chain.schedule",
+    "OutputError": "errors",
+    "Picture": "imaging.images",
+    "PromptContext": "prompters.base",
+    "Prompter": "prompters.base",
+    "Record": "chain.record",
+    "ScaleState": "chain.state",
+    "UsageError": "errors",
+    "ZoomResult": "api",
+    "load": "imaging.images",
+    "load_backbone": "api",
+    "load_prompter": "api",
+    "zoom": "api",
+}
+
+__all__ = [
+    "Backbone",
+    "BackboneError",
+    "BackboneInfo",
+    "BadInputError",
+    "ChainOfZoom",
+    "ChainOfZoomError",
+    "MissingError",
+    "Origin",
+    "OutputError",
+    "Picture",
+    "PromptContext",
+    "Prompter",
+    "Record",
+    "ScaleState",
+    "UsageError",
+    "ZoomResult",
+    "load",
+    "load_backbone",
+    "load_prompter",
+    "zoom",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("chain-of-zoom")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

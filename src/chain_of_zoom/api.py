@@ -1,0 +1,191 @@
+"""The Python API: names become objects, photos become states.
+
+from chain_of_zoom import zoom
+result = zoom("photo.jpg", at=(0.62, 0.4), magnification=64)
+result.states[-1].image      # uint8, H x W x 3
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chain_of_zoom import plugins
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain.engine import Engine, ZoomJob
+from chain_of_zoom.chain.folder import RunFolder
+from chain_of_zoom.chain.record import Record
+from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
+from chain_of_zoom.chain.schedule import Step
+from chain_of_zoom.chain.sheet import run_sheet
+from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, Picture, encode_png, load
+from chain_of_zoom.imaging.provenance import label
+from chain_of_zoom.prompters.base import Prompter
+
+DEFAULT_BACKBONE = "realsr"
+
+
+def load_backbone(name: str = DEFAULT_BACKBONE, **options: Any) -> Backbone:
+    """The backbone called `name` (see `coz backbones`); its weights are read at the first use."""
+    backbone = plugins.create("backbone", plugins.BACKBONES, name, **options)
+    assert isinstance(backbone, Backbone)
+    return backbone
+
+
+def load_prompter(name: str = "null", **options: Any) -> Prompter:
+    """The prompter called `name`."""
+    prompter = plugins.create("prompter", plugins.PROMPTERS, name, **options)
+    assert isinstance(prompter, Prompter)
+    return prompter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zoom:
+    """A planned zoom of one photo: ready to run, nothing computed yet."""
+
+    photo: Picture
+    request: ZoomRequest
+    canvas: RGB8
+    output: Size
+    steps: Sequence[Step]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoomResult:
+    """A finished zoom: its states, and where they were written, if they were."""
+
+    states: tuple[ScaleState, ...]
+    folder: Path | None
+    record: Record | None
+
+
+class ChainOfZoom:
+    """Zooms into photos with one backbone and one prompter, each given by name or as an object.
+
+    for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
+        print(state.magnification, state.origin, state.image.shape)
+    """
+
+    def __init__(self, backbone: str | Backbone = DEFAULT_BACKBONE, prompter: str | Prompter = "null") -> None:
+        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        self.prompter = load_prompter(prompter) if isinstance(prompter, str) else prompter
+
+    def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
+        """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
+        return self.run(self.prepare(_picture(photo), _request(**settings)))
+
+    def prepare(self, photo: Picture, request: ZoomRequest) -> Zoom:
+        """Plan a zoom. Raises UsageError when it does not fit the photo."""
+        info = self.backbone.info
+        canvas, output, steps = plan(request, photo.pixels, info.factor, resampled=info.resample is not None)
+        return Zoom(photo=photo, request=request, canvas=canvas, output=output, steps=steps)
+
+    def run(self, zoom: Zoom, done: Sequence[ScaleState] = ()) -> Iterator[ScaleState]:
+        """Yield the states of a planned zoom that are not `done`."""
+        request = zoom.request
+        engine = Engine(self.backbone, self.prompter, "truncate" if request.protocol == "paper" else "round")
+        job = ZoomJob(
+            picture=zoom.canvas, steps=zoom.steps, output=zoom.output, seed=request.seed, text=request.prompt, done=done
+        )
+        return (state for _, state in engine.run([job]))
+
+    def open_folder(self, zoom: Zoom, path: Path, *, force: bool = False) -> RunFolder:
+        """The folder to write a zoom to. Raises OutputError when it holds another run and `force` is not given."""
+        photo = os.path.relpath(zoom.photo.path, path) if zoom.photo.path.name else ""
+        record = Record.begin(zoom.photo, photo, zoom.request, self.backbone, self.prompter.name)
+        return RunFolder(path, record, force=force)
+
+    def sheet(self, zoom: Zoom, states: Sequence[ScaleState]) -> bytes:
+        """The contact sheet as a labelled PNG."""
+        name = zoom.photo.path.name or "picture"
+        generated = any(state.origin == "generated" for state in states)
+        text = f"Contact sheet of a zoom into {name} with {self.backbone.info.name}" + (
+            "; panels marked generated were made by a model" if generated else ""
+        )
+        return encode_png(run_sheet(name, states, self.backbone.info), *label(text, generated=generated))
+
+
+def zoom(
+    photo: str | os.PathLike[str] | Picture | RGB8,
+    *,
+    at: tuple[float, float] | str | None = None,
+    magnification: float | None = None,
+    box: tuple[float, float, float, float] | str | None = None,
+    size: tuple[int, int] | None = None,
+    backbone: str | Backbone = DEFAULT_BACKBONE,
+    prompter: str | Prompter = "null",
+    prompt: str = "",
+    seed: int = 0,
+    mode: Mode = "chain",
+    protocol: Protocol = "default",
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> ZoomResult:
+    """Zoom into a spot of a photo.
+
+    photo: a file, a loaded Picture, or uint8 RGB pixels (H x W x 3, sRGB). at: fractions of the picture, or text
+    with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of both. size: width
+    and height of every state. out: a folder for states, sheet and record; nothing is written without it.
+    Raises the errors of chain_of_zoom.errors.
+    """
+    chain = ChainOfZoom(backbone, prompter)
+    request = _request(
+        at=at, magnification=magnification, box=box, size=size, prompt=prompt, seed=seed, mode=mode, protocol=protocol
+    )
+    planned = chain.prepare(_picture(photo), request)
+    if out is None:
+        return ZoomResult(states=tuple(chain.run(planned)), folder=None, record=None)
+    folder = chain.open_folder(planned, Path(out), force=force)
+    states = list(folder.done)
+    for state in chain.run(planned, folder.done):
+        folder.add(state)
+        states.append(state)
+    folder.finish(chain.sheet(planned, states))
+    return ZoomResult(states=tuple(states), folder=folder.path, record=folder.record)
+
+
+def _request(
+    *,
+    at: tuple[float, float] | str | None = None,
+    magnification: float | None = None,
+    box: tuple[float, float, float, float] | str | None = None,
+    size: tuple[int, int] | None = None,
+    prompt: str = "",
+    seed: int = 0,
+    mode: Mode = "chain",
+    protocol: Protocol = "default",
+) -> ZoomRequest:
+    return ZoomRequest(
+        at=_listed(at),
+        zoom=None if magnification is None else float(magnification),
+        box=_listed(box),
+        size=size,
+        prompt=prompt,
+        seed=seed,
+        mode=mode,
+        protocol=protocol,
+    )
+
+
+def _listed(values: Sequence[float] | str | None) -> str | None:
+    return values if values is None or isinstance(values, str) else ",".join(str(value) for value in values)
+
+
+def _picture(photo: str | os.PathLike[str] | Picture | RGB8) -> Picture:
+    if isinstance(photo, Picture):
+        return photo
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
+            raise UsageError(
+                f"array of {photo.dtype} {photo.shape}; accepted: uint8, H x W x 3, sRGB; convert it first"
+            )
+        return Picture.of_pixels(photo)
+    return load(photo)

@@ -1,0 +1,1 @@
+"""Super-resolution backbones, one family per file, behind the contract of `base`."""

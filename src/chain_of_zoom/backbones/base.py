@@ -1,0 +1,152 @@
+"""The contract between the chain and every super-resolution backbone.
+
+The base class validates, pads, tiles, checks, clamps and crops; a family only computes.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from chain_of_zoom.errors import BackboneError
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, size_of
+from chain_of_zoom.imaging.tiling import Tile, plan_tiles
+
+OnFallback = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneInfo:
+    """What a backbone is, known without loading it.
+
+    factor: linear enlargement of one pass. text_aware: whether prompts change the result.
+    licence: of the weights, or of the code where there are none. evidence_limit: output pixels per source
+    pixel up to which docs/evidence.md shows the backbone to beat resampling; None where nothing is invented.
+    resample: the filter, when the backbone is plain resampling and makes nothing up.
+    max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
+    min_side: smaller windows are padded by repeating their edge.
+    """
+
+    name: str
+    summary: str
+    factor: int
+    text_aware: bool
+    licence: str
+    evidence_limit: float | None = None
+    resample: Filter | None = None
+    max_pixels: int | None = None
+    halo: int = 0
+    min_side: int = 1
+
+
+class Backbone(ABC):
+    """A super-resolution backbone.
+
+    Call it with a sequence of windows (uint8, h x w x 3, sRGB, any sizes), a prompt and a seed for each;
+    it returns, for each, float32 RGB of exactly factor*h x factor*w in [0, 1]. Windows are independent:
+    on a CPU the result for one is bitwise the same alone or in company.
+    """
+
+    info: BackboneInfo
+
+    def __init__(self) -> None:
+        self._loaded = False
+        self._lock = threading.Lock()
+
+    @final
+    def load(self) -> None:
+        """Read the weights, once; safe to call from another thread. Raises MissingError."""
+        with self._lock:
+            if not self._loaded:
+                self._load()
+                self._loaded = True
+
+    def missing(self) -> str | None:
+        """The command that installs what this backbone lacks here, or None when it can run."""
+        return None
+
+    def weights_sha256(self) -> str | None:
+        """SHA-256 of the weights, or None for a backbone without weights."""
+        return None
+
+    @final
+    def __call__(
+        self,
+        windows: Sequence[RGB8],
+        prompts: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        *,
+        on_fallback: OnFallback | None = None,
+    ) -> list[RGBF]:
+        """Enlarge every window; `on_fallback(index, what)` hears of tiles, retries and the like.
+
+        Raises MissingError when weights are absent and BackboneError when a result is unusable.
+        """
+        prompts = [""] * len(windows) if prompts is None else prompts
+        seeds = [0] * len(windows) if seeds is None else seeds
+        assert len(windows) == len(prompts) == len(seeds), "one prompt and one seed per window"
+        for window in windows:
+            assert window.dtype == np.uint8, window.dtype
+            assert window.ndim == 3, window.shape
+            assert window.shape[2] == 3, window.shape
+        self.load()
+        plans = [self._tiles(size_of(window)) for window in windows]
+        tiles = [
+            (self._padded(window[t.rows.start : t.rows.stop, t.columns.start : t.columns.stop]), prompt, seed)
+            for window, prompt, seed, plan in zip(windows, prompts, seeds, plans, strict=True)
+            for t in plan
+        ]
+        enlarged = iter(self._enlarge([t[0] for t in tiles], [t[1] for t in tiles], [t[2] for t in tiles]))
+        results = [self._joined(size_of(window), plan, enlarged) for window, plan in zip(windows, plans, strict=True)]
+        for index, (window, plan, result) in enumerate(zip(windows, plans, results, strict=True)):
+            if len(plan) > 1 and on_fallback:
+                on_fallback(index, f"{len(plan)} tiles (a window of {size_of(window)} px does not fit at once)")
+            self._check(window, result)
+            np.clip(result, 0, 1, out=result)
+        return results
+
+    def _load(self) -> None:  # noqa: B027 - families without weights have nothing to read
+        """Read the weights; called once."""
+
+    @abstractmethod
+    def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        """Enlarge windows that fit at once: float32, factor*h x factor*w x 3, values about [0, 1]."""
+
+    def _tiles(self, size: Size) -> list[Tile]:
+        limit = self.info.max_pixels
+        if limit is None or size.width * size.height <= limit:
+            return plan_tiles(size, max(size), 0)
+        return plan_tiles(size, int(limit**0.5), self.info.halo)
+
+    def _padded(self, window: RGB8) -> RGB8:
+        short = [max(0, self.info.min_side - side) for side in window.shape[:2]]
+        if not any(short):
+            return np.ascontiguousarray(window)
+        return np.pad(window, ((0, short[0]), (0, short[1]), (0, 0)), mode="edge")
+
+    def _joined(self, size: Size, plan: list[Tile], enlarged: Iterator[RGBF]) -> RGBF:
+        f = self.info.factor
+        joined = np.empty((size.height * f, size.width * f, 3), np.float32)
+        for tile in plan:
+            result = next(enlarged)
+            rows, columns = tile.rows, tile.columns
+            shape = [max(span.stop - span.start, self.info.min_side) for span in tile]
+            if result.shape != (shape[0] * f, shape[1] * f, 3):
+                raise BackboneError(f"{self.info.name} returned {result.shape} for a window of {shape}; expected x{f}")
+            joined[rows.keep_start * f : rows.keep_stop * f, columns.keep_start * f : columns.keep_stop * f] = result[
+                (rows.keep_start - rows.start) * f : (rows.keep_stop - rows.start) * f,
+                (columns.keep_start - columns.start) * f : (columns.keep_stop - columns.start) * f,
+            ]
+        return joined
+
+    def _check(self, window: RGB8, result: RGBF) -> None:
+        if not np.isfinite(result).all():
+            raise BackboneError(f"{self.info.name} returned NaN or infinite pixels; try another --backbone")
+        if np.ptp(result) == 0 and np.ptp(window) > 8:
+            raise BackboneError(f"{self.info.name} returned a flat picture; try another --backbone")

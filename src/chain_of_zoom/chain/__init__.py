@@ -1,0 +1,1 @@
+"""The method: scale autoregression over objects it is given. No torch, no names, no concrete backbone."""

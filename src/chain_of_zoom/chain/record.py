@@ -1,0 +1,157 @@
+"""The record of a run: what was asked, with what, and how every state came about. Its keys are stable.
+
+The JSON schema beside this file is generated from these classes (`python -m chain_of_zoom.chain.record`).
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.imaging.images import RGB8, Picture
+
+VERSION: Literal[1] = 1
+SCHEMA = Path(__file__).with_name("record.schema.json")
+
+
+class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The photo: path relative to the record, SHA-256 of the file, oriented size, what loading changed."""
+
+    path: str
+    sha256: str
+    size: tuple[int, int]
+    notes: tuple[str, ...] = ()
+
+
+class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The backbone; evidence_limit is in output pixels per source pixel."""
+
+    name: str
+    licence: str
+    weights_sha256: str | None
+    text_aware: bool
+    factor: int
+    evidence_limit: float | None
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> BackboneRecord:
+        """The record of a backbone; reads its weights for the hash."""
+        info = backbone.info
+        return cls(
+            name=info.name,
+            licence=info.licence,
+            weights_sha256=backbone.weights_sha256(),
+            text_aware=info.text_aware,
+            factor=info.factor,
+            evidence_limit=info.evidence_limit,
+        )
+
+
+class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One state; the fields of ScaleState, with the file instead of the pixels."""
+
+    file: str
+    sha256: str
+    magnification: float
+    source_scale: float
+    origin: Origin
+    window: tuple[float, float, float, float]
+    prompter: str | None
+    prompt: str | None
+    prompt_raw: str | None
+    prompt_used: bool
+    beyond_evidence: bool
+    seconds: float
+    fallbacks: tuple[str, ...]
+
+    @classmethod
+    def of(cls, state: ScaleState, file: str, sha256: str) -> StateRecord:
+        """The record of a state that lies in `file`."""
+        fields = {name: getattr(state, name) for name in cls.__struct_fields__ if name not in ("file", "sha256")}
+        return cls(file=file, sha256=sha256, **fields)
+
+    def state(self, image: RGB8) -> ScaleState:
+        """The state again, with its pixels."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("file", "sha256")}
+        return ScaleState(image=image, **fields)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run. `complete` is False while states are missing."""
+
+    version: Literal[1] = VERSION
+    complete: bool = False
+    software: dict[str, str]
+    input: InputRecord
+    settings: ZoomRequest
+    backbone: BackboneRecord
+    prompter: str
+    seed: int
+    states: tuple[StateRecord, ...] = ()
+    sheet: str | None = None
+
+    @classmethod
+    def begin(
+        cls, picture: Picture, input_path: str, settings: ZoomRequest, backbone: Backbone, prompter: str
+    ) -> Record:
+        """The record of a run before its first state."""
+        photo = InputRecord(
+            path=input_path, sha256=picture.sha256, size=(picture.size.width, picture.size.height), notes=picture.notes
+        )
+        return cls(
+            software=software(),
+            input=photo,
+            settings=settings,
+            backbone=BackboneRecord.of(backbone),
+            prompter=prompter,
+            seed=settings.seed,
+        )
+
+    def difference(self, other: Record) -> str | None:
+        """What makes `other` a different run, in words, or None when it is the same."""
+        if self.input.sha256 != other.input.sha256:
+            return f"another photo ({other.input.path})"
+        for part in ("settings", "backbone", "prompter", "software"):
+            if (ours := getattr(self, part)) != (theirs := getattr(other, part)):
+                return f"other {part} ({_first_difference(theirs, ours)})"
+        return None
+
+    def to_json(self) -> bytes:
+        """Indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Record:
+        """Raises msgspec.DecodeError when `data` is no record of this version."""
+        return msgspec.json.decode(data, type=cls)
+
+
+def _first_difference(theirs: object, ours: object) -> str:
+    old, new = msgspec.to_builtins(theirs), msgspec.to_builtins(ours)
+    if not isinstance(old, dict):
+        return f"{old}, now {new}"
+    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+    return f"{key} {old.get(key)}, now {new.get(key)}"
+
+
+def software() -> dict[str, str]:
+    """Versions of everything that can change a pixel."""
+    packages = ("chain-of-zoom", "numpy", "pillow", "ncnn")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+def schema() -> bytes:
+    """The JSON schema of `Record`, as shipped in `SCHEMA`."""
+    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Record)), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

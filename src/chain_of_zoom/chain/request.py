@@ -1,0 +1,189 @@
+"""What a user asks for, in the user's units, and its translation into an aim and steps."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from chain_of_zoom.chain.schedule import Aim, Origin, Step, plan_chain, plan_direct, plan_published
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
+from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
+
+Mode = Literal["chain", "direct"]
+Protocol = Literal["default", "paper"]
+
+DEFAULT_ZOOM = 16.0
+MAX_SIDE = 8192
+PAPER_SIDE = 512
+
+
+class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One zoom, as asked for; it stands in the record as `settings`.
+
+    at: "x,y" as fractions of the oriented picture, or pixels ("310px,200px"); the centre by default.
+    zoom: total magnification, linear, relative to the 1x frame. box: "x0,y0,x1,y1", the final window, instead of both.
+    size: width and height of every state. mode: "chain", or "direct" (one resample, one pass: the baseline).
+    protocol: "paper" is exactly the published loop. prompt: the user's own text. seed: from 0.
+    Raises UsageError when a value makes no sense.
+    """
+
+    at: str | None = None
+    zoom: float | None = None
+    box: str | None = None
+    size: tuple[int, int] | None = None
+    mode: Mode = "chain"
+    protocol: Protocol = "default"
+    prompt: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("chain", "direct"):
+            raise UsageError(f"mode {self.mode!r}; accepted: chain, direct; for example --mode chain")
+        if self.protocol not in ("default", "paper"):
+            raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
+        if not 0 <= self.seed < 2**63:
+            raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
+        if self.box and (self.at or self.zoom is not None):
+            raise UsageError("--box already gives the spot and the magnification; use --box alone, or --at with --zoom")
+        if self.size and not all(1 <= side <= MAX_SIDE for side in self.size):
+            raise UsageError(
+                f"size {Size(*self.size)}; accepted: 1x1 to {MAX_SIDE}x{MAX_SIDE}; for example --size 768x512"
+            )
+        if self.protocol == "paper":
+            self._check_paper()
+
+    def _check_paper(self) -> None:
+        for name, value in (("--at", self.at), ("--box", self.box), ("--size", self.size)):
+            if value:
+                raise UsageError(
+                    f"{name} does not go with --protocol paper, which is the centre at 512x512; leave it out"
+                )
+        zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
+        if zoom not in (1, 4, 16, 64, 256):
+            raise UsageError(f"--zoom {zoom:g} with --protocol paper; accepted: 1, 4, 16, 64, 256; use --zoom 256")
+
+    def output(self) -> Size:
+        """Pixel size of every state: as asked, else 512x512 (a box brings its own shape)."""
+        return Size(*self.size) if self.size else Size(PAPER_SIDE, PAPER_SIDE)
+
+    def aim(self, picture: Size) -> Aim:
+        """The same request in pixels of a picture. Raises UsageError when it lies outside."""
+        if self.box:
+            return self._box_aim(picture, parse_box(self.box, picture))
+        zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
+        if not math.isfinite(zoom):
+            raise UsageError(f"--zoom {zoom}; accepted: 1 to 1000000; for example --zoom 64")
+        spot = (
+            parse_spot(self.at, picture) if self.at else Point(Fraction(picture.width, 2), Fraction(picture.height, 2))
+        )
+        return Aim(picture=picture, output=self.output(), spot=spot, magnification=Fraction(repr(zoom)))
+
+    def _box_aim(self, picture: Size, box: Box) -> Aim:
+        """The window is the box; with another shape than the output's, the smallest of that shape around it."""
+        output = self.output() if self.size else _shape_of(box)
+        scale = max(box.width / output.width, box.height / output.height)
+        fit = fit_scale(picture, output)
+        if scale > fit:
+            raise UsageError(
+                f"no window of shape {output} around that box fits in the picture of {picture} px; "
+                "accepted: a smaller box; or give --size the shape of the box"
+            )
+        return Aim(picture=picture, output=output, spot=box.centre, magnification=fit / scale)
+
+
+def plan(request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
+    """The picture to cut from, the output size and the steps. `resampled`: the backbone is plain resampling."""
+    picture = size_of(pixels)
+    if request.protocol == "paper":
+        return _plan_paper(request, pixels, resampled=resampled)
+    aim = request.aim(picture)
+    made = Origin.INTERPOLATED if resampled else Origin.GENERATED
+    steps = plan_direct(aim, made) if request.mode == "direct" else plan_chain(aim, factor, made)
+    return pixels, aim.output, steps
+
+
+def _plan_paper(request: ZoomRequest, pixels: RGB8, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
+    """x0: short side to 512 by Lanczos, sizes truncated, centre 512x512 (method, section 2).
+
+    Truncated as published, in floats: for about one short side in ten that gives 511, and a black line.
+    """
+    width, height = size_of(pixels)
+    scale = PAPER_SIDE / min(width, height)
+    size = Size(int(width * scale), int(height * scale))
+    left, top = (size.width - PAPER_SIDE) // 2, (size.height - PAPER_SIDE) // 2
+    x0 = crop_padded(resize(pixels, size, "lanczos"), left, top, Size(PAPER_SIDE, PAPER_SIDE))
+    square = Box(Fraction(left), Fraction(top), Fraction(left + PAPER_SIDE), Fraction(top + PAPER_SIDE))
+    placement = square.scaled(Fraction(width, size.width), Fraction(height, size.height))
+    count = round(math.log(DEFAULT_ZOOM if request.zoom is None else request.zoom, 4))
+    steps = plan_published(
+        count, PAPER_SIDE, placement, from_x0=resampled or request.mode == "direct", resampled=resampled
+    )
+    return x0, Size(PAPER_SIDE, PAPER_SIDE), steps
+
+
+def _shape_of(box: Box) -> Size:
+    """The size with the box's shape and a long side of 512."""
+    scale = PAPER_SIDE / max(box.width, box.height)
+    return Size(max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+
+
+def parse_spot(text: str, picture: Size) -> Point:
+    """`0.62,0.4` (fractions) or `310px,200px` to pixels."""
+    example = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
+    x, y = _numbers("--at", text, 2, example)
+    spot = Point(_pixels(*x, picture.width), _pixels(*y, picture.height))
+    if not (0 <= spot.x <= picture.width and 0 <= spot.y <= picture.height):
+        raise UsageError(f"--at {text} is outside the picture of {picture} px; {example}")
+    return spot
+
+
+def parse_box(text: str, picture: Size) -> Box:
+    """`x0,y0,x1,y1` to pixels: fractions when all four are in [0, 1] and bare, else pixels (with or without px)."""
+    example = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
+    values = _numbers("--box", text, 4, example)
+    if any(value > 1 for value, _ in values):
+        values = [(value, True) for value, _ in values]
+    sides = (picture.width, picture.height) * 2
+    box = Box(*(_pixels(*value, side) for value, side in zip(values, sides, strict=True)))
+    if not (0 <= box.x0 < box.x1 <= picture.width and 0 <= box.y0 < box.y1 <= picture.height):
+        raise UsageError(f"--box {text} is empty or outside the picture of {picture} px; {example}")
+    return box
+
+
+def _numbers(option: str, text: str, count: int, example: str) -> list[tuple[Fraction, bool]]:
+    """Numbers of a comma-separated list, each with whether it carries the suffix px."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        values = [(Fraction(part.removesuffix("px")), part.endswith("px")) for part in parts]
+    except (ValueError, ZeroDivisionError):
+        values = []
+    if len(values) != count:
+        raise UsageError(f"{option} {text!r} is not {count} numbers; {example}")
+    return values
+
+
+def _pixels(value: Fraction, is_pixels: bool, side: int) -> Fraction:
+    return value if is_pixels else value * side
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`768x512` to (768, 512)."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size {text!r}; accepted: WIDTHxHEIGHT in pixels; for example --size 768x512")
+    return int(width), int(height)
+
+
+def parse_zoom(text: str) -> float:
+    """`64`, `7.5` or `64x` to a number of at least 1."""
+    try:
+        value = float(text.strip().lower().removesuffix("x"))
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 1):
+        raise UsageError(f"--zoom {text}; accepted: a number from 1 to 1000000; for example --zoom 64")
+    return value

@@ -1,0 +1,247 @@
+"""From a spot and a total magnification to the steps of a zoom (paper, section 3.1; docs/how-it-works.md).
+
+Magnification is linear and relative to the 1x frame. Steps show the photo's own pixels as long as it has
+them (1, f, f^2 ..., then one source pixel per output pixel); from there the backbone's factor f is chained,
+and the last step is whatever remains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.geometry import (
+    Box,
+    Point,
+    Size,
+    ceil_size,
+    fit_scale,
+    round_half_up,
+    snapped_window,
+    whole_picture,
+)
+
+MAX_MAGNIFICATION = 1_000_000
+
+
+class Origin(StrEnum):
+    """Where the pixels of a state come from."""
+
+    MEASURED = "measured"  # at least as many source pixels as output pixels
+    INTERPOLATED = "interpolated"  # fewer, and resampled without a model
+    GENERATED = "generated"  # made by a backbone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One state to make.
+
+    from_source: cut from the picture itself, else from the previous state.
+    cut: whole pixels of the picture it is cut from; what a backbone is given.
+    region: the part of `cut`, in the same pixels, that fills the output (equal to `cut` but for the last
+    step and for sizes that the factor does not divide).
+    window: `region` in pixels of the source picture; exact.
+    source_scale: output pixels per source pixel. enlarge: True when a backbone (or resample backbone) is asked.
+    """
+
+    magnification: Fraction
+    source_scale: Fraction
+    origin: Origin
+    from_source: bool
+    cut: Box
+    region: Box
+    window: Box
+    enlarge: bool
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aim:
+    """What to zoom into: a spot (pixels of the source) of a picture, at the pixel size of the output.
+
+    Raises UsageError when the spot or the magnification is out of range.
+    """
+
+    picture: Size
+    output: Size
+    spot: Point
+    magnification: Fraction
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.magnification <= MAX_MAGNIFICATION:
+            raise UsageError(
+                f"magnification {float(self.magnification):g}; accepted: 1 to {MAX_MAGNIFICATION}; "
+                "for example --zoom 64"
+            )
+        if not (0 <= self.spot.x <= self.picture.width and 0 <= self.spot.y <= self.picture.height):
+            raise UsageError(
+                f"the spot ({float(self.spot.x):g}, {float(self.spot.y):g}) px is outside the picture of "
+                f"{self.picture} px; accepted: fractions from 0 to 1, or pixels with px; "
+                "for example --at 0.62,0.4 or --at 310px,200px"
+            )
+
+    @property
+    def fit(self) -> Fraction:
+        """Source pixels per output pixel at 1x; also the magnification at which one is one, the native frame."""
+        return fit_scale(self.picture, self.output)
+
+    def window_size(self, magnification: Fraction) -> tuple[Fraction, Fraction]:
+        """Exact width and height, in source pixels, of the window at a magnification."""
+        return self.output.width * self.fit / magnification, self.output.height * self.fit / magnification
+
+
+def plan_chain(aim: Aim, factor: int, made: Origin = Origin.GENERATED) -> list[Step]:
+    """The steps of a zoom by chaining a backbone of `factor`; `made` is the origin of what it makes."""
+    steps = [_reduced(aim, m) for m in _reduced_magnifications(aim, factor)]
+    if aim.magnification == 1:
+        return steps
+    # Enlarging continues the native frame, whose pixels are the source's own: the first cut is from the source.
+    reached, parent, parent_size = aim.fit, whole_picture(aim.picture), aim.picture
+    fallbacks: tuple[str, ...] = ()
+    if aim.fit * factor <= 1:
+        reached, parent, parent_size = Fraction(1), steps[0].window, aim.output
+        fallbacks = ("photo smaller than a window: cut from the interpolated 1x state",)
+    while reached < aim.magnification:
+        ratio = min(Fraction(factor), aim.magnification / reached)
+        reached *= ratio
+        steps.append(_enlarged(aim, reached, parent, parent_size, ratio, factor, made, fallbacks))
+        parent, parent_size, fallbacks = steps[-1].window, aim.output, ()
+    return steps
+
+
+def plan_direct(aim: Aim, made: Origin = Origin.GENERATED) -> list[Step]:
+    """The baseline "direct SR": the 1x frame, then the final window resampled once and enlarged once."""
+    steps = [_reduced(aim, Fraction(1))]
+    if aim.magnification == 1:
+        return steps
+    if aim.magnification <= aim.fit:
+        return [*steps, _reduced(aim, aim.magnification)]
+    width, height = aim.window_size(aim.magnification)
+    cut = snapped_window(ceil_size(width, height), aim.spot, aim.picture)
+    region = _centred(cut, width, height)
+    return [
+        *steps,
+        Step(
+            magnification=aim.magnification,
+            source_scale=aim.magnification / aim.fit,
+            origin=made,
+            from_source=True,
+            cut=cut,
+            region=region,
+            window=region,
+            enlarge=True,
+        ),
+    ]
+
+
+def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resampled: bool) -> list[Step]:
+    """The published loop (method, section 2): the centre quarter of a square of `side` pixels, `count` times.
+
+    placement: where that square, x0, lies in the source picture. from_x0: every state is cut from x0 itself
+    (nearest, bicubic, direct) instead of from the state before. resampled: no model makes anything up.
+    """
+    size = Size(side, side)
+    scale = Fraction(side) / placement.width
+    origin = Origin.MEASURED if scale <= 1 else Origin.INTERPOLATED
+    x0 = whole_picture(size)
+    steps = [
+        Step(
+            magnification=Fraction(1),
+            source_scale=scale,
+            origin=origin,
+            from_source=True,
+            cut=x0,
+            region=x0,
+            window=placement,
+            enlarge=False,
+        )
+    ]
+    for i in range(1, count + 1):
+        width = side // 4**i if from_x0 else side // 4
+        if width < 1:
+            raise UsageError(f"at {4**i}x nothing is left of a {side}-pixel frame; accepted: up to 256; use --zoom 256")
+        start = (side - width) // 2
+        cut = Box(Fraction(start), Fraction(start), Fraction(start + width), Fraction(start + width))
+        parent = placement if from_x0 else steps[-1].window
+        steps.append(
+            Step(
+                magnification=Fraction(4) ** i,
+                source_scale=scale * 4**i,
+                origin=Origin.INTERPOLATED if resampled else Origin.GENERATED,
+                from_source=from_x0,
+                cut=cut,
+                region=cut,
+                window=_within(cut, size, parent),
+                enlarge=True,
+            )
+        )
+    return steps
+
+
+def _reduced_magnifications(aim: Aim, factor: int) -> list[Fraction]:
+    """1, f, f^2 ... and last the native scale or the target, whichever comes first."""
+    top = min(aim.fit, aim.magnification)
+    found = [Fraction(1)]
+    while found[-1] * factor <= top:
+        found.append(found[-1] * factor)
+    return found if top <= found[-1] else [*found, top]
+
+
+def _reduced(aim: Aim, magnification: Fraction) -> Step:
+    """A state resampled from the source: measured, or interpolated when a small photo lacks the pixels."""
+    width, height = aim.window_size(magnification)
+    size = Size(max(1, round_half_up(width)), max(1, round_half_up(height)))
+    window = snapped_window(size, aim.spot, aim.picture)
+    return Step(
+        magnification=magnification,
+        source_scale=magnification / aim.fit,
+        origin=Origin.MEASURED if magnification <= aim.fit else Origin.INTERPOLATED,
+        from_source=True,
+        cut=window,
+        region=window,
+        window=window,
+        enlarge=False,
+    )
+
+
+def _enlarged(
+    aim: Aim,
+    magnification: Fraction,
+    parent: Box,
+    parent_size: Size,
+    ratio: Fraction,
+    factor: int,
+    made: Origin,
+    fallbacks: tuple[str, ...],
+) -> Step:
+    """A state enlarged from whole pixels of a picture of `parent_size`, which shows the box `parent` of the source."""
+    width, height = aim.output.width / ratio, aim.output.height / ratio
+    x = (aim.spot.x - parent.x0) * parent_size.width / parent.width
+    y = (aim.spot.y - parent.y0) * parent_size.height / parent.height
+    cut = snapped_window(ceil_size(width, height), Point(x, y), parent_size)
+    region = _centred(cut, width, height)
+    if ratio == factor:  # keep to the pixels of the enlarged picture, so that no resampling is needed
+        region = region.shifted(-(region.x0 % Fraction(1, factor)), -(region.y0 % Fraction(1, factor)))
+    return Step(
+        magnification=magnification,
+        source_scale=magnification / aim.fit,
+        origin=made,
+        from_source=parent_size == aim.picture and parent == whole_picture(aim.picture),
+        cut=cut,
+        region=region,
+        window=_within(region, parent_size, parent),
+        enlarge=True,
+        fallbacks=fallbacks,
+    )
+
+
+def _centred(cut: Box, width: Fraction, height: Fraction) -> Box:
+    x, y = cut.x0 + (cut.width - width) / 2, cut.y0 + (cut.height - height) / 2
+    return Box(x, y, x + width, y + height)
+
+
+def _within(region: Box, size: Size, parent: Box) -> Box:
+    """`region`, in pixels of a state of `size` that shows the box `parent`, in the units of `parent`."""
+    return region.scaled(parent.width / size.width, parent.height / size.height).shifted(parent.x0, parent.y0)

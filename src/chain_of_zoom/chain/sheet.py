@@ -1,0 +1,72 @@
+"""What the contact sheet says about the states of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chain_of_zoom.backbones.base import BackboneInfo
+from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.chain.state import ScaleState, magnification_name
+from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
+
+COLOURS: dict[Origin, Colour] = {
+    Origin.MEASURED: (90, 200, 120),
+    Origin.INTERPOLATED: (236, 190, 80),
+    Origin.GENERATED: (244, 114, 182),
+}
+BEYOND: Colour = (255, 84, 84)
+
+_LEGEND = {
+    Origin.MEASURED: "measured: the photo's own pixels, reduced to fit. Nothing is invented.",
+    Origin.INTERPOLATED: "interpolated: the photo's own pixels, enlarged smoothly. No detail is added.",
+    Origin.GENERATED: "generated: a model made these pixels. Plausible, not evidence of what was there.",
+}
+
+
+def run_sheet(name: str, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
+    """The sheet of a run, uint8 RGB. name: of the photo."""
+    panels = [_panel(state, following, info) for state, following in zip(states, [*states[1:], None], strict=True)]
+    legend = [(COLOURS[origin], _LEGEND[origin]) for origin in Origin if any(s.origin is origin for s in states)]
+    if any(state.beyond_evidence for state in states):
+        legend.append((BEYOND, beyond_evidence(info)))
+    heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
+    return draw_sheet(heading, panels, legend)
+
+
+def beyond_evidence(info: BackboneInfo) -> str:
+    """The sentence that says how far the evidence goes."""
+    return (
+        f"beyond evidence: {info.name} was compared with real pixels up to {info.evidence_limit:g}x the photo's own "
+        "resolution (docs/evidence.md); what lies beyond is invented."
+    )
+
+
+def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) -> Panel:
+    scale = state.source_scale
+    if state.origin is Origin.MEASURED:
+        detail = "real pixels, 1:1" if scale == 1 else f"{1 / scale:.3g} photo pixels per pixel"
+    else:
+        detail = f"{scale:.4g}x the photo's own resolution"
+    lines = [detail]
+    if state.beyond_evidence:
+        lines.append("beyond evidence")
+    if state.prompt:
+        lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
+    lines.extend(state.fallbacks)
+    return Panel(
+        image=state.image,
+        title=f"{magnification_name(state.magnification)}  {state.origin.value}",
+        lines=lines,
+        colour=BEYOND if state.beyond_evidence else COLOURS[state.origin],
+        next_window=_relative(following.window, state.window) if following else None,
+    )
+
+
+def _relative(
+    inner: tuple[float, float, float, float], outer: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """A window as fractions of another."""
+    x0, y0, x1, y1 = outer
+    width, height = x1 - x0, y1 - y0
+    return (inner[0] - x0) / width, (inner[1] - y0) / height, (inner[2] - x0) / width, (inner[3] - y0) / height

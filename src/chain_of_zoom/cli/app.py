@@ -1,0 +1,67 @@
+"""The command `coz`, and the one place where errors become a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from chain_of_zoom import __version__
+from chain_of_zoom.cli import backbones, zoom
+from chain_of_zoom.errors import ChainOfZoomError
+
+app = typer.Typer(
+    name="coz",
+    help="Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("zoom")(zoom.zoom)
+app.command("backbones")(backbones.backbones)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"coz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run `coz`; never returns. Exit codes: docs/reference.md."""
+    try:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = _fail("interrupted; complete states are kept: run the same command again to go on", 130)
+    except typer.Abort:
+        code = _fail("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; nothing to say to it
+        code = 141
+    except ChainOfZoomError as error:
+        code = _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        code = _fail(f"{error.format_message().rstrip('.')}; type: coz --help", 2)
+    except Exception as error:
+        code = _fail(f"unexpected {type(error).__name__}: {error}; add --debug and report what it prints", 1)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+    return code

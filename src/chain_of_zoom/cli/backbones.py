@@ -1,0 +1,53 @@
+"""`coz backbones`: what can do the zooming here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
+from chain_of_zoom.plugins import BACKBONES
+
+
+def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
+
+    Example:  coz backbones --json
+    """
+    rows = []
+    for name in BACKBONES:
+        backbone = load_backbone(name)
+        info = backbone.info
+        rows.append(
+            {
+                "name": name,
+                "default": name == DEFAULT_BACKBONE,
+                "factor": info.factor,
+                "text_aware": info.text_aware,
+                "licence": info.licence,
+                "evidence_limit": info.evidence_limit,
+                "install": backbone.missing(),
+                "summary": info.summary,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "factor", "prompts", "licence", "evidence", "installed", "what for", box=None, pad_edge=False)
+    for row in rows:
+        limit = row["evidence_limit"]
+        table.add_row(
+            str(row["name"]),
+            f"{row['factor']}x",
+            "reads" if row["text_aware"] else "ignores",
+            str(row["licence"]),
+            "invents nothing" if limit is None else f"up to {limit:g}x",
+            str(row["install"] or "yes"),
+            str(row["summary"]),
+        )
+    Console().print(table)

@@ -1,0 +1,47 @@
+"""Every error a user can meet. Each class has the exit code that the command line returns.
+
+    ChainOfZoomError
+    ├── UsageError          2  an option, name or number that makes no sense
+    ├── BadInputError       3  a picture that cannot be read
+    ├── OutputError         4  a file or folder that cannot be written, or holds another run
+    ├── MissingError        5  an extra, weights or a model that is not installed
+    └── BackboneError       6  a backbone that failed or returned something unusable
+
+A message is one line: what is wrong; what is accepted; what to type.
+"""
+
+
+class ChainOfZoomError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+    exit_code = 1
+
+
+class UsageError(ChainOfZoomError, ValueError):
+    """An option, a name or a number that makes no sense."""
+
+    exit_code = 2
+
+
+class BadInputError(ChainOfZoomError):
+    """A picture that cannot be read: missing, empty, damaged, or larger than the limits."""
+
+    exit_code = 3
+
+
+class OutputError(ChainOfZoomError):
+    """A file that cannot be written, or a folder that holds another run."""
+
+    exit_code = 4
+
+
+class MissingError(ChainOfZoomError):
+    """An extra, weights or a model that is not installed; the message names the command that gets it."""
+
+    exit_code = 5
+
+
+class BackboneError(ChainOfZoomError):
+    """A backbone failed, or returned a picture that is not one (wrong shape, NaN, flat)."""
+
+    exit_code = 6

@@ -1,0 +1,1 @@
+"""Pixels and boxes: numpy and Pillow only, nothing of the rooms above."""

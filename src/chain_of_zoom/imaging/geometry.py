@@ -1,0 +1,108 @@
+"""Sizes, boxes and zoom windows, in exact rational arithmetic.
+
+Coordinates are those of the oriented picture: x to the right, y down, origin at the top left corner,
+whole numbers on pixel edges. Fractions keep the record exact however deep the chain goes.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Point(NamedTuple):
+    """A point in pixels."""
+
+    x: Fraction
+    y: Fraction
+
+
+class Box(NamedTuple):
+    """A rectangle from (x0, y0) to (x1, y1), in pixels; whole numbers lie on pixel edges."""
+
+    x0: Fraction
+    y0: Fraction
+    x1: Fraction
+    y1: Fraction
+
+    @property
+    def width(self) -> Fraction:
+        """Width in pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> Fraction:
+        """Height in pixels."""
+        return self.y1 - self.y0
+
+    @property
+    def centre(self) -> Point:
+        """The middle of the box."""
+        return Point((self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2)
+
+    @property
+    def is_whole(self) -> bool:
+        """True when all four edges are pixel edges."""
+        return all(Fraction(edge).denominator == 1 for edge in self)
+
+    def scaled(self, x: Fraction | int, y: Fraction | int) -> Box:
+        """The same box in units that are x and y times finer."""
+        return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)
+
+    def shifted(self, x: Fraction | int, y: Fraction | int) -> Box:
+        """The box moved by (x, y)."""
+        return Box(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
+
+    def whole(self) -> tuple[int, int, int, int]:
+        """The four edges as ints; the box must be whole."""
+        assert self.is_whole, self
+        return int(self.x0), int(self.y0), int(self.x1), int(self.y1)
+
+    def floats(self) -> tuple[float, float, float, float]:
+        """The four edges as floats, for records and for Pillow."""
+        return float(self.x0), float(self.y0), float(self.x1), float(self.y1)
+
+
+def whole_picture(size: Size) -> Box:
+    """The box of a whole picture."""
+    return Box(Fraction(0), Fraction(0), Fraction(size.width), Fraction(size.height))
+
+
+def round_half_up(value: Fraction) -> int:
+    """Round to the nearest whole number, halves up (Python's own `round` sends halves to even)."""
+    return floor(value + Fraction(1, 2))
+
+
+def _place(length: int, centre: Fraction, limit: int) -> int:
+    """First pixel of a run of `length` pixels, as centred as a picture of `limit` pixels allows."""
+    return min(max(round_half_up(centre - Fraction(length, 2)), 0), limit - length)
+
+
+def snapped_window(size: Size, spot: Point, picture: Size) -> Box:
+    """A window of whole pixels inside `picture`, as centred on `spot` as the border allows."""
+    assert 0 < size.width <= picture.width, (size, picture)
+    assert 0 < size.height <= picture.height, (size, picture)
+    x = _place(size.width, spot.x, picture.width)
+    y = _place(size.height, spot.y, picture.height)
+    return Box(Fraction(x), Fraction(y), Fraction(x + size.width), Fraction(y + size.height))
+
+
+def fit_scale(picture: Size, output: Size) -> Fraction:
+    """Picture pixels per output pixel of the 1x frame: the largest window of the output's shape in the picture."""
+    return min(Fraction(picture.width, output.width), Fraction(picture.height, output.height))
+
+
+def ceil_size(width: Fraction, height: Fraction) -> Size:
+    """The smallest whole size that holds width x height."""
+    return Size(ceil(width), ceil(height))

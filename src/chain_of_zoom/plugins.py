@@ -1,0 +1,44 @@
+"""From a name to an object: a table of strings, so that listing names imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from chain_of_zoom.errors import MissingError, UsageError
+
+# name -> ("module:Class", arguments, extra that brings what it imports; None for the core)
+Table = dict[str, tuple[str, dict[str, Any], str | None]]
+
+BACKBONES: Table = {
+    "realsr": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realsr"}, None),
+    "realesrgan": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan"}, None),
+    "realesrgan-anime": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan-anime"}, None),
+    "animevideo": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "animevideo"}, None),
+    "nearest": ("chain_of_zoom.backbones.resample:Resample", {"filter": "nearest"}, None),
+    "bicubic": ("chain_of_zoom.backbones.resample:Resample", {"filter": "bicubic"}, None),
+    "lanczos": ("chain_of_zoom.backbones.resample:Resample", {"filter": "lanczos"}, None),
+    "fake": ("chain_of_zoom.backbones.fake:Fake", {}, None),
+}
+
+PROMPTERS: Table = {
+    "null": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
+    "text": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
+}
+
+
+def create(kind: str, table: Table, name: str, **options: Any) -> Any:
+    """The object called `name`. Raises UsageError for an unknown name and MissingError for a missing extra."""
+    if name not in table:
+        close = difflib.get_close_matches(name, table, 1)
+        hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
+        raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(table)}; {hint}?")
+    target, arguments, extra = table[name]
+    module, attribute = target.split(":")
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        package = f"chain-of-zoom[{extra}]" if extra else "--force-reinstall chain-of-zoom"
+        raise MissingError(f"{kind} {name} needs {error.name}; type: pip install '{package}'") from error
+    return factory(**arguments, **options)

@@ -1,0 +1,1 @@
+"""Prompt extractors: what guides a text-aware backbone at each step."""
