@@ -83,7 +83,13 @@ def convert(param: Path, weights: Path) -> bytes:
             bias = constant(f"{name}.b", reader.floats(filters))
             activated = params.get(9) == "2"
             pads = [int(params[4])] * 4
-            add("Conv", [ins[0], weight, bias], f"{out}.linear" if activated else out, kernel_shape=[size, size], pads=pads)
+            add(
+                "Conv",
+                [ins[0], weight, bias],
+                f"{out}.linear" if activated else out,
+                kernel_shape=[size, size],
+                pads=pads,
+            )
             if activated:
                 add("LeakyRelu", [f"{out}.linear"], out, alpha=float(params[10][0]))
             channels[out] = filters
@@ -105,7 +111,14 @@ def convert(param: Path, weights: Path) -> bytes:
             add("Add", terms, out)
         elif kind == "Interp" and params[0] == "1":
             scales = constant(f"{name}.scales", np.float32([1, 1, float(params[1]), float(params[2])]))
-            add("Resize", [ins[0], "", scales], out, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+            add(
+                "Resize",
+                [ins[0], "", scales],
+                out,
+                mode="nearest",
+                nearest_mode="floor",
+                coordinate_transformation_mode="asymmetric",
+            )
         elif kind == "PixelShuffle":
             add("DepthToSpace", ins, out, blocksize=int(params[0]), mode="CRD")
         else:

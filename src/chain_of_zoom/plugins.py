@@ -24,7 +24,7 @@ BACKBONES: Table = {
 
 PROMPTERS: Table = {
     "null": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
-    "text": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
+    "text": ("chain_of_zoom.prompters.fixed:Fixed", {"name": "text"}, None),
 }
 
 

@@ -32,7 +32,7 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
         replace(
             _RRDB,
             name="realsr",
-            summary="RealSR DF2K: photographs; keeps making texture at every depth (default)",
+            summary="RealSR DF2K: photographs; keeps making texture at every depth",
             licence="Apache-2.0 (package MIT)",
             evidence_limit=4.0,
         ),

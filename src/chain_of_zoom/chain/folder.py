@@ -26,7 +26,17 @@ class RunFolder:
         self.path = path
         self.record = record
         self.done: tuple[ScaleState, ...] = ()
-        earlier = self._earlier()
+        earlier = self._earlier(force)
+        if earlier is None and not force and (stranger := self._stranger()):
+            raise OutputError(
+                f"{stranger} is there already and no {RECORD} says where it comes from; "
+                "add --force to overwrite it, or name another folder with -o"
+            )
+        if earlier and not force and (difference := record.difference(earlier)):
+            raise OutputError(
+                f"{path} holds another run: {difference}; accepted: a new folder or the same run; "
+                "add --force to replace it, or name another folder with -o"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
             for stale in path.glob(".*.tmp"):
@@ -38,11 +48,6 @@ class RunFolder:
                 f"cannot write {path} ({error.strerror or error}); name another folder with -o"
             ) from error
         if earlier and not force:
-            if difference := record.difference(earlier):
-                raise OutputError(
-                    f"{path} holds another run: {difference}; accepted: a new folder or the same run; "
-                    "add --force to replace it, or name another folder with -o"
-                )
             self._resume(earlier)
         self._write_record()
 
@@ -80,7 +85,11 @@ class RunFolder:
             f"not photographed{beyond}. Detail is invented from {source}"
         )
 
-    def _earlier(self) -> Record | None:
+    def _stranger(self) -> Path | None:
+        """A file that this run would overwrite."""
+        return next((path for name in ("[0-9][0-9]_*x.png", SHEET) for path in self.path.glob(name)), None)
+
+    def _earlier(self, force: bool) -> Record | None:
         try:
             data = (self.path / RECORD).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -90,8 +99,11 @@ class RunFolder:
         try:
             return Record.from_json(data)
         except msgspec.DecodeError as error:
+            if force:
+                return None
             raise OutputError(
-                f"{self.path / RECORD} is no record of this program ({error}); name another folder with -o"
+                f"{self.path / RECORD} is no record of this program ({error}); "
+                "add --force to replace it, or name another folder with -o"
             ) from error
 
     def _forget(self, earlier: Record) -> None:

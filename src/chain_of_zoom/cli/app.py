@@ -12,6 +12,8 @@ from chain_of_zoom import __version__
 from chain_of_zoom.cli import backbones, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="coz",
     help="Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.",
@@ -44,10 +46,8 @@ def main() -> NoReturn:
     """Run `coz`; never returns. Exit codes: docs/reference.md."""
     try:
         code = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        code = _fail("interrupted; complete states are kept: run the same command again to go on", 130)
-    except typer.Abort:
-        code = _fail("interrupted", 130)
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            _fail("interrupted; complete states are kept: run the same command again to go on", code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; nothing to say to it
         code = 141

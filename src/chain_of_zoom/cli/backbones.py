@@ -11,7 +11,7 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.plugins import BACKBONES
 
 
-def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
     Example:  coz backbones --json
@@ -35,19 +35,13 @@ def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON i
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "factor", "prompts", "licence", "evidence", "installed", "what for", box=None, pad_edge=False)
     for row in rows:
         limit = row["evidence_limit"]
-        table.add_row(
-            str(row["name"]),
-            f"{row['factor']}x",
-            "reads" if row["text_aware"] else "ignores",
-            str(row["licence"]),
-            "invents nothing" if limit is None else f"up to {limit:g}x",
-            str(row["install"] or "yes"),
-            str(row["summary"]),
+        facts = (
+            f"{row['factor']}x a step",
+            "reads prompts" if row["text_aware"] else "ignores prompts",
+            "invents nothing" if limit is None else f"evidence up to {limit:g}x the photo's resolution",
+            f"licence {row['licence']}",
+            f"get it: {row['install']}" if row["install"] else "installed",
         )
-    Console().print(table)
+        typer.echo(f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}\n    {'; '.join(facts)}")

@@ -103,7 +103,7 @@ def zoom(
 def _prompter(name: str | None, prompt: str) -> Prompter:
     if name == "text" and not prompt:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    return load_prompter(name or "null")
+    return load_prompter(name or ("text" if prompt else "null"))
 
 
 def _load_in_background(chain: ChainOfZoom) -> None:
@@ -137,8 +137,7 @@ def _run(chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, *, show: bool) -> No
             folder.add(state)
             progress.update(task, advance=zoom.steps[len(states)].enlarge)
             states.append(state)
-    if not folder.record.complete:
-        folder.finish(chain.sheet(zoom, states))
+    folder.finish(chain.sheet(zoom, states))
 
 
 def _summarise(chain: ChainOfZoom, folder: RunFolder) -> None:

@@ -8,11 +8,14 @@ from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 
 class Fixed(Prompter):
-    """The same text for every step; without one, the empty text (the paper's "null" prompt)."""
+    """The same text for every step; by default the empty text (the paper's "null" prompt).
 
-    def __init__(self, text: str = "") -> None:
+    The user's own words (--prompt) are appended by the engine, whatever the prompter.
+    """
+
+    def __init__(self, text: str = "", name: str = "null") -> None:
         self.text = text
-        self.name = "text" if text else "null"
+        self.name = name
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """The text, once per context."""

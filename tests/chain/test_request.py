@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.geometry import Size
+
+PICTURE = Size(1000, 500)
+
+
+def test_fractions_and_pixels_name_the_same_spot():
+    by_fraction = ZoomRequest(at="0.25,0.4", zoom=4).aim(PICTURE)
+    by_pixel = ZoomRequest(at="250px, 200px", zoom=4).aim(PICTURE)
+    assert by_fraction == by_pixel
+    assert by_fraction.spot == (250, 200)
+
+
+def test_the_centre_at_16x_by_default():
+    aim = ZoomRequest().aim(PICTURE)
+    assert aim.spot == (500, 250)
+    assert aim.magnification == 16
+
+
+def test_a_box_is_the_final_window():
+    aim = ZoomRequest(box="100,50,300,150").aim(PICTURE)
+    assert aim.output == (512, 256)
+    assert aim.spot == (200, 100)
+    assert aim.window_size(aim.magnification) == (200, 100)
+    assert ZoomRequest(box="0.1,0.1,0.3,0.3").aim(PICTURE) == aim
+
+
+def test_a_box_of_another_shape_than_the_size_is_widened():
+    aim = ZoomRequest(box="100,50,300,150", size=(512, 512)).aim(PICTURE)
+    assert aim.window_size(aim.magnification) == (200, 200)
+    with pytest.raises(UsageError, match="no window of shape"):
+        ZoomRequest(box="0,0,1000,500", size=(512, 512)).aim(PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"at": "1.2,0.5"}, "outside"),
+        ({"at": "-0.1,0.5"}, "outside"),
+        ({"at": "1200px,0px"}, "outside"),
+        ({"at": "0.5"}, "not 2 numbers"),
+        ({"at": "a,b"}, "not 2 numbers"),
+        ({"at": "nan,0"}, "not 2 numbers"),
+        ({"at": "1/0,0"}, "not 2 numbers"),
+        ({"box": "300,50,100,150"}, "empty"),
+        ({"box": "0,0,2000,10"}, "outside"),
+        ({"zoom": float("inf")}, "inf"),
+        ({"zoom": 0.0}, "magnification 0"),
+        ({"zoom": 1e12}, "magnification 1e"),
+    ],
+)
+def test_what_does_not_fit_the_picture(settings, says):
+    with pytest.raises(UsageError, match=says):
+        ZoomRequest(**settings).aim(PICTURE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"mode": "both"},
+        {"protocol": "mine"},
+        {"seed": -1},
+        {"size": (0, 0)},
+        {"size": (10**6, 10)},
+        {"box": "0,0,1,1", "zoom": 4},
+        {"protocol": "paper", "at": "0.5,0.5"},
+        {"protocol": "paper", "size": (512, 512)},
+        {"protocol": "paper", "box": "0,0,9,9"},
+        {"protocol": "paper", "zoom": 8},
+        {"protocol": "paper", "zoom": 1024},
+    ],
+)
+def test_what_makes_no_sense_at_all(settings):
+    with pytest.raises(UsageError):
+        ZoomRequest(**settings)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "much", "0.99"])
+def test_a_zoom_that_is_none(text):
+    with pytest.raises(UsageError, match="--zoom"):
+        parse_zoom(text)
+
+
+def test_parsing():
+    assert parse_zoom("64x") == 64
+    assert parse_zoom(" 7.5") == 7.5
+    assert parse_size("768X512") == (768, 512)
+    with pytest.raises(UsageError, match="--size"):
+        parse_size("768")
+
+
+def test_a_decimal_magnification_is_exact():
+    assert ZoomRequest(zoom=7.81).aim(PICTURE).magnification == Fraction("7.81")
