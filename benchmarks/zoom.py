@@ -117,7 +117,7 @@ def peak_memory(photo: Path) -> float:
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"coz failed with status {status}")
-        return usage.ru_maxrss / 1e6
+        return usage.ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
         replace(
             _RRDB,
             name="realesrgan",
-            summary="Real-ESRGAN x4plus: cleans up noisy and compressed photographs; flat when chained",
+            summary="Real-ESRGAN x4plus: noisy or compressed photographs; turns flat when chained",
             licence="BSD-3-Clause (package MIT)",
             evidence_limit=4.0,
         ),
@@ -56,7 +56,7 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
             name="realesrgan-anime",
             summary="Real-ESRGAN x4plus anime: drawings and cartoons",
             licence="BSD-3-Clause (package MIT)",
-            evidence_limit=4.0,
+            evidence_limit=1.0,
         ),
     ),
     "animevideo": (

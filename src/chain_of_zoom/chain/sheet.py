@@ -37,8 +37,8 @@ def run_sheet(name: str, states: Sequence[ScaleState], info: BackboneInfo) -> RG
 def beyond_evidence(info: BackboneInfo) -> str:
     """The sentence that says how far the evidence goes."""
     return (
-        f"beyond evidence: {info.name} was compared with real pixels up to {info.evidence_limit:g}x the photo's own "
-        "resolution (docs/evidence.md); what lies beyond is invented."
+        f"beyond evidence: tests on real pixels support {info.name} up to {info.evidence_limit:g}x the photo's own "
+        "resolution (docs/evidence.md); detail beyond it is invention."
     )
 
 

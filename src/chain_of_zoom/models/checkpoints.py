@@ -1,0 +1,53 @@
+"""Read weight files without running anything that is in them: safetensors, or pickles of tensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from chain_of_zoom.errors import MissingError
+
+# Before 2.10 a crafted file could still run code through the restricted unpickler (CVE-2025-32434 and its kin).
+OLDEST_TORCH = (2, 10)
+
+
+def read_tensors(path: str | Path) -> Any:
+    """The tensors of a weight file on the CPU: a dict for .safetensors and state dicts, a list for lists.
+
+    .pkl, .pt, .pth and .bin go through torch's restricted unpickler (tensors and plain containers only).
+    Raises MissingError when the file is absent, damaged, or holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingError(f"weights {path} are not there; accepted: a weight file; check the path, or see coz models")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < OLDEST_TORCH:
+            raise MissingError(
+                f"torch {torch.__version__} cannot read {path.name} safely; accepted: torch 2.10 or newer; "
+                "type: pip install -U torch"
+            )
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MissingError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise MissingError(
+            f"{path.name} holds more than tensors, or is damaged; nothing in it was run; accepted: a file of tensors; "
+            "get it again from its source"
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise MissingError(f"{path.name} is damaged ({reason}); accepted: a file of tensors; get it again") from error
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
