@@ -8,7 +8,7 @@ result.states[-1].image      # uint8, H x W x 3
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import numpy as np
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.engine import Engine, ZoomJob
-from chain_of_zoom.chain.folder import RunFolder
+from chain_of_zoom.chain.folder import Layout, PublishedFolder, RunFolder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.sheet import run_sheet
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.color import ColorFix
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, encode_png, load
 from chain_of_zoom.imaging.provenance import label
@@ -70,13 +71,24 @@ class ZoomResult:
 class ChainOfZoom:
     """Zooms into photos with one backbone and one prompter, each given by name or as an object.
 
-    for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
-        print(state.magnification, state.origin, state.image.shape)
+        for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
+            print(state.magnification, state.origin, state.image.shape)
+
+    backbone_options, prompter_options: loader details (weights, device ...) for those given by name.
     """
 
-    def __init__(self, backbone: str | Backbone = DEFAULT_BACKBONE, prompter: str | Prompter = "null") -> None:
-        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
-        self.prompter = load_prompter(prompter) if isinstance(prompter, str) else prompter
+    def __init__(
+        self,
+        backbone: str | Backbone = DEFAULT_BACKBONE,
+        prompter: str | Prompter = "null",
+        *,
+        backbone_options: Mapping[str, Any] | None = None,
+        prompter_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        given = {"backbone": backbone_options or {}, "prompter": prompter_options or {}}
+        self.options = {kind: {k: str(v) for k, v in options.items()} for kind, options in given.items()}
+        self.backbone = load_backbone(backbone, **given["backbone"]) if isinstance(backbone, str) else backbone
+        self.prompter = load_prompter(prompter, **given["prompter"]) if isinstance(prompter, str) else prompter
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
@@ -91,17 +103,26 @@ class ChainOfZoom:
     def run(self, zoom: Zoom, done: Sequence[ScaleState] = ()) -> Iterator[ScaleState]:
         """Yield the states of a planned zoom that are not `done`."""
         request = zoom.request
-        engine = Engine(self.backbone, self.prompter, "truncate" if request.protocol == "paper" else "round")
+        paper = request.protocol == "paper"
+        engine = Engine(
+            self.backbone,
+            self.prompter,
+            quantise="truncate" if paper else "round",
+            color_fix=request.color_fix,
+            raw_prompts=paper,
+        )
         job = ZoomJob(
             picture=zoom.canvas, steps=zoom.steps, output=zoom.output, seed=request.seed, text=request.prompt, done=done
         )
         return (state for _, state in engine.run([job]))
 
-    def open_folder(self, zoom: Zoom, path: Path, *, force: bool = False) -> RunFolder:
+    def open_folder(self, zoom: Zoom, path: Path, *, force: bool = False, layout: Layout = "default") -> RunFolder:
         """The folder to write a zoom to. Raises OutputError when it holds another run and `force` is not given."""
-        photo = os.path.relpath(zoom.photo.path, path) if zoom.photo.path.name else ""
-        record = Record.begin(zoom.photo, photo, zoom.request, self.backbone, self.prompter.name)
-        return RunFolder(path, record, force=force)
+        kind = PublishedFolder if layout == "published" else RunFolder
+        path = kind.home(path, zoom.photo.path)
+        photo = os.path.relpath(zoom.photo.path, path)
+        record = Record.begin(zoom.photo, photo, zoom.request, self.backbone, self.prompter, self.options)
+        return kind(path, record, force=force)
 
     def sheet(self, zoom: Zoom, states: Sequence[ScaleState]) -> bytes:
         """The contact sheet as a labelled PNG."""
@@ -126,6 +147,10 @@ def zoom(
     seed: int = 0,
     mode: Mode = "chain",
     protocol: Protocol = "default",
+    color_fix: ColorFix = "none",
+    backbone_options: Mapping[str, Any] | None = None,
+    prompter_options: Mapping[str, Any] | None = None,
+    layout: Layout = "default",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> ZoomResult:
@@ -133,17 +158,26 @@ def zoom(
 
     photo: a file, a loaded Picture, or uint8 RGB pixels (H x W x 3, sRGB). at: fractions of the picture, or text
     with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of both. size: width
-    and height of every state. out: a folder for states, sheet and record; nothing is written without it.
+    and height of every state. out: a folder for states, sheet and record; nothing is written without it. layout:
+    "published" writes there as the published scripts do. The rest is as for `coz zoom` (docs/reference.md).
     Raises the errors of chain_of_zoom.errors.
     """
-    chain = ChainOfZoom(backbone, prompter)
+    chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
     request = _request(
-        at=at, magnification=magnification, box=box, size=size, prompt=prompt, seed=seed, mode=mode, protocol=protocol
+        at=at,
+        magnification=magnification,
+        box=box,
+        size=size,
+        prompt=prompt,
+        seed=seed,
+        mode=mode,
+        protocol=protocol,
+        color_fix=color_fix,
     )
     planned = chain.prepare(_picture(photo), request)
     if out is None:
         return ZoomResult(states=tuple(chain.run(planned)), folder=None, record=None)
-    folder = chain.open_folder(planned, Path(out), force=force)
+    folder = chain.open_folder(planned, Path(out), force=force, layout=layout)
     states = list(folder.done)
     for state in chain.run(planned, folder.done):
         folder.add(state)
@@ -162,6 +196,7 @@ def _request(
     seed: int = 0,
     mode: Mode = "chain",
     protocol: Protocol = "default",
+    color_fix: ColorFix = "none",
 ) -> ZoomRequest:
     return ZoomRequest(
         at=_listed(at),
@@ -172,6 +207,7 @@ def _request(
         seed=seed,
         mode=mode,
         protocol=protocol,
+        color_fix=color_fix,
     )
 
 

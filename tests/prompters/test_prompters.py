@@ -6,7 +6,7 @@ from conftest import noise
 from chain_of_zoom import load_prompter
 from chain_of_zoom.prompters.base import MULTI_SCALE, SINGLE_SCALE, PromptContext, chat
 
-CONTEXT = PromptContext([noise(8, 8), noise(8, 8, 1)], noise(2, 2, 2), 4, 16.0)
+CONTEXT = PromptContext([noise(8, 8), noise(8, 8, 1)], noise(8, 8, 2), 16.0)
 
 
 def test_the_question_is_in_the_system_role_and_only_pictures_in_the_user_turn():

@@ -15,7 +15,7 @@ import numpy as np
 
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, size_of
+from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
 
 OnFallback = Callable[[int, str], None]
@@ -30,7 +30,7 @@ class BackboneInfo:
     pixel up to which docs/evidence.md shows the backbone to beat resampling; None where nothing is invented.
     resample: the filter, when the backbone is plain resampling and makes nothing up.
     max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
-    min_side: smaller windows are padded by repeating their edge.
+    min_side, multiple: windows are padded to at least min_side, and to a multiple, by repeating their edge.
     """
 
     name: str
@@ -43,6 +43,7 @@ class BackboneInfo:
     max_pixels: int | None = None
     halo: int = 0
     min_side: int = 1
+    multiple: int = 1
 
 
 class Backbone(ABC):
@@ -125,10 +126,13 @@ class Backbone(ABC):
         return plan_tiles(size, int(limit**0.5), self.info.halo)
 
     def _padded(self, window: RGB8) -> RGB8:
-        short = [max(0, self.info.min_side - side) for side in window.shape[:2]]
+        short = [self._padded_side(side) - side for side in window.shape[:2]]
         if not any(short):
             return np.ascontiguousarray(window)
         return np.pad(window, ((0, short[0]), (0, short[1]), (0, 0)), mode="edge")
+
+    def _padded_side(self, side: int) -> int:
+        return -(-max(side, self.info.min_side) // self.info.multiple) * self.info.multiple
 
     def _joined(self, size: Size, plan: list[Tile], enlarged: Iterator[RGBF]) -> RGBF:
         f = self.info.factor
@@ -136,7 +140,7 @@ class Backbone(ABC):
         for tile in plan:
             result = next(enlarged)
             rows, columns = tile.rows, tile.columns
-            shape = [max(span.stop - span.start, self.info.min_side) for span in tile]
+            shape = [self._padded_side(span.stop - span.start) for span in tile]
             if result.shape != (shape[0] * f, shape[1] * f, 3):
                 raise BackboneError(f"{self.info.name} returned {result.shape} for a window of {shape}; expected x{f}")
             joined[rows.keep_start * f : rows.keep_stop * f, columns.keep_start * f : columns.keep_stop * f] = result[
@@ -150,3 +154,28 @@ class Backbone(ABC):
             raise BackboneError(f"{self.info.name} returned NaN or infinite pixels; try another --backbone")
         if np.ptp(result) == 0 and np.ptp(window) > 8:
             raise BackboneError(f"{self.info.name} returned a flat picture; try another --backbone")
+
+
+class RefiningBackbone(Backbone):
+    """A backbone that starts from the bicubic enlargement and works at the size of the result (one-step diffusion).
+
+    `refine` takes such pictures as they are, which the paper's "direct SR" needs: there the enlargement is by more
+    than the factor.
+    """
+
+    @final
+    def refine(self, pictures: Sequence[RGB8], prompts: Sequence[str], seeds: Sequence[int]) -> list[RGBF]:
+        """Refine pictures (uint8, sides a multiple of factor x multiple) at their own size: float32 in [0, 1]."""
+        self.load()
+        results = self._refine(list(pictures), list(prompts), list(seeds))
+        for picture, result in zip(pictures, results, strict=True):
+            self._check(picture, result)
+            np.clip(result, 0, 1, out=result)
+        return results
+
+    def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        return self._refine([enlarge(window, self.info.factor) for window in windows], prompts, seeds)
+
+    @abstractmethod
+    def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        """Refine pictures: float32, same shape, values about [0, 1]."""

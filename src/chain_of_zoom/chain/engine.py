@@ -9,15 +9,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
-from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
+from chain_of_zoom.imaging.color import ColorFix, fix_colors
 from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, resize, size_of, to_uint8
 from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.prompters.cleaning import clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +38,23 @@ class ZoomJob:
 class Engine:
     """Runs zooms with one backbone and one prompter.
 
-    quantise: how float results become 8 bits, "round", or "truncate" as published.
+    quantise: how float results become 8 bits, "round", or "truncate" as published. color_fix: applied to every
+    enlarged state. raw_prompts: send extracted texts as they are, as published, instead of cleaned.
     """
 
     def __init__(
-        self, backbone: Backbone, prompter: Prompter, quantise: Literal["round", "truncate"] = "round"
+        self,
+        backbone: Backbone,
+        prompter: Prompter,
+        quantise: Literal["round", "truncate"] = "round",
+        color_fix: ColorFix = "none",
+        raw_prompts: bool = False,
     ) -> None:
         self.backbone = backbone
         self.prompter = prompter
-        self.quantise = quantise
+        self.quantise: Literal["round", "truncate"] = quantise
+        self.color_fix: ColorFix = color_fix
+        self.raw_prompts = raw_prompts
 
     def run(self, jobs: Sequence[ZoomJob]) -> Iterator[tuple[int, ScaleState]]:
         """Yields (index of the job, state) as states come; those of `done` are not made again nor yielded."""
@@ -64,63 +75,123 @@ class Engine:
     def _enlarged(self, jobs: list[ZoomJob], states: list[list[ScaleState]]) -> list[ScaleState]:
         """The next state of every job, all of them enlargements."""
         started = time.perf_counter()
-        info = self.backbone.info
-        steps = [job.steps[len(done)] for job, done in zip(jobs, states, strict=True)]
-        parents = [
-            job.picture if step.from_source else done[-1].image
-            for job, step, done in zip(jobs, steps, states, strict=True)
+        todo = [_Enlargement(job, done) for job, done in zip(jobs, states, strict=True)]
+        contexts = [
+            PromptContext([s.image for s in done], each.zoomed, float(each.step.magnification))
+            for done, each in zip(states, todo, strict=True)
         ]
-        windows = [
-            _window(parent, step, job.output, info.factor)
-            for parent, step, job in zip(parents, steps, jobs, strict=True)
-        ]
-        extracted = self.prompter(
-            [
-                PromptContext([s.image for s in done], window, info.factor, float(step.magnification))
-                for done, window, step in zip(states, windows, steps, strict=True)
-            ]
-        )
-        prompts = [with_user_text(raw, job.text) for raw, job in zip(extracted, jobs, strict=True)]
-        fallbacks = [list(step.fallbacks) for step in steps]
-        if info.resample:
-            images = [
-                resize(parent, job.output, info.resample, step.region)
-                for parent, step, job in zip(parents, steps, jobs, strict=True)
-            ]
-        else:
-            seeds = [job.seed + len(done) for job, done in zip(jobs, states, strict=True)]
-            results = self._ask(windows, prompts, seeds, fallbacks)
-            images = [
-                to_uint8(_fitted(result, step, job.output, info.factor), self.quantise)
-                for result, step, job in zip(results, steps, jobs, strict=True)
-            ]
+        for each, raw in zip(todo, self.prompter(contexts), strict=True):
+            each.raw = raw
+            extracted = raw if self.raw_prompts else clean(raw)
+            each.prompt = with_user_text(extracted, each.job.text)
+            if self.prompter.looks and not extracted:
+                each.fallbacks.append("the prompter found no words")
+        images = self._images(todo)
         seconds = (time.perf_counter() - started) / len(jobs)
+        return [self._state(each, image, seconds) for each, image in zip(todo, images, strict=True)]
+
+    def _images(self, todo: list[_Enlargement]) -> list[RGB8]:
+        info = self.backbone.info
+        if info.resample:
+            images = [resize(each.parent, each.job.output, info.resample, each.step.region) for each in todo]
+        else:
+            images = [
+                to_uint8(each.fitted(result, info.factor), self.quantise)
+                for each, result in zip(todo, self._ask(todo), strict=True)
+            ]
+        if self.color_fix == "none":
+            return images
         return [
-            ScaleState(
-                image=image,
-                magnification=float(step.magnification),
-                source_scale=float(step.source_scale),
-                origin=step.origin,
-                window=step.window.floats(),
-                prompter=self.prompter.name,
-                prompt=prompt,
-                prompt_raw=raw,
-                prompt_used=info.text_aware and bool(prompt),
-                beyond_evidence=info.evidence_limit is not None and step.source_scale > info.evidence_limit,
-                seconds=seconds,
-                fallbacks=tuple(notes),
-            )
-            for image, step, prompt, raw, notes in zip(images, steps, prompts, extracted, fallbacks, strict=True)
+            to_uint8(fix_colors(image, each.zoomed, self.color_fix), self.quantise)
+            for each, image in zip(todo, images, strict=True)
         ]
 
-    def _ask(self, windows: list[RGB8], prompts: list[str], seeds: list[int], fallbacks: list[list[str]]) -> list[RGBF]:
-        try:
-            return self.backbone(windows, prompts, seeds, on_fallback=lambda index, what: fallbacks[index].append(what))
-        except ChainOfZoomError:
-            raise
-        except Exception as error:
-            what = str(error) or type(error).__name__
-            raise BackboneError(f"{self.backbone.info.name} failed ({what}); try another --backbone") from error
+    def _ask(self, todo: list[_Enlargement]) -> list[RGBF]:
+        """One call of the backbone for all windows, and one for pictures that only a refining backbone can take."""
+        results: dict[int, RGBF] = {}
+        refining = isinstance(self.backbone, RefiningBackbone)
+        for refine in (False, True):
+            indices = [i for i, e in enumerate(todo) if (refining and e.is_direct(self.backbone.info.factor)) == refine]
+            if not indices:
+                continue
+            some = [todo[i] for i in indices]
+            prompts, seeds = [each.prompt for each in some], [each.seed for each in some]
+            try:
+                if refine and isinstance(self.backbone, RefiningBackbone):
+                    made = self.backbone.refine([each.zoomed for each in some], prompts, seeds)
+                else:
+                    made = self.backbone(
+                        [each.window(self.backbone.info.factor) for each in some],
+                        prompts,
+                        seeds,
+                        on_fallback=partial(_note, some),
+                    )
+            except ChainOfZoomError:
+                raise
+            except Exception as error:
+                what = str(error) or type(error).__name__
+                raise BackboneError(f"{self.backbone.info.name} failed ({what}); try another --backbone") from error
+            results.update(zip(indices, made, strict=True))
+        return [results[i] for i in range(len(todo))]
+
+    def _state(self, each: _Enlargement, image: RGB8, seconds: float) -> ScaleState:
+        info, step = self.backbone.info, each.step
+        return ScaleState(
+            image=image,
+            input=each.zoomed,
+            magnification=float(step.magnification),
+            source_scale=float(step.source_scale),
+            origin=step.origin,
+            window=step.window.floats(),
+            prompter=self.prompter.name,
+            prompt=each.prompt,
+            prompt_raw=each.raw,
+            prompt_used=info.text_aware and bool(each.prompt),
+            beyond_evidence=info.evidence_limit is not None and step.source_scale > info.evidence_limit,
+            seconds=seconds,
+            fallbacks=tuple(each.fallbacks),
+        )
+
+
+def _note(some: list[_Enlargement], index: int, what: str) -> None:
+    some[index].fallbacks.append(what)
+
+
+class _Enlargement:
+    """One enlargement on its way from the plan to a state."""
+
+    def __init__(self, job: ZoomJob, done: list[ScaleState]) -> None:
+        self.job = job
+        self.step = job.steps[len(done)]
+        self.parent = job.picture if self.step.from_source else done[-1].image
+        self.zoomed = resize(self.parent, job.output, "bicubic", self.step.region)
+        self.seed = job.seed + len(done)
+        self.raw = self.prompt = ""
+        self.fallbacks = list(self.step.fallbacks)
+
+    def is_direct(self, factor: int) -> bool:
+        """True when one pass is not enough to fill the output, so that the window is resampled first."""
+        return self.job.output.width > self.step.region.width * factor
+
+    def window(self, factor: int) -> RGB8:
+        """What the backbone is given: whole pixels of the parent; for a direct zoom, those enlarged by bicubic."""
+        if self.is_direct(factor):
+            size = ceil_size(Fraction(self.job.output.width, factor), Fraction(self.job.output.height, factor))
+            return resize(self.parent, size, "bicubic", self.step.region)
+        x0, y0, x1, y1 = self.step.cut.whole()
+        return self.parent[y0:y1, x0:x1]
+
+    def fitted(self, result: RGBF, factor: int) -> RGBF:
+        """The part of an enlarged window that fills the output: cut where pixels coincide, else reduced by area."""
+        step, output = self.step, self.job.output
+        if self.is_direct(factor):
+            box = whole_picture(size_of(result))
+        else:
+            box = step.region.shifted(-step.cut.x0, -step.cut.y0).scaled(factor, factor)
+        if box.is_whole and box.width == output.width and box.height == output.height:
+            x0, y0, x1, y1 = box.whole()
+            return result[y0:y1, x0:x1]
+        return area_reduce(result, box, output)
 
 
 def with_user_text(extracted: str, text: str) -> str:
@@ -142,29 +213,3 @@ def _resampled(job: ZoomJob, step: Step) -> ScaleState:
         seconds=time.perf_counter() - started,
         fallbacks=step.fallbacks,
     )
-
-
-def _is_direct(step: Step, output: Size, factor: int) -> bool:
-    """True when one pass is not enough to fill the output, so that the window is resampled first."""
-    return output.width > step.region.width * factor
-
-
-def _window(parent: RGB8, step: Step, output: Size, factor: int) -> RGB8:
-    """What the backbone is given: whole pixels of the parent; for a direct zoom, those enlarged by bicubic."""
-    if _is_direct(step, output, factor):
-        size = ceil_size(Fraction(output.width, factor), Fraction(output.height, factor))
-        return resize(parent, size, "bicubic", step.region)
-    x0, y0, x1, y1 = step.cut.whole()
-    return parent[y0:y1, x0:x1]
-
-
-def _fitted(result: RGBF, step: Step, output: Size, factor: int) -> RGBF:
-    """The part of an enlarged window that fills the output: cut where pixels coincide, else reduced by area."""
-    if _is_direct(step, output, factor):
-        box = whole_picture(size_of(result))
-    else:
-        box = step.region.shifted(-step.cut.x0, -step.cut.y0).scaled(factor, factor)
-    if box.is_whole and box.width == output.width and box.height == output.height:
-        x0, y0, x1, y1 = box.whole()
-        return result[y0:y1, x0:x1]
-    return area_reduce(result, box, output)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
+import numpy as np
 
 from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.chain.schedule import Origin
@@ -13,6 +15,8 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
 from chain_of_zoom.imaging.provenance import label
+
+Layout = Literal["default", "published"]
 
 RECORD = "record.json"
 SHEET = "sheet.png"
@@ -54,13 +58,21 @@ class RunFolder:
     def add(self, state: ScaleState) -> StateRecord:
         """Write one state and then the record that lists it."""
         states = self.record.states
-        name = f"{len(states):02d}_{magnification_name(state.magnification)}.png"
+        name = self._name(len(states), state)
         data = encode_png(state.image, *label(self._describe(state), generated=state.origin is Origin.GENERATED))
         write_atomic(self.path / name, data)
         entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest())
         self.record = msgspec.structs.replace(self.record, states=(*states, entry))
         self._write_record()
         return entry
+
+    @staticmethod
+    def home(path: Path, photo: Path) -> Path:
+        """Where the record of a photo lies, given the folder that the user named."""
+        return path
+
+    def _name(self, index: int, state: ScaleState) -> str:
+        return f"{index:02d}_{magnification_name(state.magnification)}.png"
 
     def finish(self, sheet: bytes) -> None:
         """Write the sheet, and the record as complete."""
@@ -87,7 +99,7 @@ class RunFolder:
 
     def _stranger(self) -> Path | None:
         """A file that this run would overwrite."""
-        return next((path for name in ("[0-9][0-9]_*x.png", SHEET) for path in self.path.glob(name)), None)
+        return next((path for name in ("[0-9]*.png", SHEET) for path in self.path.glob(name)), None)
 
     def _earlier(self, force: bool) -> Record | None:
         try:
@@ -129,3 +141,51 @@ class RunFolder:
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())
+
+
+class PublishedFolder(RunFolder):
+    """The tree that the published scripts write, around the record and sheet of an ordinary run.
+
+    OUT/per-sample/<photo>/0.png, 1_input.png, 1.png ... and txt/0.txt ...; OUT/per-scale/scale0/<photo>.png ...;
+    OUT/recursive/<photo>.png, all states side by side.
+    """
+
+    @staticmethod
+    def home(path: Path, photo: Path) -> Path:
+        """OUT/per-sample/<photo>."""
+        return path / "per-sample" / photo.stem
+
+    def _name(self, index: int, state: ScaleState) -> str:
+        return f"{index}.png"
+
+    def add(self, state: ScaleState) -> StateRecord:
+        """Write the input, the text, the state, and its copy by scale."""
+        index = len(self.record.states)
+        scale = self.path.parents[1] / "per-scale" / f"scale{index}" / f"{self.path.name}.png"
+        text = self.path / "txt" / f"{index - 1}.txt"
+        self._make(scale.parent)
+        if state.input is not None:
+            write_atomic(self.path / f"{index}_input.png", encode_png(state.input))
+            self._make(text.parent)
+            write_atomic(text, (state.prompt or "").encode())
+        entry = super().add(state)
+        write_atomic(scale, (self.path / entry.file).read_bytes())
+        return entry
+
+    def finish(self, sheet: bytes) -> None:
+        """Write the strip, the sheet and the record."""
+        states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
+        strip = self.path.parents[1] / "recursive" / f"{self.path.name}.png"
+        self._make(strip.parent)
+        generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
+        text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
+        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, generated=generated)))
+        super().finish(sheet)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {folder} ({error.strerror or error}); name another folder with -o"
+            ) from error

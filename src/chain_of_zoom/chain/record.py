@@ -6,6 +6,7 @@ The JSON schema beside this file is generated from these classes (`python -m cha
 from __future__ import annotations
 
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.images import RGB8, Picture
+from chain_of_zoom.prompters.base import Prompter
 
 VERSION: Literal[1] = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
@@ -85,7 +87,10 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. `complete` is False while states are missing."""
+    """A whole run. `complete` is False while states are missing.
+
+    prompter_sha256: of the prompter's weight files, by role. options: loader details given to backbone and prompter.
+    """
 
     version: Literal[1] = VERSION
     complete: bool = False
@@ -94,13 +99,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     settings: ZoomRequest
     backbone: BackboneRecord
     prompter: str
+    prompter_sha256: dict[str, str] = {}
+    options: dict[str, dict[str, str]] = {}
     seed: int
     states: tuple[StateRecord, ...] = ()
     sheet: str | None = None
 
     @classmethod
     def begin(
-        cls, picture: Picture, input_path: str, settings: ZoomRequest, backbone: Backbone, prompter: str
+        cls,
+        picture: Picture,
+        input_path: str,
+        settings: ZoomRequest,
+        backbone: Backbone,
+        prompter: Prompter,
+        options: dict[str, dict[str, str]],
     ) -> Record:
         """The record of a run before its first state."""
         photo = InputRecord(
@@ -111,7 +124,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             input=photo,
             settings=settings,
             backbone=BackboneRecord.of(backbone),
-            prompter=prompter,
+            prompter=prompter.name,
+            prompter_sha256=prompter.weights_sha256(),
+            options=options,
             seed=settings.seed,
         )
 
@@ -119,7 +134,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """What makes `other` a different run, in words, or None when it is the same."""
         if self.input.sha256 != other.input.sha256:
             return f"another photo ({other.input.path})"
-        for part in ("settings", "backbone", "prompter", "software"):
+        for part in ("settings", "backbone", "prompter", "prompter_sha256", "options", "software"):
             if (ours := getattr(self, part)) != (theirs := getattr(other, part)):
                 return f"other {part} ({_first_difference(theirs, ours)})"
         return None
@@ -144,7 +159,8 @@ def _first_difference(theirs: object, ours: object) -> str:
 
 def software() -> dict[str, str]:
     """Versions of everything that can change a pixel."""
-    packages = ("chain-of-zoom", "numpy", "pillow", "ncnn")
+    packages = ["chain-of-zoom", "numpy", "pillow", "ncnn"]
+    packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules]
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 

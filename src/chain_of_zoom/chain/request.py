@@ -10,6 +10,7 @@ import msgspec
 
 from chain_of_zoom.chain.schedule import Aim, Origin, Step, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.color import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
 
@@ -27,7 +28,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     at: "x,y" as fractions of the oriented picture, or pixels ("310px,200px"); the centre by default.
     zoom: total magnification, linear, relative to the 1x frame. box: "x0,y0,x1,y1", the final window, instead of both.
     size: width and height of every state. mode: "chain", or "direct" (one resample, one pass: the baseline).
-    protocol: "paper" is exactly the published loop. prompt: the user's own text. seed: from 0.
+    protocol: "paper" is exactly the published loop. prompt: the user's own text. color_fix: "none", "adain"
+    or "wavelet", applied to every enlarged state. seed: from 0.
     Raises UsageError when a value makes no sense.
     """
 
@@ -38,9 +40,14 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mode: Mode = "chain"
     protocol: Protocol = "default"
     prompt: str = ""
+    color_fix: ColorFix = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.color_fix not in COLOR_FIXES:
+            raise UsageError(
+                f"colour fix {self.color_fix!r}; accepted: {', '.join(COLOR_FIXES)}; type: --color-fix wavelet"
+            )
         if self.mode not in ("chain", "direct"):
             raise UsageError(f"mode {self.mode!r}; accepted: chain, direct; for example --mode chain")
         if self.protocol not in ("default", "paper"):

@@ -12,7 +12,8 @@ from chain_of_zoom.imaging.images import RGB8
 class ScaleState:
     """One state of a zoom (the paper's x_i).
 
-    image: uint8, H x W x 3, sRGB. magnification: linear, relative to the 1x frame. source_scale: output pixels
+    image: uint8, H x W x 3, sRGB. input: the bicubic enlargement it was made from (None for states that were reduced,
+    or read back from a folder). magnification: linear, relative to the 1x frame. source_scale: output pixels
     per source pixel. window: (x0, y0, x1, y1) in pixels of the oriented source picture; exact, so not always whole.
     prompter, prompt_raw, prompt: who wrote the text, as extracted and as sent; None for states that no backbone made.
     prompt_used: False when the backbone ignores text. beyond_evidence: generated at a source_scale above the
@@ -20,6 +21,7 @@ class ScaleState:
     """
 
     image: RGB8
+    input: RGB8 | None = None
     magnification: float
     source_scale: float
     origin: Origin

@@ -24,12 +24,11 @@ def fix_colors(pixels: RGB8, reference: RGB8, how: ColorFix) -> RGBF:
     assert pixels.shape == reference.shape, (pixels.shape, reference.shape)
     content = pixels.astype(np.float32) / np.float32(255)
     style = reference.astype(np.float32) / np.float32(255)
+    fixed: NDArray[np.floating] = content
     if how == "adain":
         fixed = (content - _mean(content)) / _deviation(content) * _deviation(style) + _mean(style)
     elif how == "wavelet":
         fixed = content - _low(content) + _low(style)
-    else:
-        fixed = content
     clamped: RGBF = np.clip(fixed, 0, 1).astype(np.float32)
     return clamped
 

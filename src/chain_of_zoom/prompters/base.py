@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from chain_of_zoom.imaging.images import RGB8, enlarge
+from chain_of_zoom.imaging.images import RGB8
 
 SINGLE_SCALE = "What is in this image? Give me a set of words."
 MULTI_SCALE = (
@@ -22,25 +21,30 @@ class PromptContext:
     """What a prompter may look at for one state of one picture.
 
     states: the states so far, oldest first, uint8 H x W x 3; the last is the one being zoomed into.
-    window: the part of it (or of the photo) that the backbone is about to enlarge, its own pixels.
-    factor: of that enlargement. magnification: of the state to come.
+    zoomed: the window about to be enlarged, at the size of a state by bicubic: what the prompt is about.
+    magnification: of the state to come.
     """
 
     states: Sequence[RGB8]
-    window: RGB8
-    factor: int
+    zoomed: RGB8
     magnification: float
-
-    @cached_property
-    def zoomed(self) -> RGB8:
-        """The window enlarged by bicubic: the picture the prompt is about."""
-        return enlarge(self.window, self.factor)
 
 
 class Prompter(ABC):
-    """Writes the text that guides the next step; called once per step with all pictures of a batch."""
+    """Writes the text that guides the next step; called once per step with all pictures of a batch.
+
+    looks: whether it looks at the pictures, so that an empty text is worth a note.
+    """
 
     name: str
+    looks: bool = True
+
+    def load(self) -> None:  # noqa: B027 - prompters without weights have nothing to read
+        """Read weights before the first call, where there are any. Raises MissingError."""
+
+    def weights_sha256(self) -> dict[str, str]:
+        """SHA-256 of every weight file by its role; empty where there is none."""
+        return {}
 
     @abstractmethod
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:

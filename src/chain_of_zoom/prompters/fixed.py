@@ -13,6 +13,8 @@ class Fixed(Prompter):
     The user's own words (--prompt) are appended by the engine, whatever the prompter.
     """
 
+    looks = False
+
     def __init__(self, text: str = "", name: str = "null") -> None:
         self.text = text
         self.name = name
