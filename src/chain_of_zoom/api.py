@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from chain_of_zoom import plugins
@@ -28,7 +29,7 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, encode_png, load
-from chain_of_zoom.imaging.provenance import label
+from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
 
 DEFAULT_BACKBONE = "realsr"
@@ -36,15 +37,13 @@ DEFAULT_BACKBONE = "realsr"
 
 def load_backbone(name: str = DEFAULT_BACKBONE, **options: Any) -> Backbone:
     """The backbone called `name` (see `coz backbones`); its weights are read at the first use."""
-    backbone = plugins.create("backbone", plugins.BACKBONES, name, **options)
-    assert isinstance(backbone, Backbone)
+    backbone: Backbone = plugins.create("backbone", plugins.BACKBONES, name, **options)
     return backbone
 
 
 def load_prompter(name: str = "null", **options: Any) -> Prompter:
     """The prompter called `name`."""
-    prompter = plugins.create("prompter", plugins.PROMPTERS, name, **options)
-    assert isinstance(prompter, Prompter)
+    prompter: Prompter = plugins.create("prompter", plugins.PROMPTERS, name, **options)
     return prompter
 
 
@@ -89,6 +88,8 @@ class ChainOfZoom:
         self.options = {kind: {k: str(v) for k, v in options.items()} for kind, options in given.items()}
         self.backbone = load_backbone(backbone, **given["backbone"]) if isinstance(backbone, str) else backbone
         self.prompter = load_prompter(prompter, **given["prompter"]) if isinstance(prompter, str) else prompter
+        if not isinstance(self.backbone, Backbone) or not isinstance(self.prompter, Prompter):
+            raise UsageError("backbone and prompter; accepted: names, or objects of the classes Backbone and Prompter")
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
@@ -117,7 +118,13 @@ class ChainOfZoom:
         return (state for _, state in engine.run([job]))
 
     def open_folder(self, zoom: Zoom, path: Path, *, force: bool = False, layout: Layout = "default") -> RunFolder:
-        """The folder to write a zoom to. Raises OutputError when it holds another run and `force` is not given."""
+        """The folder to write a zoom to, once the weights are read, so that missing ones leave nothing behind.
+
+        Raises MissingError, and OutputError when it holds another run and `force` is not given.
+        """
+        if any(step.enlarge for step in zoom.steps):
+            self.backbone.load()
+            self.prompter.load()
         kind = PublishedFolder if layout == "published" else RunFolder
         path = kind.home(path, zoom.photo.path)
         photo = os.path.relpath(zoom.photo.path, path)
@@ -131,7 +138,7 @@ class ChainOfZoom:
         text = f"Contact sheet of a zoom into {name} with {self.backbone.info.name}" + (
             "; panels marked generated were made by a model" if generated else ""
         )
-        return encode_png(run_sheet(name, states, self.backbone.info), *label(text, generated=generated))
+        return encode_png(run_sheet(name, states, self.backbone.info), *label(text, COMPOSITE if generated else None))
 
 
 def zoom(
@@ -198,21 +205,31 @@ def _request(
     protocol: Protocol = "default",
     color_fix: ColorFix = "none",
 ) -> ZoomRequest:
-    return ZoomRequest(
-        at=_listed(at),
-        zoom=None if magnification is None else float(magnification),
-        box=_listed(box),
-        size=size,
-        prompt=prompt,
-        seed=seed,
-        mode=mode,
-        protocol=protocol,
-        color_fix=color_fix,
-    )
+    values = {
+        "at": _listed(at),
+        "zoom": magnification,
+        "box": _listed(box),
+        "size": size,
+        "prompt": prompt,
+        "seed": seed,
+        "mode": mode,
+        "protocol": protocol,
+        "color_fix": color_fix,
+    }
+    try:
+        return msgspec.convert(values, ZoomRequest)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
+        raise UsageError(f"settings of zoom: {error}; see help(chain_of_zoom.zoom)") from error
 
 
 def _listed(values: Sequence[float] | str | None) -> str | None:
-    return values if values is None or isinstance(values, str) else ",".join(str(value) for value in values)
+    if values is None or isinstance(values, str):
+        return values
+    if not isinstance(values, Sequence):
+        raise UsageError(f"at or box is {values!r}; accepted: numbers in a tuple, or text; for example at=(0.62, 0.4)")
+    return ",".join(str(value) for value in values)
 
 
 def _picture(photo: str | os.PathLike[str] | Picture | RGB8) -> Picture:

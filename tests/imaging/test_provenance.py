@@ -15,7 +15,7 @@ def _description(xmp: str) -> ElementTree.Element:
 
 
 def test_a_generated_picture_says_so_twice():
-    texts, xmp = label("made of <a&b>", generated=True)
+    texts, xmp = label("made of <a&b>", TRAINED_MODEL)
     assert texts["DigitalSourceType"] == TRAINED_MODEL
     element = _description(xmp)
     assert element.get(ATTRIBUTE) == TRAINED_MODEL
@@ -23,11 +23,11 @@ def test_a_generated_picture_says_so_twice():
 
 
 def test_a_measured_picture_claims_no_model():
-    texts, xmp = label("photo", generated=False)
+    texts, xmp = label("photo", None)
     assert "DigitalSourceType" not in texts
     assert _description(xmp).get(ATTRIBUTE) is None
 
 
 def test_a_name_that_xml_cannot_hold_does_not_break_the_packet():
-    _, xmp = label("bell\x07 and \udcff", generated=True)
+    _, xmp = label("bell\x07 and \udcff", TRAINED_MODEL)
     assert "bell\ufffd and \ufffd" in "".join(_description(xmp).itertext())

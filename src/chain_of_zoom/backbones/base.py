@@ -152,6 +152,10 @@ class Backbone(ABC):
     def _check(self, window: RGB8, result: RGBF) -> None:
         if not np.isfinite(result).all():
             raise BackboneError(f"{self.info.name} returned NaN or infinite pixels; try another --backbone")
+        if result.min() < -1 or result.max() > 2:
+            raise BackboneError(
+                f"{self.info.name} returned values from {result.min():g} to {result.max():g}; accepted: about 0 to 1"
+            )
         if np.ptp(result) == 0 and np.ptp(window) > 8:
             raise BackboneError(f"{self.info.name} returned a flat picture; try another --backbone")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,12 +128,23 @@ class FeedForward(Backbone):
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = self._net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
-        status, output = extractor.extract("output")
+        status, output = _interruptible(lambda: extractor.extract("output"))
         if status:
             raise BackboneError(
                 f"{self.info.name} failed in ncnn (status {status}); free memory or use a smaller --size"
             )
         return np.ascontiguousarray(np.array(output).transpose(1, 2, 0))
+
+
+def _interruptible(call: Callable[[], Any]) -> Any:
+    """The result of a long call outside Python, made in a thread of its own so that Ctrl-C is heard at once."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(call()), daemon=True)
+    thread.start()
+    thread.join()
+    if not results:
+        raise BackboneError("the network failed in ncnn; free memory or use a smaller --size")
+    return results[0]
 
 
 def _cores() -> int:

@@ -14,7 +14,7 @@ from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
-from chain_of_zoom.imaging.provenance import label
+from chain_of_zoom.imaging.provenance import COMPOSITE, TRAINED_MODEL, label
 
 Layout = Literal["default", "published"]
 
@@ -31,6 +31,9 @@ class RunFolder:
         self.record = record
         self.done: tuple[ScaleState, ...] = ()
         earlier = self._earlier(force)
+        photo = (path / record.input.path).resolve()
+        if photo.parent == path.resolve() and photo in self._states():
+            raise OutputError(f"{photo.name} is the photo itself and would be overwritten; name another folder with -o")
         if earlier is None and not force and (stranger := self._stranger()):
             raise OutputError(
                 f"{stranger} is there already and no {RECORD} says where it comes from; "
@@ -59,7 +62,9 @@ class RunFolder:
         """Write one state and then the record that lists it."""
         states = self.record.states
         name = self._name(len(states), state)
-        data = encode_png(state.image, *label(self._describe(state), generated=state.origin is Origin.GENERATED))
+        data = encode_png(
+            state.image, *label(self._describe(state), TRAINED_MODEL if state.origin is Origin.GENERATED else None)
+        )
         write_atomic(self.path / name, data)
         entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest())
         self.record = msgspec.structs.replace(self.record, states=(*states, entry))
@@ -86,7 +91,8 @@ class RunFolder:
         window = ", ".join(f"{edge:g}" for edge in state.window)
         source = f"{name} (SHA-256 {photo.sha256}), window {window} px"
         if state.origin is Origin.MEASURED:
-            return f"Pixels of the photo, reduced, not generated: {source}"
+            how = "1:1" if state.source_scale == 1 else "reduced"
+            return f"Pixels of the photo, {how}, not generated: {source}"
         backbone = self.record.backbone
         if state.origin is Origin.INTERPOLATED:
             return f"Pixels of the photo, interpolated, not generated: {source}"
@@ -99,7 +105,11 @@ class RunFolder:
 
     def _stranger(self) -> Path | None:
         """A file that this run would overwrite."""
-        return next((path for name in ("[0-9]*.png", SHEET) for path in self.path.glob(name)), None)
+        return next(iter(self._states()), None)
+
+    def _states(self) -> list[Path]:
+        """Files with the names of states or sheets, whosever they are."""
+        return [found.resolve() for name in ("[0-9]*.png", SHEET) for found in self.path.glob(name)]
 
     def _earlier(self, force: bool) -> Record | None:
         try:
@@ -179,7 +189,7 @@ class PublishedFolder(RunFolder):
         self._make(strip.parent)
         generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
         text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
-        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, generated=generated)))
+        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, COMPOSITE if generated else None)))
         super().finish(sheet)
 
     def _make(self, folder: Path) -> None:

@@ -54,7 +54,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
-        if self.box and (self.at or self.zoom is not None):
+        if self.box is not None and (self.at is not None or self.zoom is not None):
             raise UsageError("--box already gives the spot and the magnification; use --box alone, or --at with --zoom")
         if self.size and not all(1 <= side <= MAX_SIDE for side in self.size):
             raise UsageError(
@@ -79,13 +79,15 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def aim(self, picture: Size) -> Aim:
         """The same request in pixels of a picture. Raises UsageError when it lies outside."""
-        if self.box:
+        if self.box is not None:
             return self._box_aim(picture, parse_box(self.box, picture))
         zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
         if not math.isfinite(zoom):
             raise UsageError(f"--zoom {zoom}; accepted: 1 to 1000000; for example --zoom 64")
         spot = (
-            parse_spot(self.at, picture) if self.at else Point(Fraction(picture.width, 2), Fraction(picture.height, 2))
+            parse_spot(self.at, picture)
+            if self.at is not None
+            else Point(Fraction(picture.width, 2), Fraction(picture.height, 2))
         )
         return Aim(picture=picture, output=self.output(), spot=spot, magnification=Fraction(repr(zoom)))
 

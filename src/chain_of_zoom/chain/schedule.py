@@ -221,7 +221,10 @@ def _enlarged(
     x = (aim.spot.x - parent.x0) * parent_size.width / parent.width
     y = (aim.spot.y - parent.y0) * parent_size.height / parent.height
     cut = snapped_window(ceil_size(width, height), Point(x, y), parent_size)
-    region = _centred(cut, width, height)
+    # The window is not always whole pixels wide; what is left of `cut` lets it lie nearer to the spot.
+    left = _placed(x - width / 2, cut.x0, cut.width - width)
+    top = _placed(y - height / 2, cut.y0, cut.height - height)
+    region = Box(left, top, left + width, top + height)
     if ratio == factor:  # keep to the pixels of the enlarged picture, so that no resampling is needed
         region = region.shifted(-(region.x0 % Fraction(1, factor)), -(region.y0 % Fraction(1, factor)))
     return Step(
@@ -235,6 +238,11 @@ def _enlarged(
         enlarge=True,
         fallbacks=fallbacks,
     )
+
+
+def _placed(wanted: Fraction, start: Fraction, slack: Fraction) -> Fraction:
+    """The point nearest to `wanted` from `start` to `slack` beyond it."""
+    return min(max(wanted, start), start + slack)
 
 
 def _centred(cut: Box, width: Fraction, height: Fraction) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -17,7 +18,6 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="coz",
     help="Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -45,9 +45,11 @@ def _root(
 def main() -> NoReturn:
     """Run `coz`; never returns. Exit codes: docs/reference.md."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _fail("interrupted; complete states are kept: run the same command again to go on", code)
+            sys.stdout.flush()
+            os._exit(code)  # a network may still be at work in another thread; do not wait for it
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; nothing to say to it
         code = 141

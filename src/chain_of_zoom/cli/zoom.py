@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Zoom, load_backbone, load_prompter
-from chain_of_zoom.chain.folder import SHEET, RunFolder
-from chain_of_zoom.chain.request import DEFAULT_ZOOM, ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Zoom
+from chain_of_zoom.chain.folder import SHEET, Layout, RunFolder
+from chain_of_zoom.chain.record import StateRecord
+from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
 from chain_of_zoom.chain.sheet import beyond_evidence
 from chain_of_zoom.chain.state import ScaleState, magnification_name
+from chain_of_zoom.cli.options import Options, combine, read_config, read_sets, shared
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
+from chain_of_zoom.imaging.color import ColorFix
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.presets import find_preset, resolve
 
 
 def zoom(
@@ -25,9 +28,7 @@ def zoom(
     ],
     at: Annotated[
         str | None,
-        typer.Option(
-            metavar="X,Y", help="The spot: fractions (0.62,0.4) or pixels (310px,200px); the centre by default."
-        ),
+        typer.Option(metavar="X,Y", help="The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre."),
     ] = None,
     magnification: Annotated[
         str | None,
@@ -43,23 +44,58 @@ def zoom(
         str | None,
         typer.Option(metavar="WxH", help="Pixels of every state; 512x512 by default, the box's shape with --box."),
     ] = None,
-    backbone: Annotated[str, typer.Option(metavar="NAME", help="See `coz backbones`.")] = DEFAULT_BACKBONE,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"See `coz backbones`; {DEFAULT_BACKBONE} by default.")
+    ] = None,
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="Your own words, for backbones that read prompts.")] = "",
     prompter: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who writes the prompts: null or text; null by default.")
+        str | None,
+        typer.Option(metavar="NAME", help="Who writes the prompts: null (default), text, vlm, dape, remote."),
     ] = None,
+    color_fix: Annotated[
+        str, typer.Option(metavar="none|adain|wavelet", help="Give every enlarged state the colours it was made from.")
+    ] = "none",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
     mode: Annotated[
-        str, typer.Option(metavar="chain|direct", help="direct: one resample and one pass, the baseline.")
-    ] = "chain",
+        str | None, typer.Option(metavar="chain|direct", help="direct: one resample and one pass, the baseline.")
+    ] = None,
     protocol: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="default|paper", help="paper: exactly the published loop (512 px, centre, powers of 4)."),
-    ] = "default",
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="paper, paper-null, paper-dape, paper-vlm-base, paper-direct.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; <photo>_<zoom>x/ by default.")
     ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="default|published", help="published: the folders that the published scripts write.")
+    ] = "default",
     force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
+    base: Annotated[str | None, typer.Option(help="Base model: folder or hub name.")] = None,
+    lora: Annotated[str | None, typer.Option(metavar="FILE", help="Transformer adapters of osediff-sd3.")] = None,
+    vae_encoder: Annotated[str | None, typer.Option(metavar="FILE", help="Adapted VAE encoder of osediff-sd3.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Vision-language model of vlm or remote.")] = None,
+    adapter: Annotated[str | None, typer.Option(metavar="DIR", help="LoRA of the prompter vlm.")] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Server of the prompter remote (OpenAI-compatible).")
+    ] = None,
+    ram: Annotated[str | None, typer.Option(metavar="FILE", help="RAM weights of the prompter dape.")] = None,
+    dape: Annotated[str | None, typer.Option(metavar="FILE", help="DAPE adapters; plain RAM without.")] = None,
+    tags: Annotated[str | None, typer.Option(metavar="FILE", help="List of tags, one a line.")] = None,
+    thresholds: Annotated[str | None, typer.Option(metavar="FILE", help="Threshold of every tag, one a line.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 ...")] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A loader detail: backbone.posterior=mode, prompter.timeout=20."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the record as JSON, and nothing else, on stdout.")
     ] = False,
@@ -77,22 +113,43 @@ def zoom(
       coz zoom photo.jpg --at 3100px,1200px --zoom 100 --size 768x512
       coz zoom photo.jpg --box 3000,1100,3200,1250 -o detail
       coz zoom photo.jpg --protocol paper --backbone bicubic --zoom 256
+      coz zoom photo.jpg --preset paper
     """
+    chosen = find_preset(preset) if preset else None
+    given = {
+        "backbone": {"base": base, "lora": lora, "vae_encoder": vae_encoder},
+        "prompter": {
+            "model": model, "adapter": adapter, "url": url,
+            "ram": ram, "dape": dape, "tags": tags, "thresholds": thresholds,
+        },
+    }  # fmt: skip
+    flags = {kind: {k: v for k, v in values.items() if v is not None} for kind, values in given.items()}
+    settings = chosen.settings if chosen else {}
     request = ZoomRequest(
         at=at,
-        zoom=None if magnification is None else parse_zoom(magnification),
+        zoom=settings.get("zoom") if magnification is None else parse_zoom(magnification),
         box=box,
         size=None if size is None else parse_size(size),
-        mode=mode,  # type: ignore[arg-type]  # checked by the request
-        protocol=protocol,  # type: ignore[arg-type]
+        mode=cast("Mode", mode or settings.get("mode", "chain")),  # the request checks all three
+        protocol=cast("Protocol", protocol or settings.get("protocol", "default")),
+        color_fix=cast("ColorFix", color_fix),
         prompt=prompt,
         seed=seed,
     )
-    chain = ChainOfZoom(load_backbone(backbone), _prompter(prompter, prompt))
+    if layout not in ("default", "published"):
+        raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
+    names = (
+        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
+        prompter or (chosen.prompter if chosen else "text" if prompt else "null"),
+    )
+    if names[1] == "text" and not prompt:
+        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
+    options = _options(names, preset, read_config(config), read_sets(sets or []), flags, device, dtype)
+    chain = ChainOfZoom(*names, backbone_options=options["backbone"], prompter_options=options["prompter"])
     _load_in_background(chain)
     zoom = chain.prepare(load(photo), request)
     name = f"{photo.stem}_{magnification_name(float(zoom.steps[-1].magnification))}"
-    folder = chain.open_folder(zoom, out or Path(name), force=force)
+    folder = chain.open_folder(zoom, out or Path(name), force=force, layout=cast("Layout", layout))
     _run(chain, zoom, folder, show=not (quiet or as_json))
     if as_json:
         typer.echo(folder.record.to_json(), nl=False)
@@ -100,10 +157,28 @@ def zoom(
         _summarise(chain, folder)
 
 
-def _prompter(name: str | None, prompt: str) -> Prompter:
-    if name == "text" and not prompt:
-        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    return load_prompter(name or ("text" if prompt else "null"))
+def _options(
+    names: tuple[str, str],
+    preset: str | None,
+    config: Options,
+    sets: Options,
+    flags: Options,
+    device: str | None,
+    dtype: str | None,
+) -> Options:
+    """Everything the loaders are told: preset, then file, then --set, then flags."""
+    mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
+    mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
+    layers: list[Options] = [mine, shared(*names, device=device, dtype=dtype)]
+    if preset:
+        chosen = find_preset(preset)
+        kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
+        given = {*mine["backbone"], *mine["prompter"]}
+        given |= set() if kept["backbone"] else set(chosen.backbone_items)
+        given |= set() if kept["prompter"] else set(chosen.prompter_items)
+        found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))
+        layers.insert(0, {kind: found[kind] if kept[kind] else {} for kind in found})
+    return combine(*names, *layers)
 
 
 def _load_in_background(chain: ChainOfZoom) -> None:
@@ -120,34 +195,35 @@ def _run(chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, *, show: bool) -> No
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    bar = show and console.is_terminal
     states: list[ScaleState] = list(folder.done)
-    slow = [step for step in zoom.steps if step.enlarge]
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not show,
-        transient=True,
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not bar, transient=True
     ) as progress:
-        task = progress.add_task(f"zoom with {chain.backbone.info.name}", total=len(slow))
-        progress.update(task, completed=sum(step.enlarge for step in zoom.steps[: len(states)]))
+        slow = [step.enlarge for step in zoom.steps]
+        task = progress.add_task(f"zoom with {chain.backbone.info.name}", total=sum(slow))
+        progress.update(task, completed=sum(slow[: len(states)]))
+        for entry in folder.record.states if show else ():
+            typer.echo(_line(folder, entry, "kept from before"))
         for state in chain.run(zoom, folder.done):
-            folder.add(state)
-            progress.update(task, advance=zoom.steps[len(states)].enlarge)
+            entry = folder.add(state)
+            progress.update(task, advance=slow[len(states)])
             states.append(state)
+            if show:
+                typer.echo(_line(folder, entry, f"{state.seconds:.1f} s"))
     folder.finish(chain.sheet(zoom, states))
+
+
+def _line(folder: RunFolder, entry: StateRecord, what: str) -> str:
+    notes = "".join(f"; {note}" for note in entry.fallbacks)
+    limit = ", beyond evidence" if entry.beyond_evidence else ""
+    return f"{folder.path / entry.file}  {entry.origin.value}{limit}  ({what}{notes})"
 
 
 def _summarise(chain: ChainOfZoom, folder: RunFolder) -> None:
     record, info = folder.record, chain.backbone.info
-    kept = len(folder.done)
-    for i, state in enumerate(record.states):
-        what = "kept from before" if i < kept else f"{state.seconds:.1f} s"
-        notes = "".join(f"; {note}" for note in state.fallbacks)
-        limit = ", beyond evidence" if state.beyond_evidence else ""
-        typer.echo(f"{folder.path / state.file}  {state.origin.value}{limit}  ({what}{notes})")
     typer.echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
     if record.settings.prompt and not info.text_aware:
         typer.echo(f"note: {info.name} ignores prompts; the text is recorded and was not used")

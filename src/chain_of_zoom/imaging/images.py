@@ -98,6 +98,8 @@ def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise BadInputError(f"{path} is a folder; accepted: one picture file; name a file in it")
+        if path.exists() and not path.is_file():
+            raise BadInputError(f"{path} is no ordinary file; accepted: one picture file; save it first")
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise BadInputError(f"{path.name}: {size} bytes; accepted: up to {MAX_BYTES}; reduce the picture first")
@@ -142,8 +144,8 @@ def _to_rgb8(image: Image.Image) -> tuple[RGB8, list[str]]:
         image = ImageOps.exif_transpose(image)
         notes.append("EXIF orientation applied")
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _deep_grey_to_8bit(image)
-        notes.append("scaled to 8 bits")
+        image, top = _deep_grey_to_8bit(image)
+        notes.append(f"grey from 0 to {top:g} scaled to 8 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         matte = Image.new("RGBA", image.size, (*MATTE, 255))
@@ -155,11 +157,18 @@ def _to_rgb8(image: Image.Image) -> tuple[RGB8, list[str]]:
     return np.asarray(image.convert("RGB")).copy(), notes
 
 
-def _deep_grey_to_8bit(image: Image.Image) -> Image.Image:
-    """16-bit and float grey to 8 bits by scaling (Pillow's own conversion clips)."""
-    values = np.asarray(image).astype(np.float64)
-    top = 1.0 if image.mode == "F" else 65535.0
-    return Image.fromarray(np.rint(np.clip(np.nan_to_num(values) / top, 0, 1) * 255).astype(np.uint8))
+def _deep_grey_to_8bit(image: Image.Image) -> tuple[Image.Image, float]:
+    """Deep grey scaled to 8 bits (Pillow's own conversion clips), and the value that became white.
+
+    16-bit files are full scale; for 32-bit and float ones white is the least of 1 (float), 255 and 65535 that holds
+    every value, or the largest value.
+    """
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    top = 65535.0
+    if not image.mode.startswith("I;16"):
+        whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        top = next((white for white in whites if values.max() <= white), float(values.max()))
+    return Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)), top
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:

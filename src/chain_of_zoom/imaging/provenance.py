@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from xml.sax.saxutils import escape, quoteattr
 
+# IPTC: made by a trained model; and put together from several pictures, some of them so made.
 TRAINED_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 SOFTWARE = "Chain-of-Zoom"
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -22,12 +24,12 @@ xmp:CreatorTool={tool}{source_type}>
 <?xpacket end="w"?>"""
 
 
-def label(description: str, *, generated: bool) -> tuple[dict[str, str], str]:
-    """PNG texts and XMP packet for one picture; `generated` adds IPTC's "made by a trained model"."""
+def label(description: str, source_type: str | None) -> tuple[dict[str, str], str]:
+    """PNG texts and XMP packet for one picture; source_type: TRAINED_MODEL, COMPOSITE, or None to claim nothing."""
     description = _NOT_XML.sub("\ufffd", description)
-    source_type = f" Iptc4xmpExt:DigitalSourceType={quoteattr(TRAINED_MODEL)}" if generated else ""
+    attribute = f" Iptc4xmpExt:DigitalSourceType={quoteattr(source_type)}" if source_type else ""
     texts = {"Software": SOFTWARE, "Description": description}
-    if generated:
-        texts["DigitalSourceType"] = TRAINED_MODEL
-    xmp = _PACKET.format(tool=quoteattr(SOFTWARE), source_type=source_type, description=escape(description))
+    if source_type:
+        texts["DigitalSourceType"] = source_type
+    xmp = _PACKET.format(tool=quoteattr(SOFTWARE), source_type=attribute, description=escape(description))
     return texts, xmp

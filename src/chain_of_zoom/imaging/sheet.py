@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
 import numpy as np
@@ -98,15 +100,31 @@ def _draw_panel(
         draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, _font(17))
 
 
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """A font of the system that has accents and other scripts, else Pillow's own, which has neither."""
+    for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
     return ImageFont.load_default(size)
+
+
+def _drawable(text: str) -> str:
+    """`text`, without accents where only Pillow's own font is there: Muller rather than M□ller."""
+    font = _font(17)
+    if isinstance(font, ImageFont.FreeTypeFont) and "Aileron" not in str(font.getname()[0]):
+        return text
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode()
 
 
 def _wrap(text: str, width: int, size: int) -> list[str]:
     """Break at spaces so that no line is wider than `width` pixels; a single long word is cut with an ellipsis."""
     font = _font(size)
     lines: list[str] = []
-    for word in text.split():
+    for word in _drawable(text).split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined

@@ -1,0 +1,291 @@
+"""`coz doctor`: what this machine has, which presets can run on it, and a self-test whose zip a user can send back."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chain_of_zoom import catalog
+from chain_of_zoom.catalog import ITEMS, human_size
+from chain_of_zoom.errors import OutputError, UsageError
+from chain_of_zoom.presets import PRESETS, Preset, find_preset, resolve
+
+if TYPE_CHECKING:
+    from chain_of_zoom.chain.record import Record
+    from chain_of_zoom.imaging.images import RGB8
+
+CORE = ("chain-of-zoom", "numpy", "pillow", "ncnn", "msgspec", "typer")
+EXTRAS = {
+    "diffusion": ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub"),
+    "remote": ("httpx",),
+}
+BESIDE = ("tokenizers", "sentencepiece", "torchvision")  # not needed, but known to change things
+PICTURE = "selftest.png"
+SIDE = 512
+ZOOM = 16.0
+
+
+def doctor(
+    selftest: Annotated[
+        str | None, typer.Option(metavar="PRESET", help="Run one fixed picture at 16x with a preset's real weights.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE.zip", help="Where the self-test's results go.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Say what this machine has: Python, GPU, memory, packages, weights, and which presets can run here.
+
+    The self-test's zip holds pictures, prompts, timings and versions, and no path, user or host name: send it with a
+    report.
+
+    \b
+    Examples:
+      coz doctor
+      coz doctor --selftest paper -o selftest.zip
+    """
+    if selftest is not None:
+        target = out or Path(f"coz-selftest-{selftest}.zip")
+        summary = run_selftest(selftest, target, show=not as_json)
+        typer.echo(json.dumps(summary, indent=2) if as_json else f"{target}  ({human_size(target.stat().st_size)})")
+        return
+    if out:
+        raise UsageError("-o without --selftest; accepted: coz doctor --selftest PRESET -o FILE.zip; add --selftest")
+    found = examine()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def examine() -> dict[str, Any]:
+    """Everything `coz doctor` says, as JSON values."""
+    machine = machine_facts()
+    gone = {name: [package for package in packages if not _version(package)] for name, packages in EXTRAS.items()}
+    paths = {name: catalog.locate(item) for name, item in ITEMS.items()}
+    return {
+        **machine,
+        "packages": versions(),
+        "extras": {
+            name: {"missing": names, "install": _install(name) if names else None} for name, names in gone.items()
+        },
+        "models_dir": str(catalog.models_dir()),
+        "hub_cache": str(catalog.hub_cache()),
+        "weights": {name: str(path) if path else None for name, path in paths.items()},
+        "presets": {name: _verdict(preset, paths, gone["diffusion"], machine) for name, preset in PRESETS.items()},
+    }
+
+
+def machine_facts() -> dict[str, Any]:
+    """Python, platform, cores, memory, what torch sees, and warnings; nothing that names the machine or its user."""
+    torch, reason = _import("torch")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": cores,
+        "memory": memory(),
+        "torch": torch.__version__ if torch else reason,
+        "gpus": [],
+        "warnings": [],
+    }
+    if torch and torch.cuda.is_available():
+        devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        facts["gpus"] = [{"name": device.name, "memory": device.total_memory} for device in devices]
+    if torch and importlib.util.find_spec("torchvision"):
+        vision, reason = _import("torchvision")
+        if vision is None:
+            facts["warnings"].append(
+                f"torchvision does not fit torch {torch.__version__} ({reason}), and no transformers model loads "
+                "beside it; type: pip uninstall torchvision"
+            )
+    return facts
+
+
+def memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's, or its container's; None where nobody says."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return total
+    return min(total, limit)
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of our packages and those of the extras; None for one that is not installed."""
+    return {name: _version(name) for name in (*CORE, *EXTRAS["diffusion"], *EXTRAS["remote"], *BESIDE)}
+
+
+def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any]:
+    """Zoom 16x into the fixed picture with a preset and write the zip; returns what was timed.
+
+    Raises one MissingError for what the preset lacks, and OutputError, before anything is computed.
+    """
+    preset = find_preset(name)
+    backbone, prompter = resolve(name)
+    _check_writable(target)
+    from chain_of_zoom.api import ChainOfZoom
+    from chain_of_zoom.chain.request import ZoomRequest
+    from chain_of_zoom.imaging.images import Picture, write_atomic
+
+    start = time.perf_counter()
+    chain = ChainOfZoom(preset.backbone, preset.prompter, backbone_options=backbone, prompter_options=prompter)
+    chain.backbone.load()
+    chain.prompter.load()
+    timings: dict[str, Any] = {"load": round(time.perf_counter() - start, 3), "states": []}
+    request = ZoomRequest(protocol="paper", zoom=ZOOM, mode=preset.settings["mode"])
+    zoom = chain.prepare(Picture.of_pixels(selftest_picture(), PICTURE), request)
+    files: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = chain.open_folder(zoom, Path(scratch))
+        for state in chain.run(zoom):
+            entry = folder.add(state)
+            files[entry.file] = (folder.path / entry.file).read_bytes()
+            timings["states"].append({"file": entry.file, "seconds": round(entry.seconds, 3)})
+            if show:
+                typer.echo(f"{entry.file}: {entry.seconds:.1f} s, prompt {entry.prompt!r}", err=True)
+    timings["total"] = round(time.perf_counter() - start, 3)
+    files["record.json"] = _record_without_paths(folder.record, preset)
+    files["versions.json"] = _json({"preset": name, **machine_facts(), "packages": versions()})
+    files["timings.json"] = _json(timings | _peak_memory())
+    write_atomic(target, _zip(files))
+    return {"preset": name, "zip": str(target), **timings}
+
+
+def selftest_picture() -> RGB8:
+    """The fixed picture, 512 x 512: rings, stripes and a fan of colours, in whole numbers only, the same everywhere."""
+    import numpy as np
+
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.int64)
+    u, v = x - SIDE // 2, y - SIDE // 2
+    rings = (u * u + v * v) // 24 % 256
+    stripes = np.where((x + 2 * y) // 6 % 2 == 0, 230, 40)
+    blocks = ((x // 32) * 53 + (y // 32) * 91) % 256
+    grain = (x * 7919 + y * 104729 + x * y * 31) % 29 - 14
+    planes = [(rings + blocks) // 2, np.where(u * v > 0, stripes, rings), (x + y) * 255 // (2 * SIDE - 2)]
+    return np.stack([np.clip(plane + grain, 0, 255) for plane in planes], axis=-1).astype(np.uint8)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    gpus = [f"{gpu['name']} ({human_size(gpu['memory'])})" for gpu in found["gpus"]] or ["none that torch can use"]
+    size = human_size(found["memory"]) if found["memory"] else "unknown"
+    packages = [f"{name} {version}" for name, version in found["packages"].items() if version]
+    lines = [
+        f"python {found['python']} on {found['platform']}, {found['cores']} cores, memory {size}",
+        f"torch {found['torch']}; GPU: {', '.join(gpus)}",
+        f"packages: {', '.join(packages)}",
+        *(f"warning: {warning}" for warning in found["warnings"]),
+    ]
+    for name, extra in found["extras"].items():
+        state = f"lacks {', '.join(extra['missing'])}; type: {extra['install']}" if extra["missing"] else "installed"
+        lines.append(f"extra [{name}]: {state}")
+    lines += [f"weights {name}: {path or 'missing'}" for name, path in found["weights"].items()]
+    for name, verdict in found["presets"].items():
+        state = "can run here" if verdict["runs"] else f"lacks {', '.join(verdict['lacks'])}"
+        lines.append(f"preset {name}: {state}" + (f"; {verdict['note']}" if verdict["note"] else ""))
+    if any(path is None for path in found["weights"].values()):
+        lines.append("for weights that are missing, type: coz models")
+    return lines
+
+
+def _verdict(
+    preset: Preset, paths: dict[str, Path | None], packages: list[str], machine: dict[str, Any]
+) -> dict[str, Any]:
+    """Whether a preset can run, what it lacks, and a note where its weights are larger than the memory."""
+    lacks = [f"weights {item.name}" for item in preset.items if paths[item.name] is None]
+    lacks += [f"package {name}" for name in packages]
+    gpu = max((gpu["memory"] for gpu in machine["gpus"]), default=0)
+    needed = 0
+    for item in preset.items:
+        path = paths[item.name]
+        # Hub models come in 16 bits, which a CPU holds as 32.
+        needed += (_bytes(path) if path else item.bytes) * (2 if item.hub and item.folder and not gpu else 1)
+    room = gpu or machine["memory"]
+    note = None
+    if room and needed > room:
+        kind = "GPU memory" if gpu else "memory, without a GPU"
+        note = f"may not fit: weights of about {human_size(needed)}, and {human_size(room)} of {kind}"
+    return {"runs": not lacks, "lacks": lacks, "note": note}
+
+
+def _bytes(path: Path) -> int:
+    files = [file for file in path.rglob("*.safetensors") if ".fp16" not in file.name] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _install(extra: str) -> str:
+    return f"pip install 'chain-of-zoom[{extra}]'"
+
+
+def _import(name: str) -> tuple[Any, str]:
+    """The module, or None and why; only the kind of the error, as its text may hold paths."""
+    if importlib.util.find_spec(name) is None:
+        return None, "not installed"
+    try:
+        return importlib.import_module(name), ""
+    except Exception as error:  # a broken build raises anything from OSError to RuntimeError
+        return None, f"installed, but does not load: {type(error).__name__}"
+
+
+def _check_writable(target: Path) -> None:
+    """Raise OutputError now rather than after the run."""
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; accepted: a file to write; type: -o {target / 'selftest.zip'}")
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write {target} ({error.strerror or error}); name another file with -o") from error
+
+
+def _record_without_paths(record: Record, preset: Preset) -> bytes:
+    """The record with names of the catalog where the user's paths were."""
+    import msgspec
+
+    items = {"backbone": preset.backbone_items, "prompter": preset.prompter_items}
+    options = {kind: {**values, **items[kind]} for kind, values in record.options.items()}
+    photo = msgspec.structs.replace(record.input, path=PICTURE)
+    return msgspec.structs.replace(record, options=options, input=photo, complete=True).to_json()
+
+
+def _peak_memory() -> dict[str, int]:
+    torch = sys.modules.get("torch")
+    return {"gpu_peak_bytes": torch.cuda.max_memory_allocated()} if torch and torch.cuda.is_available() else {}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2).encode() + b"\n"
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    """A zip with the same date in every entry, so that it says nothing but its contents."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    return buffer.getvalue()

@@ -1,0 +1,87 @@
+"""Loader details of backbones and prompters: from flags, `--set`, a TOML file and a preset, in that order of weight."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from chain_of_zoom import plugins
+from chain_of_zoom.errors import UsageError
+
+TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
+Options = dict[str, dict[str, Any]]
+
+
+def read_config(path: Path | None) -> Options:
+    """The tables [backbone] and [prompter] of a TOML file. Raises UsageError."""
+    if path is None:
+        return {"backbone": {}, "prompter": {}}
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
+    for name, table in data.items():
+        if name not in TABLES or not isinstance(table, dict):
+            raise UsageError(f"--config {path} has {name!r}; accepted: the tables [backbone] and [prompter]; remove it")
+    return {kind: dict(data.get(kind, {})) for kind in TABLES}
+
+
+def read_sets(texts: list[str]) -> Options:
+    """`backbone.posterior=mode` and the like. Values that look like TOML (numbers, true, false) are read as such."""
+    options: Options = {"backbone": {}, "prompter": {}}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        kind, _, key = name.partition(".")
+        if not equals or kind not in options or not key:
+            raise UsageError(f"--set {text!r}; accepted: backbone.key=value or prompter.key=value")
+        options[kind][key] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any]]) -> Options:
+    """Layers on top of one another, the last one winning, checked against what backbone and prompter take.
+
+    Raises UsageError for an option that neither takes.
+    """
+    names = {"backbone": backbone, "prompter": prompter}
+    combined: Options = {}
+    for kind in TABLES:
+        combined[kind] = {key: value for layer in layers for key, value in layer.get(kind, {}).items()}
+        taken = accepted(kind, names[kind])
+        for key in combined[kind]:
+            if key not in taken:
+                known = f"accepted: {', '.join(taken)}" if taken else "it takes none"
+                raise UsageError(f"{kind} {names[kind]} takes no option {key}; {known}; see coz zoom --help")
+    return combined
+
+
+def accepted(kind: str, name: str) -> list[str]:
+    """Names of the options that a backbone or prompter takes."""
+    factory, fixed = plugins.factory(kind, TABLES[kind], name)
+    return [key for key in inspect.signature(factory).parameters if key not in fixed]
+
+
+def shared(backbone: str, prompter: str, **values: Any) -> Options:
+    """Flags that mean the same to both (device, dtype): given to whichever takes them. UsageError if neither does."""
+    options: Options = {"backbone": {}, "prompter": {}}
+    for key, value in values.items():
+        if value is None:
+            continue
+        takers = [
+            kind for kind, name in (("backbone", backbone), ("prompter", prompter)) if key in accepted(kind, name)
+        ]
+        if not takers:
+            raise UsageError(f"--{key} means nothing to {backbone} and {prompter}; leave it out")
+        for kind in takers:
+            options[kind][key] = value
+    return options

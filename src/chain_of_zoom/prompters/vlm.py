@@ -1,0 +1,126 @@
+"""The paper's prompter: a vision-language model on this machine looks at the pictures and says what is there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.models.checkpoints import file_sha256
+from chain_of_zoom.models.placement import choose_device, choose_dtype
+from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
+from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
+
+# On a GPU the words are bound by memory traffic, which a batch shares; more pictures than this only cost memory.
+BATCH = 16
+
+
+class Vlm(Prompter):
+    """Words from a vision-language model (paper, section 3.2), with or without the aligned adapter (section 3.3).
+
+    model: a folder, or a name in the Hugging Face cache; nothing is downloaded. adapter: a PEFT LoRA folder, merged.
+    multi_scale: show the previous state, whole, before the zoomed window (AR-2), not the window alone.
+    device, dtype: "auto" is CUDA with bfloat16 where there is one, else CPU with float32.
+    The text depends on the pictures alone; whether it is sampled is up to the model's own generation config.
+    Raises UsageError for options. Weights are read by `load`, or the first call.
+    """
+
+    name = "vlm"
+
+    def __init__(
+        self,
+        model: str = DEFAULT_MODEL,
+        adapter: str | Path | None = None,
+        multi_scale: bool = True,
+        max_new_tokens: int = 32,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        if max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {max_new_tokens}; accepted: 1 or more; the paper's is 32")
+        self.model = str(model)
+        self.adapter = adapter
+        self.multi_scale = multi_scale
+        self.max_new_tokens = max_new_tokens
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self._parts: LoadedVlm | None = None
+        self._sha256: dict[str, str] | None = None
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        """Read the weights, once; safe to call from several threads. Raises MissingError."""
+        self._loaded()
+
+    def weights_sha256(self) -> dict[str, str]:
+        """SHA-256 of every safetensors file of the model and the adapter, where these are local folders; read once."""
+        if self._sha256 is None:
+            folders = {"model": local_folder(self.model), "adapter": Path(self.adapter) if self.adapter else None}
+            self._sha256 = {
+                f"{role}/{file.name}": file_sha256(file)
+                for role, folder in folders.items()
+                if folder is not None
+                for file in sorted(folder.expanduser().glob("*.safetensors"))
+            }
+        return dict(self._sha256)
+
+    def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
+        """One text per context, exactly as decoded (a leading space is kept), in order.
+
+        Raises MissingError for the weights and BadInputError for pictures that the model cannot be shown.
+        """
+        # On a CPU a batch saves nothing, and one at a time each text is bitwise the same alone and in company.
+        size = 1 if self.device.type == "cpu" else BATCH
+        return [text for i in range(0, len(contexts), size) for text in self._ask(contexts[i : i + size])]
+
+    def _loaded(self) -> LoadedVlm:
+        with self._lock:
+            if self._parts is None:
+                self._parts = load_vlm(self.model, self.adapter, self.device, self.dtype)
+            return self._parts
+
+    def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
+        model, processor = self._loaded()
+        try:
+            inputs = processor.apply_chat_template(
+                [_with_pictures(chat(context, multi_scale=self.multi_scale)) for context in contexts],
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs={"padding": True},
+            ).to(self.device, dtype=self.dtype)
+        except ValueError as error:
+            raise BadInputError(
+                f"{self.model} cannot be shown these pictures ({str(error)[:120]}); accepted: windows of usual "
+                "proportions; choose another prompter, such as null"
+            ) from error
+        # Some models sample: a seed of its own makes the text repeatable and leaves other random numbers alone.
+        with torch.inference_mode(), torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.manual_seed(0)
+            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens)
+        if not model.config.is_encoder_decoder:
+            tokens = tokens[:, inputs["input_ids"].shape[1] :]
+        texts: list[str] = processor.tokenizer.batch_decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return texts
+
+
+def _with_pictures(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with PIL pictures in place of arrays, whose channel axis processors would have to guess."""
+    return [
+        {
+            "role": message["role"],
+            "content": [
+                {**part, "image": Image.fromarray(part["image"])} if part["type"] == "image" else part
+                for part in message["content"]
+            ],
+        }
+        for message in messages
+    ]

@@ -1,0 +1,132 @@
+"""The paper's own stack by command, on tiny weights in the published layouts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PARITY
+from PIL import Image
+
+pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
+pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
+
+from chain_of_zoom.cli.app import app  # noqa: E402
+
+LEAF = str(PARITY / "cases" / "leaf.png")
+SD3 = [
+    "--backbone", "osediff-sd3", "--base", str(PARITY / "tiny_sd3"), "--lora", str(PARITY / "model_tiny.pkl"),
+    "--vae-encoder", str(PARITY / "vae_encoder_tiny.pt"),
+]  # fmt: skip
+VLM = ["--prompter", "vlm", "--model", str(PARITY / "tiny_qwen")]
+ADAPTER = ["--adapter", str(PARITY / "tiny_qwen_adapter")]
+RAM = [
+    "--prompter", "dape", "--ram", str(PARITY / "tiny_ram" / "ram_tiny.pth"),
+    "--tags", str(PARITY / "tiny_ram" / "ram_tag_list.txt"),
+    "--thresholds", str(PARITY / "tiny_ram" / "ram_tag_list_threshold.txt"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run `coz zoom leaf.png --protocol paper ...` in this process (torch loads once) and return the record."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> dict:
+        app(["zoom", LEAF, "--protocol", "paper", "-q", "-o", "out", *args], standalone_mode=False)
+        return json.loads(next(Path("out").rglob("record.json")).read_bytes())
+
+    return call
+
+
+def share_within(path: str, case: str, levels: int) -> float:
+    with Image.open(path) as ours, Image.open(PARITY / "cases" / case) as theirs:
+        difference = np.abs(np.asarray(ours).astype(int) - np.asarray(theirs.convert("RGB")))
+    return float((difference <= levels).mean())
+
+
+def test_the_command_of_the_issue(run):
+    record = run("--zoom", "16", *SD3, "--prompt", "autumn leaf, moss")
+    assert [s["prompt"] for s in record["states"]] == [None, "autumn leaf, moss", "autumn leaf, moss"]
+    assert share_within("out/01_4x.png", "recursive/1.png", 2) >= 0.999
+    assert share_within("out/02_16x.png", "recursive/2.png", 2) >= 0.995
+    assert record["backbone"]["weights_sha256"]
+    assert record["options"]["backbone"]["base"].endswith("tiny_sd3")
+    assert {"torch", "diffusers", "transformers"} <= set(record["software"])
+
+
+@pytest.mark.parametrize(
+    ("case", "args"),
+    [
+        ("vlm", ADAPTER),
+        ("vlm_base", []),
+        ("vlm, one image (recursive)", [*ADAPTER, "--set", "prompter.multi_scale=false"]),
+        ('vlm with the user\'s text "sharp photo"', [*ADAPTER, "--prompt", "sharp photo"]),
+    ],
+)
+def test_vlm_texts(run, case, args):
+    expected = json.loads((PARITY / "cases" / "vlm_prompts_step1.json").read_text())[case]
+    record = run("--zoom", "4", *SD3, *VLM, *args)
+    assert record["states"][1]["prompt"] == expected
+    assert record["prompter_sha256"]
+    if case == "vlm":
+        assert share_within("out/01_4x.png", "vlm_state1.png", 2) >= 0.999
+
+
+@pytest.mark.parametrize("case", ["ram", "dape"])
+def test_tags(run, case):
+    expected = json.loads((PARITY / "cases" / "tags_step1.json").read_text())[case]
+    adapters = ["--dape", str(PARITY / "tiny_ram" / "dape_tiny.pth")] if case == "dape" else []
+    record = run("--zoom", "4", "--backbone", "bicubic", *RAM, *adapters)
+    assert record["states"][1]["prompt"] == expected
+    assert record["states"][1]["prompter"] == case
+
+
+def test_wavelet_and_the_published_layout(run):
+    run("--zoom", "4", *SD3, "--color-fix", "wavelet", "--layout", "published")
+    assert share_within("out/per-sample/leaf/1.png", "wavelet/1.png", 2) >= 0.999
+    assert share_within("out/per-sample/leaf/1_input.png", "recursive/1_input.png", 0) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--backbone", "osediff-sd3", "--base", "nowhere"], 5, "base model nowhere"),
+        ([*SD3, "--lora", "none.pkl"], 5, "none.pkl"),
+        (["--backbone", "bicubic", "--lora", "x"], 2, "takes no option lora"),
+        (["--backbone", "bicubic", "--device", "cpu"], 2, "--device means nothing"),
+        (["--backbone", "bicubic", "--set", "backbone"], 2, "backbone.key=value"),
+        (["--backbone", "bicubic", "--config", "none.toml"], 2, "none.toml"),
+        (["--backbone", "bicubic", "--color-fix", "red"], 2, "wavelet"),
+        (["--backbone", "bicubic", "--layout", "odd"], 2, "published"),
+        (["--backbone", "bicubic", *VLM[:3], "nowhere"], 5, "nowhere"),
+        (["--backbone", "bicubic", *VLM[:3], str(PARITY / "tiny_sd3" / "text_encoder")], 5, "accepted"),
+        (["--preset", "papper"], 2, "did you mean"),
+    ],
+)
+def test_bad_input_is_one_typed_error_and_leaves_nothing(run, tmp_path, args, code, says):
+    with pytest.raises(Exception, match=says) as caught:
+        run("--zoom", "4", *args)
+    assert caught.value.exit_code == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_file_is_outweighed_by_flags(run):
+    Path("c.toml").write_text('[backbone]\nposterior = "mode"\nbase = "nowhere"\n')
+    record = run("--zoom", "4", *SD3, "--config", "c.toml")
+    assert record["options"]["backbone"]["posterior"] == "mode"
+
+
+def test_without_the_weights_a_preset_says_all_there_is_to_know(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("COZ_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    with pytest.raises(Exception, match="preset paper lacks 5") as caught:
+        run("--preset", "paper")
+    message = str(caught.value)
+    assert caught.value.exit_code == 5
+    assert "\n" not in message
+    for part in ("GB", "no commercial use", "gated", "coz models get", "coz models convert"):
+        assert part in message
