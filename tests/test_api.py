@@ -41,6 +41,15 @@ def test_arrays_that_are_no_pictures(array):
         zoom(array, backbone="fake")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 5}, {"at": 0.5}, {"magnification": "x"}, {"backbone": 3}, {"seed": 1.5}, {"at": ""}, {"mode": "odd"}],
+)
+def test_settings_of_another_kind_are_one_typed_error(astronaut, settings):
+    with pytest.raises(UsageError):
+        zoom(astronaut, **{"backbone": "fake", **settings})
+
+
 def test_a_photo_smaller_than_a_window_and_any_size():
     result = zoom(noise(5, 9), magnification=30, size=(50, 33), backbone="fake")
     assert {state.image.shape for state in result.states} == {(33, 50, 3)}

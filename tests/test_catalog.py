@@ -123,8 +123,8 @@ def test_hub_cache_agrees_with_huggingface_hub(tmp_path: Path):
         "print(str(hub_cache()) == constants.HF_HUB_CACHE)"
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "XDG_"))}
+    pytest.importorskip("huggingface_hub")
     for given in ({}, {"HF_HOME": "~/a"}, {"XDG_CACHE_HOME": str(tmp_path)}, {"HF_HUB_CACHE": "$HOME/b"}):
-        pytest.importorskip("huggingface_hub")
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | given)
         assert done.stdout.strip() == "True", (given, done.stderr)
 
@@ -164,8 +164,6 @@ def test_a_snapshot_counts_only_when_every_file_is_there(tmp_path: Path, name: s
     for file in [path for path in folder.rglob("*") if path.is_file()]:
         data = file.read_bytes()
         file.unlink()
-        if file.name == "model.safetensors.index.json":  # shards without their index say nothing of how many there are
-            assert locate(item) is None
         assert locate(item) is None, file
         file.symlink_to(tmp_path / "blobs" / "absent.incomplete")
         assert locate(item) is None, file
@@ -263,6 +261,7 @@ def test_every_item_says_what_a_user_must_know():
 
 
 def test_presets_give_options_that_backbones_and_prompters_take():
+    pytest.importorskip("peft", reason="the extra [diffusion] is not installed")
     for name, preset in PRESETS.items():
         given = {"backbone": {*preset.backbone_items}, "prompter": {*preset.prompter_items, *preset.prompter_options}}
         tables = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}

@@ -60,6 +60,7 @@ def test_large_windows_are_tiled_with_enough_halo_to_leave_no_seam():
         (lambda y: y * np.nan, "NaN"),
         (lambda y: y * 0 + 0.5, "flat"),
         (lambda y: y[1:], "expected x2"),
+        (lambda y: y * 255, "about 0 to 1"),
     ],
 )
 def test_unusable_results_are_refused(spoil, says):

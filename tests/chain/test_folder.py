@@ -135,6 +135,15 @@ def test_files_of_somebody_else_are_not_overwritten(tmp_path):
     assert (tmp_path / "00_1x.png").read_bytes() == b"mine"
 
 
+def test_the_photo_itself_is_never_overwritten(tmp_path):
+    photo = tmp_path / "00_1x.png"
+    shutil.copy(PHOTO, photo)
+    for force in (False, True):
+        with pytest.raises(OutputError, match="00_1x"):
+            zoom(photo, magnification=4, out=tmp_path, force=force, **FAST)
+    assert photo.read_bytes() == PHOTO.read_bytes()
+
+
 def test_a_record_that_is_none_is_not_overwritten(tmp_path):
     (tmp_path / "record.json").write_text("{}")
     with pytest.raises(OutputError, match="no record of this program"):

@@ -78,6 +78,15 @@ def test_the_final_window_never_drifts_from_the_spot(aim):
         assert at_border or abs(centre - aim.spot[axis]) <= pixel * Fraction(3, 4)
 
 
+@given(aim=aims(), corner=st.tuples(st.booleans(), st.booleans()))
+def test_a_corner_is_reached_exactly(aim, corner):
+    spot = Point(Fraction(aim.picture.width * corner[0]), Fraction(aim.picture.height * corner[1]))
+    aim = Aim(picture=aim.picture, output=aim.output, spot=spot, magnification=aim.magnification)
+    for step in plan_chain(aim, 4):
+        assert (step.window.x1 if corner[0] else step.window.x0) == spot.x
+        assert (step.window.y1 if corner[1] else step.window.y0) == spot.y
+
+
 def test_a_24_megapixel_photo_at_64x():
     aim = Aim(
         picture=Size(6000, 4000),

@@ -128,5 +128,5 @@ def test_without_the_weights_a_preset_says_all_there_is_to_know(run, monkeypatch
     message = str(caught.value)
     assert caught.value.exit_code == 5
     assert "\n" not in message
-    for part in ("GB", "no commercial use", "gated", "coz models get", "coz models convert"):
+    for part in ("GB", "NON-COMMERCIAL", "gated", "coz models get", "coz models convert"):
         assert part in message

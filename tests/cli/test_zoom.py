@@ -118,6 +118,12 @@ def test_backbones_are_listed(coz):
     assert all(name in text for name in rows)
 
 
+def test_bare_coz_is_help(coz):
+    done = coz()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Commands:" in done.stdout
+
+
 def test_help_has_examples(coz):
     assert "coz zoom photo.jpg --at 0.62,0.4 --zoom 64" in coz("zoom", "--help").stdout
     assert coz("--version").stdout.startswith("coz ")

@@ -40,6 +40,27 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
     assert load(tmp_path / "a.png").pixels[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize(
+    ("values", "top", "grey"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], np.float32), 1, [0, 128, 255]),
+        (np.array([[0.0, 128.0, 255.0]], np.float32), 255, [0, 128, 255]),
+        (np.array([[0.0, np.nan, 65535.0]], np.float32), 65535, [0, 0, 255]),
+        (np.array([[0, 100_000, 200_000]], np.int32), 200_000, [0, 128, 255]),
+    ],
+)
+def test_deep_grey_is_scaled_from_what_it_holds_and_says_so(tmp_path, values, top, grey):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    picture = load(tmp_path / "a.tif")
+    assert picture.pixels[0, :, 0].tolist() == grey
+    assert f"grey from 0 to {top:g} scaled to 8 bits" in picture.notes
+
+
+def test_what_is_no_ordinary_file_is_not_read():
+    with pytest.raises(BadInputError, match="no ordinary file"):
+        load("/dev/zero")
+
+
 def test_alpha_is_laid_on_white_and_noted(tmp_path):
     Image.fromarray(np.array([[[200, 0, 0, 0], [200, 0, 0, 255]]], np.uint8)).save(tmp_path / "a.png")
     picture = load(tmp_path / "a.png")

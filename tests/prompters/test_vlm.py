@@ -23,7 +23,7 @@ from conftest import PARITY, noise  # noqa: E402
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
 from chain_of_zoom.models import vlm as models  # noqa: E402
-from chain_of_zoom.models.checkpoints import file_sha256  # noqa: E402
+from chain_of_zoom.models.files import file_sha256  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm  # noqa: E402
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from chain_of_zoom.backbones.base import BackboneInfo, RefiningBackbone
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.models.checkpoints import combined_sha256
-from chain_of_zoom.models.placement import choose_device, choose_dtype
-from chain_of_zoom.models.sd3 import OneStepOptions, OneStepSD3
+from chain_of_zoom.models.files import combined_sha256
+
+if TYPE_CHECKING:
+    from chain_of_zoom.models.sd3 import OneStepSD3
 
 DEFAULT_BASE = "stabilityai/stable-diffusion-3-medium-diffusers"
 
@@ -63,9 +65,13 @@ class OneStepDiffusion(RefiningBackbone):
                     f"weights {path} are not there; accepted: a weight file; check the path, or see coz models"
                 )
         self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
-        self.options = OneStepOptions(posterior=posterior, shift_in=shift_in, t5=t5, t5_tokens=t5_tokens)
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(dtype, self.device)
+        self.posterior, self.shift_in, self.t5, self.t5_tokens = posterior, shift_in, t5, t5_tokens
+        self.device, self.dtype = device, dtype
+
+    def missing(self) -> str | None:
+        """The pip command when torch or diffusers is not installed."""
+        absent = any(importlib.util.find_spec(package) is None for package in ("torch", "diffusers", "transformers"))
+        return "pip install 'chain-of-zoom[diffusion]'" if absent else None
 
     def weights_sha256(self) -> str | None:
         """SHA-256 over the base model's weight files and the adapters."""
@@ -74,27 +80,24 @@ class OneStepDiffusion(RefiningBackbone):
         return combined_sha256([*weights, *map(Path, self.files)])
 
     def _load(self) -> None:
-        self.model = OneStepSD3.load(self.base, self.lora, self.vae_encoder, self.options, self.device, self.dtype)
+        if command := self.missing():
+            raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
+        from chain_of_zoom.models.placement import choose_device, choose_dtype
+        from chain_of_zoom.models.sd3 import OneStepOptions, OneStepSD3
+
+        device = choose_device(self.device)
+        dtype = choose_dtype(self.dtype, device)
+        options = OneStepOptions(posterior=self.posterior, shift_in=self.shift_in, t5=self.t5, t5_tokens=self.t5_tokens)
+        self.model: OneStepSD3 = OneStepSD3.load(self.base, self.lora, self.vae_encoder, options, device, dtype)
 
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         # On a CPU one at a time, so that company changes no bit; on a GPU pictures of a size go together.
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
-            groups.setdefault((index,) if self.device.type == "cpu" else picture.shape, []).append(index)
+            groups.setdefault((index,) if self.model.device.type == "cpu" else picture.shape, []).append(index)
         results: dict[int, RGBF] = {}
         for indices in groups.values():
-            batch = torch.stack([_to_tensor(pictures[i]) for i in indices])
-            restored = self.model(batch, [prompts[i] for i in indices], [seeds[i] for i in indices])
-            results.update(zip(indices, _to_arrays(restored), strict=True))
+            batch = np.stack([pictures[i] for i in indices])
+            made = self.model.refine(batch, [prompts[i] for i in indices], [seeds[i] for i in indices])
+            results.update(zip(indices, made, strict=True))
         return [results[index] for index in range(len(pictures))]
-
-
-def _to_tensor(picture: RGB8) -> torch.Tensor:
-    """uint8 H x W x 3 to float32 3 x H x W in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255 * 2 - 1
-
-
-def _to_arrays(pictures: torch.Tensor) -> list[RGBF]:
-    """B x 3 x H x W in about [-1, 1] to float32 H x W x 3 arrays in [0, 1]; NaN stays NaN, for the base to find."""
-    unit = (pictures.clamp(-1, 1) * 0.5 + 0.5).permute(0, 2, 3, 1)
-    return list(np.ascontiguousarray(unit.cpu().numpy()))

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from chain_of_zoom import __version__
-from chain_of_zoom.cli import backbones, zoom
+from chain_of_zoom.cli import backbones, doctor, models, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.command("zoom")(zoom.zoom)
 app.command("backbones")(backbones.backbones)
+app.add_typer(models.models_app, name="models")
+app.command("doctor")(doctor.doctor)
 
 
 def _version(value: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +11,19 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.plugins import BACKBONES
 
 
+def evidence(limit: float | None) -> str:
+    """How far tests on real pixels support a backbone, in words."""
+    if limit is None:
+        return "invents nothing"
+    return f"evidence up to {limit:g}x the photo's resolution" if limit > 1 else "no evidence on real pixels"
+
+
 def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
     Example:  coz backbones --json
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in BACKBONES:
         backbone = load_backbone(name)
         info = backbone.info
@@ -40,7 +47,7 @@ def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
         facts = (
             f"{row['factor']}x a step",
             "reads prompts" if row["text_aware"] else "ignores prompts",
-            "invents nothing" if limit is None else f"evidence up to {limit:g}x the photo's resolution",
+            evidence(limit),
             f"licence {row['licence']}",
             f"get it: {row['install']}" if row["install"] else "installed",
         )

@@ -28,11 +28,20 @@ if TYPE_CHECKING:
     from chain_of_zoom.imaging.images import RGB8
 
 CORE = ("chain-of-zoom", "numpy", "pillow", "ncnn", "msgspec", "typer")
-EXTRAS = {
-    "diffusion": ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "huggingface_hub"),
-    "remote": ("httpx",),
+EXTRAS = {  # as pyproject.toml has them
+    "diffusion": [
+        "accelerate",
+        "diffusers",
+        "peft",
+        "protobuf",
+        "safetensors",
+        "sentencepiece",
+        "torch",
+        "transformers",
+    ],
+    "remote": ["anyio", "httpx"],
 }
-BESIDE = ("tokenizers", "sentencepiece", "torchvision")  # not needed, but known to change things
+BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things
 PICTURE = "selftest.png"
 SIDE = 512
 ZOOM = 16.0

@@ -150,12 +150,12 @@ def _check_space(items: list[Item]) -> None:
 def _download(item: Item) -> None:
     try:
         import huggingface_hub as hub
-        from huggingface_hub import errors
+        from huggingface_hub import constants, errors
     except ImportError as error:
         raise MissingError(f"coz models get needs huggingface_hub; {INSTALL}") from error
     patterns = [item.files[-1]] if not item.folder else PIPELINE if "model_index.json" in item.files else MODEL
     again = f"coz models get {item.name}"
-    if hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         raise _unreachable(item, "HF_HUB_OFFLINE is set", f"unset HF_HUB_OFFLINE, then type: {again}")
     try:
         hub.snapshot_download(

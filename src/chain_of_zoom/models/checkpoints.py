@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 from pathlib import Path
@@ -47,16 +46,3 @@ def read_tensors(path: str | Path) -> Any:
     except Exception as error:  # readers raise almost anything on damaged files
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise MissingError(f"{path.name} is damaged ({reason}); accepted: a file of tensors; get it again") from error
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def combined_sha256(paths: list[Path]) -> str | None:
-    """One SHA-256 over several files, in order; None when there are none."""
-    if not paths:
-        return None
-    return hashlib.sha256("".join(file_sha256(path) for path in paths).encode()).hexdigest()

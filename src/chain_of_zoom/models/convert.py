@@ -15,7 +15,8 @@ from torch import Tensor
 
 from chain_of_zoom.catalog import ITEMS, Item
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
-from chain_of_zoom.models.checkpoints import file_sha256, read_tensors
+from chain_of_zoom.models.checkpoints import read_tensors
+from chain_of_zoom.models.files import file_sha256
 
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")  # in this order, so that half a copy counts as missing
 _CONVERTIBLE = [item for item in ITEMS.values() if not (item.folder and item.hub)]
@@ -78,7 +79,7 @@ def convert(found: Found, home: Path) -> tuple[Path, bool]:
     if _source_of(target) == found.sha256:
         return target, False
     tensors = _named(read_tensors(source), source)
-    about = {"item": item.name, "source_sha256": found.sha256, "verified": str(bool(found.verified)).lower()}
+    about = {"source_sha256": found.sha256}  # one entry: safetensors writes several in random order
     _write(target, lambda temporary: save_file(tensors, temporary, metadata=about))
     return target, True
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chain_of_zoom.errors import MissingError
@@ -92,6 +94,13 @@ class OneStepSD3:
             return_dict=False,
         )[0]
         return self.decode(z - v.float())
+
+    def refine(self, pictures: NDArray[np.uint8], prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
+        """Restore uint8 B x H x W x 3 pictures; float32, same shape, in [0, 1]; NaN stays, for the caller to find."""
+        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        restored = self(batch, prompts, seeds).clamp(-1, 1) * 0.5 + 0.5
+        arrays: NDArray[np.float32] = np.ascontiguousarray(restored.permute(0, 2, 3, 1).cpu().numpy())
+        return arrays
 
     def encode(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
         """Latents of pictures, each posterior sampled from its own seed, on the CPU so that devices agree."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.models.checkpoints import file_sha256
+from chain_of_zoom.models.files import file_sha256
 from chain_of_zoom.models.placement import choose_device
 from chain_of_zoom.models.ram import Ram, normalised
 from chain_of_zoom.models.ram_weights import load_ram

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, UsageError
-from chain_of_zoom.models.checkpoints import file_sha256
+from chain_of_zoom.models.files import file_sha256
 from chain_of_zoom.models.placement import choose_device, choose_dtype
 from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
