@@ -45,3 +45,15 @@ def coz(tmp_path: Path) -> Coz:
 
 def noise(height: int, width: int, seed: int = 0) -> RGB8:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def invoke(*args: object) -> str:
+    """What `coz` prints when run in this process (torch loads once); its error is raised."""
+    from typer.testing import CliRunner
+
+    from chain_of_zoom.cli.app import app
+
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    if result.exception:
+        raise result.exception
+    return result.stdout

@@ -251,7 +251,7 @@ def test_every_item_says_what_a_user_must_know():
         assert (item.hub is None) == item.source.startswith("https://github.com/")
         assert item.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", item.sha256)
     assert {name for name, item in ITEMS.items() if item.sha256} == {"sr-lora", "sr-vae", "vlm-adapter", "dape"}
-    assert {name for name, item in ITEMS.items() if not item.commercial} == {"qwen", "vlm-adapter"}
+    assert {name for name, item in ITEMS.items() if not item.commercial} == {"sd3", "qwen", "vlm-adapter"}
     assert {name for name, item in ITEMS.items() if item.gated} == {"sd3"}
     with pytest.raises(UsageError, match="did you mean sr-lora"):
         find_item("sr_lora")
@@ -299,7 +299,7 @@ def test_all_that_is_missing_is_said_in_one_line():
     assert "\n" not in said
     for item in needs("paper"):
         assert f"{item.name} (about {item.size}, {item.licence}" in said
-    assert said.count("NON-COMMERCIAL") == 2
+    assert said.count("NON-COMMERCIAL") == 3
     assert "gated: accept the licence at https://huggingface.co/stabilityai/" in said
     assert "hf auth login" in said
     assert str(models_dir()) in said

@@ -16,32 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from conftest import PARITY, ROOT
+from conftest import PARITY, ROOT, invoke
 from PIL import Image
-from typer.testing import CliRunner
 
 from chain_of_zoom.catalog import ITEMS
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.cli import doctor as cli
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
 from chain_of_zoom.presets import PRESETS
-
-app = typer.Typer()
-app.command("doctor")(cli.doctor)
-
-
-@app.callback()
-def root() -> None:
-    pass
-
-
-def coz(*args: object) -> str:
-    """What `coz` prints; its error is raised."""
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    if result.exception:
-        raise result.exception
-    return result.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +72,7 @@ def machine(memory: float, *gpus: float) -> dict[str, object]:
 
 
 def test_an_empty_machine_is_told_what_every_preset_lacks(plain):
-    text = coz("doctor")
+    text = invoke("doctor")
     assert "python 3.11.0 on Linux, 2 cores, memory 32 GB\ntorch 2.13.0; GPU: none that torch can use\n" in text
     assert "extra [diffusion]: installed" in text
     assert all(f"weights {name}: missing" in text for name in ITEMS)
@@ -99,13 +81,13 @@ def test_an_empty_machine_is_told_what_every_preset_lacks(plain):
 
 
 def test_with_the_tiny_weights_every_preset_can_run(plain, tiny):
-    found = json.loads(coz("doctor", "--json"))
+    found = json.loads(invoke("doctor", "--json"))
     assert {name: verdict["runs"] for name, verdict in found["presets"].items()} == dict.fromkeys(PRESETS, True)
     assert all(verdict["note"] is None for verdict in found["presets"].values())
     assert found["weights"]["sr-lora"] == str(tiny / "sr-lora" / "model_20001.pkl")
     assert found["models_dir"] == str(tiny)
     (tiny / "vlm-adapter").unlink()
-    found = json.loads(coz("doctor", "--json"))
+    found = json.loads(invoke("doctor", "--json"))
     assert found["presets"]["paper"] == {"runs": False, "lacks": ["weights vlm-adapter"], "note": None}
     assert found["presets"]["paper-vlm-base"]["runs"]
 
@@ -126,14 +108,14 @@ def test_weights_larger_than_the_memory_are_noted(plain, monkeypatch, facts, not
 
 def test_missing_packages_are_named_with_the_command(plain, tiny, monkeypatch):
     monkeypatch.setattr(cli, "_version", lambda name: None if name in ("peft", "httpx") else "1.0")
-    text = coz("doctor")
+    text = invoke("doctor")
     assert "extra [diffusion]: lacks peft; type: pip install 'chain-of-zoom[diffusion]'" in text
     assert "extra [remote]: lacks httpx; type: pip install 'chain-of-zoom[remote]'" in text
     assert "preset paper-null: lacks package peft" in text
 
 
 def test_the_real_machine_is_described(home):
-    found = json.loads(coz("doctor", "--json"))
+    found = json.loads(invoke("doctor", "--json"))
     assert found["python"] == platform.python_version()
     assert found["cores"] >= 1
     assert 1e8 < found["memory"] < 1e14
@@ -144,7 +126,7 @@ def test_the_real_machine_is_described(home):
 
 def test_without_torch_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "torch not installed; GPU: none that torch can use" in coz("doctor")
+    assert "torch not installed; GPU: none that torch can use" in invoke("doctor")
 
 
 @pytest.fixture
@@ -161,12 +143,12 @@ def torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def test_a_torchvision_that_does_not_fit_is_a_warning(torchvision):
     pytest.importorskip("torch")
     torchvision.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-    text = coz("doctor")
+    text = invoke("doctor")
     assert "warning: torchvision does not fit torch" in text
     assert "RuntimeError" in text
     assert "pip uninstall torchvision" in text
     torchvision.write_text("fits = True  # this time")
-    assert "warning" not in coz("doctor")
+    assert "warning" not in invoke("doctor")
 
 
 def test_the_extras_are_those_of_the_project():
@@ -188,7 +170,7 @@ def test_the_picture_is_always_the_same():
 
 
 def test_selftest_writes_one_small_zip_that_names_nobody(tiny, tmp_path):
-    summary = json.loads(coz("doctor", "--selftest", "paper-null", "-o", tmp_path / "sent.zip", "--json"))
+    summary = json.loads(invoke("doctor", "--selftest", "paper-null", "-o", tmp_path / "sent.zip", "--json"))
     data = (tmp_path / "sent.zip").read_bytes()
     assert len(data) < 4_000_000
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -221,15 +203,15 @@ def test_selftest_without_weights_says_everything_at_once(tmp_path):
     with pytest.raises(
         MissingError, match="preset paper lacks 5 of its weights: sd3 .* qwen .*coz models get sd3 qwen"
     ):
-        coz("doctor", "--selftest", "paper", "-o", tmp_path / "sent.zip")
+        invoke("doctor", "--selftest", "paper", "-o", tmp_path / "sent.zip")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_options_are_refused_before_anything_runs(tiny, tmp_path):
     with pytest.raises(UsageError, match="did you mean --preset paper-null"):
-        coz("doctor", "--selftest", "paper-nul")
+        invoke("doctor", "--selftest", "paper-nul")
     with pytest.raises(UsageError, match="add --selftest"):
-        coz("doctor", "-o", "x.zip")
+        invoke("doctor", "-o", "x.zip")
     for out in (tmp_path, tmp_path / "absent" / "x.zip"):
         with pytest.raises(OutputError, match="-o"):
-            coz("doctor", "--selftest", "paper-null", "-o", out)
+            invoke("doctor", "--selftest", "paper-null", "-o", out)

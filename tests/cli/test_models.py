@@ -13,13 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import typer
-from conftest import PARITY
-from typer.testing import CliRunner
+from conftest import PARITY, invoke
 
 from chain_of_zoom import catalog
 from chain_of_zoom.catalog import ITEMS, locate, models_dir
-from chain_of_zoom.cli import models as cli
 from chain_of_zoom.errors import ChainOfZoomError, MissingError, OutputError, UsageError
 
 torch = pytest.importorskip("torch")
@@ -32,22 +29,6 @@ from chain_of_zoom.models import convert as converter  # noqa: E402
 from chain_of_zoom.models.checkpoints import read_tensors  # noqa: E402
 from chain_of_zoom.models.files import file_sha256  # noqa: E402
 from chain_of_zoom.models.lora import merge_transformer  # noqa: E402
-
-app = typer.Typer()
-app.add_typer(cli.models_app, name="models")
-
-
-@app.callback()
-def root() -> None:
-    pass
-
-
-def coz(*args: object) -> str:
-    """What `coz` prints; its error is raised."""
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    if result.exception:
-        raise result.exception
-    return result.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -63,17 +44,17 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_list_says_what_is_there_and_how_to_get_the_rest():
-    text = coz("models")
+    text = invoke("models")
     for name, item in ITEMS.items():
         assert f"\n{name}: {item.what}\n    about {item.size}; {item.licence}" in text
     assert "--preset paper-null: " in text
     assert "needs sd3, sr-lora, sr-vae; lacks all" in text
     assert "missing; type: coz models get qwen" in text
-    assert text.count("NON-COMMERCIAL") == 2
+    assert text.count("NON-COMMERCIAL") == 3
     path = models_dir() / "sr-lora" / "model_20001.pkl"
     path.parent.mkdir(parents=True)
     path.write_text("x")
-    text = coz("models")
+    text = invoke("models")
     assert f"present: {path}" in text
     assert "needs sd3, sr-lora, sr-vae; lacks sd3, sr-vae" in text
 
@@ -81,7 +62,7 @@ def test_the_list_says_what_is_there_and_how_to_get_the_rest():
 def test_the_list_as_json():
     (models_dir() / "dape").mkdir(parents=True)
     (models_dir() / "dape" / "DAPE.pth").write_text("x")
-    found = json.loads(coz("models", "--json"))
+    found = json.loads(invoke("models", "--json"))
     items = {item["name"]: item for item in found["items"]}
     assert list(items) == list(ITEMS)
     assert items["dape"]["path"] == str(models_dir() / "dape" / "DAPE.pth")
@@ -135,7 +116,7 @@ PUBLISHED = {
 )
 def test_get_asks_for_what_the_libraries_read_and_no_more(calls, name, skipped):
     with pytest.raises(MissingError, match=f"{name} came, but not whole"):
-        coz("models", "get", name)
+        invoke("models", "get", name)
     (call,) = calls
     assert call["repo"] == ITEMS[name].hub
     assert call["cache_dir"] == catalog.hub_cache()
@@ -155,8 +136,8 @@ def test_get_says_the_licence_and_where_it_lies_and_is_content_the_second_time(c
         file.write_text("x")
 
     monkeypatch.setattr(hub, "snapshot_download", download)
-    assert coz("models", "get", "ram", "ram") == f"ram: about 5.6 GB; licence: Apache-2.0\nram: {file}\n"
-    assert coz("models", "get", "ram") == f"ram: already there: {file}\n"
+    assert invoke("models", "get", "ram", "ram") == f"ram: about 5.6 GB; licence: Apache-2.0\nram: {file}\n"
+    assert invoke("models", "get", "ram") == f"ram: already there: {file}\n"
     assert len(calls) == 1
 
 
@@ -168,7 +149,7 @@ def hub_error(kind: str, message: str = "no") -> Exception:
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
-        (hub_error("GatedRepoError"), MissingError, "sd3 is gated (Stability AI Community License"),
+        (hub_error("GatedRepoError"), MissingError, "sd3 is gated (Stability AI Non-Commercial"),
         (hub_error("GatedRepoError"), MissingError, "then type: hf auth login && coz models get sd3"),
         (hub_error("RepositoryNotFoundError"), MissingError, "no such model, or no access"),
         (hub_error("HfHubHTTPError", "503 Server Error"), MissingError, "(503 Server Error)"),
@@ -184,7 +165,7 @@ def test_a_download_that_fails_is_one_clear_line(calls, monkeypatch, error, kind
 
     monkeypatch.setattr(hub, "snapshot_download", fail)
     with pytest.raises(kind) as raised:
-        coz("models", "get", "sd3")
+        invoke("models", "get", "sd3")
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -192,38 +173,38 @@ def test_a_download_that_fails_is_one_clear_line(calls, monkeypatch, error, kind
 def test_offline_is_said_without_asking_the_hub(calls, monkeypatch):
     monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MissingError, match="HF_HUB_OFFLINE is set.*unset HF_HUB_OFFLINE"):
-        coz("models", "get", "qwen")
+        invoke("models", "get", "qwen")
     assert calls == []
 
 
 def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20e9))
     with pytest.raises(OutputError, match=r"20 GB free; accepted: about 24 GB for sd3, qwen.*HF_HOME"):
-        coz("models", "get", "sd3", "qwen")
+        invoke("models", "get", "sd3", "qwen")
     assert calls == []
     blobs = catalog.hub_cache() / "models--stabilityai--stable-diffusion-3-medium-diffusers" / "blobs"
     blobs.mkdir(parents=True)
     with (blobs / "x.incomplete").open("wb") as file:  # what an earlier try has left counts
         file.truncate(5_000_000_000)
     with pytest.raises(MissingError, match="not whole"):
-        coz("models", "get", "sd3", "qwen")
+        invoke("models", "get", "sd3", "qwen")
     assert len(calls) == 1
 
 
 def test_what_is_not_on_the_hub_is_refused_before_anything_is_downloaded(calls):
     with pytest.raises(MissingError) as error:
-        coz("models", "get", "sd3", "sr-lora", "ram-tags")
+        invoke("models", "get", "sd3", "sr-lora", "ram-tags")
     assert "sr-lora, ram-tags: not on the Hugging Face hub; accepted here: sd3, qwen, ram;" in str(error.value)
     assert "git clone https://github.com/bryanswkim/Chain-of-Zoom && coz models convert" in str(error.value)
     with pytest.raises(UsageError, match="did you mean qwen"):
-        coz("models", "get", "qwen2")
+        invoke("models", "get", "qwen2")
     assert calls == []
 
 
 def test_get_without_huggingface_hub_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[diffusion\]'"):
-        coz("models", "get", "qwen")
+        invoke("models", "get", "qwen")
 
 
 # convert
@@ -263,7 +244,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_a_folder_is_searched_and_everything_lands_where_presets_look(ckpt):
-    text = coz("models", "convert", ckpt)
+    text = invoke("models", "convert", ckpt)
     assert text.count("SHA-256 as published") == 4
     assert text.count("unverified: no SHA-256 was published") == 2
     assert files_in(models_dir()) == [
@@ -282,7 +263,7 @@ def test_a_folder_is_searched_and_everything_lands_where_presets_look(ckpt):
 
 
 def test_tensors_survive_and_a_list_keeps_its_order(ckpt):
-    coz("models", "convert", ckpt)
+    invoke("models", "convert", ckpt)
     for name, file in (("sr-vae", "SR_VAE/vae_encoder_20001.pt"), ("ram", "RAM/ram_swin_large_14m.pth")):
         before = read_tensors(ckpt / file)
         before = before.get("model", before)
@@ -297,13 +278,13 @@ def test_tensors_survive_and_a_list_keeps_its_order(ckpt):
 
 
 def test_converting_again_changes_nothing_and_a_new_source_replaces(ckpt):
-    coz("models", "convert", ckpt)
+    invoke("models", "convert", ckpt)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in models_dir().rglob("*") if path.is_file()}
-    assert coz("models", "convert", ckpt).count("already there") == 6
+    assert invoke("models", "convert", ckpt).count("already there") == 6
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in models_dir().rglob("*") if p.is_file()} == before
     target = models_dir() / "sr-vae" / "vae_encoder_20001.safetensors"
     target.write_bytes(target.read_bytes()[:-1])  # damaged since
-    assert "already" not in coz("models", "convert", ckpt / "SR_VAE" / "vae_encoder_20001.pt")
+    assert "already" not in invoke("models", "convert", ckpt / "SR_VAE" / "vae_encoder_20001.pt")
     assert target.read_bytes() == before[target][0]
 
 
@@ -311,10 +292,10 @@ def test_another_file_under_the_published_name_is_refused_unless_trusted(ckpt, t
     file = ckpt / "SR_LoRA" / "model_20001.pkl"
     torch.save([torch.ones(1), torch.ones(1)], file)
     with pytest.raises(MissingError, match=r"not the published sr-lora.*--as sr-lora") as error:
-        coz("models", "convert", ckpt)
+        invoke("models", "convert", ckpt)
     assert converter.PUBLISHED["model_20001.pkl"].sha256 in str(error.value)
     assert not models_dir().exists()
-    text = coz("models", "convert", file, "--as", "sr-lora", "-o", tmp_path / "elsewhere")
+    text = invoke("models", "convert", file, "--as", "sr-lora", "-o", tmp_path / "elsewhere")
     assert text == f"sr-lora: {tmp_path}/elsewhere/sr-lora/model_20001.safetensors (unverified)\n"
     with safetensors.safe_open(tmp_path / "elsewhere/sr-lora/model_20001.safetensors", "pt") as found:
         assert found.metadata() == {"source_sha256": file_sha256(file)}
@@ -324,20 +305,20 @@ def test_a_file_under_another_name_needs_as(ckpt, tmp_path):
     odd = tmp_path / "mine.safetensors"
     safetensors.save_file({"lora_A": torch.ones(2)}, odd)
     with pytest.raises(UsageError, match=r"none of the published files.*--as ITEM"):
-        coz("models", "convert", odd)
-    coz("models", "convert", odd, "--as", "dape")
+        invoke("models", "convert", odd)
+    invoke("models", "convert", odd, "--as", "dape")
     (tmp_path / "adapter_config.json").write_text("{}")
-    coz("models", "convert", odd, "--as", "vlm-adapter")
+    invoke("models", "convert", odd, "--as", "vlm-adapter")
     assert (models_dir() / "vlm-adapter" / "adapter_model.safetensors").read_bytes() == odd.read_bytes()
     assert locate(ITEMS["vlm-adapter"]) == models_dir() / "vlm-adapter"
-    coz("models", "convert", ckpt / "VLM_LoRA" / "checkpoint-5000", "--as", "vlm-adapter")
+    invoke("models", "convert", ckpt / "VLM_LoRA" / "checkpoint-5000", "--as", "vlm-adapter")
     assert (models_dir() / "vlm-adapter" / "adapter_model.safetensors").read_bytes() != odd.read_bytes()
     for args, says in (
         ((odd, "--as", "sd3"), "coz models get sd3"),
         ((odd, odd, "--as", "dape"), "accepted: one file"),
     ):
         with pytest.raises(UsageError, match=says):
-            coz("models", "convert", *args)
+            invoke("models", "convert", *args)
 
 
 class Evil:
@@ -369,7 +350,7 @@ def test_bad_files_execute_nothing_and_leave_nothing(tmp_path, monkeypatch, name
     item = converter.PUBLISHED[name].name
     for args in ((file,), (file, "--as", item)):
         with pytest.raises(MissingError) as error:
-            coz("models", "convert", *args)
+            invoke("models", "convert", *args)
         assert "\n" not in str(error.value)
     assert says in str(error.value)
     assert not (tmp_path / "executed").exists()
@@ -384,26 +365,26 @@ def test_wrong_paths_are_one_line_each(tmp_path, ckpt):
     ]
     for path, kind, says in wrong:
         with pytest.raises(kind, match=says):
-            coz("models", "convert", path)
+            invoke("models", "convert", path)
     (ckpt / "DAPE" / "ram_tag_list.txt").write_text("another")
     with pytest.raises(UsageError, match="2 different ram_tag_list.txt"):
-        coz("models", "convert", ckpt)
+        invoke("models", "convert", ckpt)
     (ckpt / "VLM_LoRA" / "checkpoint-10000" / "adapter_config.json").unlink()
     with pytest.raises(MissingError, match=r"adapter_config\.json cannot be read"):
-        coz("models", "convert", ckpt / "VLM_LoRA")
+        invoke("models", "convert", ckpt / "VLM_LoRA")
     assert not (models_dir() / "vlm-adapter").exists()
 
 
 def test_where_nothing_can_be_written_nothing_is_left(ckpt, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write"):
-        coz("models", "convert", ckpt / "DAPE", "-o", tmp_path / "file")
+        invoke("models", "convert", ckpt / "DAPE", "-o", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "x"
 
 
 def test_an_interrupted_write_keeps_the_earlier_file(ckpt, monkeypatch):
     source = ckpt / "DAPE" / "DAPE.pth"
-    coz("models", "convert", source)
+    invoke("models", "convert", source)
     target = models_dir() / "dape" / "DAPE.safetensors"
     before = target.read_bytes()
     torch.save({"lora_A": torch.ones(3)}, source)
@@ -421,7 +402,7 @@ def test_an_interrupted_write_keeps_the_earlier_file(ckpt, monkeypatch):
 
 @pytest.mark.skipif(not PARITY.is_dir(), reason="shared/parity is not on this machine")
 def test_the_loader_takes_the_converted_list_as_the_published_one(tmp_path):
-    coz("models", "convert", PARITY / "model_tiny.pkl", "--as", "sr-lora")
+    invoke("models", "convert", PARITY / "model_tiny.pkl", "--as", "sr-lora")
     converted, published = read_tensors(locate(ITEMS["sr-lora"])), read_tensors(PARITY / "model_tiny.pkl")
     Linear = namedtuple("Linear", "up down")
     pairs = [Linear(*pair) for pair in zip(published[::2], published[1::2], strict=True)]

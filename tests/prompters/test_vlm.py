@@ -280,7 +280,7 @@ def test_a_hub_name_without_a_cache_asks_no_network(tmp_path, monkeypatch):
     no_network(tmp_path, monkeypatch)
     fails(
         "Qwen/Qwen2.5-VL-3B-Instruct",
-        r"not on this machine.*type: coz models get vlm \(about 7\.5 GB; .*non-commercial research licence",
+        r"not on this machine.*type: coz models get qwen \(about 7\.5 GB; .*non-commercial research licence",
     )
     fails("OpenGVLab/InternVL3-2B-hf", "type: hf download OpenGVLab/InternVL3-2B-hf")
 

@@ -32,7 +32,7 @@ class OneStepDiffusion(RefiningBackbone):
         summary="the paper's backbone: one-step diffusion on Stable Diffusion 3, reads prompts",
         factor=4,
         text_aware=True,
-        licence="SD3-medium weights: Stability Community Licence (not free for every commercial use); adapters MIT",
+        licence="weights of SD3-medium: non-commercial (Stability AI); adapters: MIT",
         evidence_limit=1.0,  # not compared with real pixels here yet
         max_pixels=192 * 192,
         halo=16,

@@ -90,7 +90,7 @@ def _cached(model: str) -> str:
         return snapshot_download(model, local_files_only=True)
     except (OSError, ValueError) as error:
         get = (
-            "coz models get vlm (about 7.5 GB; Qwen2.5-VL-3B's weights are under a non-commercial research licence)"
+            "coz models get qwen (about 7.5 GB; Qwen2.5-VL-3B's weights are under a non-commercial research licence)"
             if model == DEFAULT_MODEL
             else f"hf download {model}"
         )
