@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from chain_of_zoom import api, errors
+from chain_of_zoom.cli.app import app
 from chain_of_zoom.cli.backbones import evidence
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS, factory
 
 
 def help_of(*command: str) -> str:
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
-    arguments = [sys.executable, "-m", "chain_of_zoom", *command, "--help"]
-    text = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment).stdout
+    environment = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    text = CliRunner(env=environment).invoke(app, [*command, "--help"], prog_name="coz").stdout
     return f"## `{' '.join(('coz', *command))}`\n\n```text\n{text.rstrip()}\n```\n"
 
 
@@ -86,7 +85,4 @@ def reference() -> str:
 
 
 if __name__ == "__main__":
-    if "--print" in sys.argv:
-        sys.stdout.write(reference())
-    else:
-        Path(__file__).with_name("reference.md").write_text(reference())
+    Path(__file__).with_name("reference.md").write_text(reference())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,17 @@ ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
 PARITY = ROOT.parent / "shared" / "parity"
 
-Coz = Callable[..., "subprocess.CompletedProcess[str]"]
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left: exit code and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Coz = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +36,29 @@ def astronaut() -> RGB8:
 
 
 @pytest.fixture
-def coz(tmp_path: Path) -> Coz:
+def coz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coz:
+    """Run `coz` through its own `main`, in an empty folder."""
+    from chain_of_zoom.cli.app import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["coz", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def coz_process(tmp_path: Path) -> Coz:
     """Run `coz` in a process of its own, in an empty folder."""
 
-    def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "chain_of_zoom", *map(str, args)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def run(*args: object) -> Done:
+        command = [sys.executable, "-m", "chain_of_zoom", *map(str, args)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        return Done(done.returncode, done.stdout, done.stderr)
 
     return run
 

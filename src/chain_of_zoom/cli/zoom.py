@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -200,19 +201,31 @@ def _run(chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, *, show: bool) -> No
     states: list[ScaleState] = list(folder.done)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not bar, transient=True
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not bar,
+        transient=True,
+        redirect_stdout=False,  # lines meant for a file would go to the terminal
     ) as progress:
+
+        def say(line: str) -> None:
+            if bar and sys.stdout.isatty():  # above the bar, not into it
+                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            elif show:
+                typer.echo(line)
+
         slow = [step.enlarge for step in zoom.steps]
         task = progress.add_task(f"zoom with {chain.backbone.info.name}", total=sum(slow))
         progress.update(task, completed=sum(slow[: len(states)]))
-        for entry in folder.record.states if show else ():
-            typer.echo(_line(folder, entry, "kept from before"))
+        for entry in folder.record.states:
+            say(_line(folder, entry, "kept from before"))
         for state in chain.run(zoom, folder.done):
             entry = folder.add(state)
             progress.update(task, advance=slow[len(states)])
             states.append(state)
-            if show:
-                typer.echo(_line(folder, entry, f"{state.seconds:.1f} s"))
+            say(_line(folder, entry, f"{state.seconds:.1f} s"))
     folder.finish(chain.sheet(zoom, states))
 
 

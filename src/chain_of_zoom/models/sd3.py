@@ -97,7 +97,8 @@ class OneStepSD3:
 
     def refine(self, pictures: NDArray[np.uint8], prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
         """Restore uint8 B x H x W x 3 pictures; float32, same shape, in [0, 1]; NaN stays, for the caller to find."""
-        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+        # Contiguous, as published: convolutions over another memory layout sum in another order.
+        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 255 * 2 - 1
         restored = self(batch, prompts, seeds).clamp(-1, 1) * 0.5 + 0.5
         arrays: NDArray[np.float32] = np.ascontiguousarray(restored.permute(0, 2, 3, 1).cpu().numpy())
         return arrays
