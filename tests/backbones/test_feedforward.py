@@ -29,6 +29,14 @@ def test_golden_mean(astronaut, name, mean):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_noise_is_a_picture_too(name):
+    """Networks overshoot far beyond [0, 1] on it; that is clamped, not refused."""
+    (result,) = load_backbone(name)([noise(24, 24)])
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_reduced_again_it_is_the_window(astronaut, name):
     """Whatever a network invents, its mean over each source pixel stays near that pixel."""
     crop = astronaut[60:108, 200:248]
