@@ -9,7 +9,6 @@ Names are loaded when first used, so that `import chain_of_zoom` costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # 70 ms that only this needs
+
         return version("chain-of-zoom")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

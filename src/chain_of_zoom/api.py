@@ -23,7 +23,6 @@ from chain_of_zoom.chain.folder import Layout, PublishedFolder, RunFolder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
 from chain_of_zoom.chain.schedule import Step
-from chain_of_zoom.chain.sheet import run_sheet
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
@@ -133,6 +132,8 @@ class ChainOfZoom:
 
     def sheet(self, zoom: Zoom, states: Sequence[ScaleState]) -> bytes:
         """The contact sheet as a labelled PNG."""
+        from chain_of_zoom.chain.sheet import run_sheet  # fonts and drawing, needed at the end only
+
         name = zoom.photo.path.name or "picture"
         generated = any(state.origin == "generated" for state in states)
         text = f"Contact sheet of a zoom into {name} with {self.backbone.info.name}" + (

@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +113,9 @@ class FeedForward(Backbone):
         param, weights = self._files()
         import ncnn
 
+        # Passes run in a thread of their own, so that Ctrl-C is heard at once; always the same one, whose OpenMP
+        # team and memory are used again.
+        self._worker = ThreadPoolExecutor(1)
         self._net: Any = ncnn.Net()
         self._net.opt.use_vulkan_compute = False
         self._net.opt.num_threads = self.threads
@@ -128,23 +130,12 @@ class FeedForward(Backbone):
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = self._net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
-        status, output = _interruptible(lambda: extractor.extract("output"))
+        status, output = self._worker.submit(extractor.extract, "output").result()
         if status:
             raise BackboneError(
                 f"{self.info.name} failed in ncnn (status {status}); free memory or use a smaller --size"
             )
         return np.ascontiguousarray(np.array(output).transpose(1, 2, 0))
-
-
-def _interruptible(call: Callable[[], Any]) -> Any:
-    """The result of a long call outside Python, made in a thread of its own so that Ctrl-C is heard at once."""
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(call()), daemon=True)
-    thread.start()
-    thread.join()
-    if not results:
-        raise BackboneError("the network failed in ncnn; free memory or use a smaller --size")
-    return results[0]
 
 
 def _cores() -> int:

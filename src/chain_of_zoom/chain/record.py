@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -159,6 +158,8 @@ def _first_difference(theirs: object, ours: object) -> str:
 
 def software() -> dict[str, str]:
     """Versions of everything that can change a pixel."""
+    from importlib import metadata  # 70 ms, and not before the weights are being read
+
     packages = ["chain-of-zoom", "numpy", "pillow", "ncnn"]
     packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules]
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

@@ -9,7 +9,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom import __version__
 from chain_of_zoom.cli import backbones, doctor, models, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
@@ -31,6 +30,8 @@ app.command("doctor")(doctor.doctor)
 
 def _version(value: bool) -> None:
     if value:
+        from chain_of_zoom import __version__
+
         typer.echo(f"coz {__version__}")
         raise typer.Exit
 

@@ -11,8 +11,6 @@ import platform
 import sys
 import tempfile
 import time
-import zipfile
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -241,6 +239,8 @@ def _bytes(path: Path) -> int:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # slow, and every command would pay for it
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -293,6 +293,8 @@ def _json(value: object) -> bytes:
 
 def _zip(files: dict[str, bytes]) -> bytes:
     """A zip with the same date in every entry, so that it says nothing but its contents."""
+    import zipfile  # likewise
+
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in files.items():

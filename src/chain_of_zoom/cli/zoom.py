@@ -14,7 +14,6 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Zoom
 from chain_of_zoom.chain.folder import SHEET, Layout, RunFolder
 from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
-from chain_of_zoom.chain.sheet import beyond_evidence
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.options import Options, combine, read_config, read_sets, shared
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
@@ -241,4 +240,6 @@ def _summarise(chain: ChainOfZoom, folder: RunFolder) -> None:
     if record.settings.prompt and not info.text_aware:
         typer.echo(f"note: {info.name} ignores prompts; the text is recorded and was not used")
     if any(state.beyond_evidence for state in record.states):
+        from chain_of_zoom.chain.sheet import beyond_evidence
+
         typer.echo(f"note: {beyond_evidence(info)}")

@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, OutputError
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
@@ -172,6 +172,8 @@ def _deep_grey_to_8bit(image: Image.Image) -> tuple[Image.Image, float]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
+    from PIL import ImageCms
+
     if image.mode not in ("RGB", "L", "CMYK"):
         image = image.convert("RGB")
     try:
@@ -241,6 +243,8 @@ def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
 
 def encode_png(pixels: RGB8, texts: Mapping[str, str] | None = None, xmp: str | None = None) -> bytes:
     """A PNG file as bytes, with text chunks and an XMP packet; the same input gives the same bytes."""
+    from PIL import PngImagePlugin  # slow to import, and not needed until the first state is written
+
     info = PngImagePlugin.PngInfo()
     for key, text in (texts or {}).items():
         info.add_itxt(key, text)
