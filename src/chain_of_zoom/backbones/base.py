@@ -55,6 +55,8 @@ class Backbone(ABC):
     """
 
     info: BackboneInfo
+    loads_quickly: bool = False
+    """Whether the weights may be read while the photo is decoded: done in a moment, and no harm if in vain."""
 
     def __init__(self) -> None:
         self._loaded = False

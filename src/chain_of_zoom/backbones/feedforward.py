@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +76,8 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
 class FeedForward(Backbone):
     """One of the embedded networks, by name. Uses every core the process may run on."""
 
+    loads_quickly = True
+
     def __init__(self, name: str, threads: int | None = None) -> None:
         super().__init__()
         self.package, self.model, self.info = _MODELS[name]
@@ -113,9 +114,6 @@ class FeedForward(Backbone):
         param, weights = self._files()
         import ncnn
 
-        # Passes run in a thread of their own, so that Ctrl-C is heard at once; always the same one, whose OpenMP
-        # team and memory are used again.
-        self._worker = ThreadPoolExecutor(1)
         self._net: Any = ncnn.Net()
         self._net.opt.use_vulkan_compute = False
         self._net.opt.num_threads = self.threads
@@ -130,7 +128,7 @@ class FeedForward(Backbone):
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = self._net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
-        status, output = self._worker.submit(extractor.extract, "output").result()
+        status, output = extractor.extract("output")
         if status:
             raise BackboneError(
                 f"{self.info.name} failed in ncnn (status {status}); free memory or use a smaller --size"

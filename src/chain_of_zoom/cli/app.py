@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -51,8 +50,6 @@ def main() -> NoReturn:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _fail("interrupted; complete states are kept: run the same command again to go on", code)
-            sys.stdout.flush()
-            os._exit(code)  # a network may still be at work in another thread; do not wait for it
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away; nothing to say to it
         code = 141

@@ -188,7 +188,8 @@ def _load_in_background(chain: ChainOfZoom) -> None:
         with suppress(ChainOfZoomError):
             chain.backbone.load()
 
-    threading.Thread(target=read, daemon=True).start()
+    if chain.backbone.loads_quickly:
+        threading.Thread(target=read).start()
 
 
 def _run(chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, *, show: bool) -> None:
