@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -224,9 +225,9 @@ def area_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
     return np.ascontiguousarray(np.tensordot(columns, reduced, axes=(1, 1)).swapaxes(0, 1))
 
 
-def _area_weights(start: object, stop: object, count: int, length: int) -> NDArray[np.float32]:
+def _area_weights(start: Fraction, stop: Fraction, count: int, length: int) -> NDArray[np.float32]:
     """count x length matrix: row i holds the share of every pixel in the i-th of `count` equal parts of the span."""
-    edges = np.linspace(float(start), float(stop), count + 1)  # type: ignore[arg-type]
+    edges = np.linspace(float(start), float(stop), count + 1)
     pixels = np.arange(length)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     weights = np.maximum(overlap, 0)
