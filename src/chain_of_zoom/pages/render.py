@@ -1,0 +1,24 @@
+"""Templates to HTML. Every page extends `base.html`, needs no server and fetches nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def render(template: str, **context: Any) -> str:
+    """The page as one HTML text. template: a file name in `pages/templates`; values are escaped.
+
+    The filter `link` turns a relative path into a URL that works whatever is in the name.
+    """
+    environment = Environment(
+        loader=PackageLoader("chain_of_zoom.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["link"] = lambda path: quote(str(path).replace("\\", "/"))
+    return environment.get_template(template).render(**context)
