@@ -20,7 +20,7 @@ from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.engine import Engine, ZoomJob
 from chain_of_zoom.chain.folder import Layout, PublishedFolder, RunFolder
-from chain_of_zoom.chain.record import Record
+from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
@@ -130,6 +130,15 @@ class ChainOfZoom:
         record = Record.begin(zoom.photo, photo, zoom.request, self.backbone, self.prompter, self.options)
         return kind(path, record, force=force)
 
+    def write(self, zoom: Zoom, folder: RunFolder) -> Iterator[tuple[ScaleState, StateRecord]]:
+        """Run a zoom into its folder: yields every new state once its file is there; the sheet comes at the end."""
+        states = list(folder.done)
+        for state in self.run(zoom, folder.done):
+            entry = folder.add(state)
+            states.append(state)
+            yield state, entry
+        folder.finish(self.sheet(zoom, states))
+
     def sheet(self, zoom: Zoom, states: Sequence[ScaleState]) -> bytes:
         """The contact sheet as a labelled PNG."""
         from chain_of_zoom.chain.sheet import run_sheet  # fonts and drawing, needed at the end only
@@ -186,12 +195,8 @@ def zoom(
     if out is None:
         return ZoomResult(states=tuple(chain.run(planned)), folder=None, record=None)
     folder = chain.open_folder(planned, Path(out), force=force, layout=layout)
-    states = list(folder.done)
-    for state in chain.run(planned, folder.done):
-        folder.add(state)
-        states.append(state)
-    folder.finish(chain.sheet(planned, states))
-    return ZoomResult(states=tuple(states), folder=folder.path, record=folder.record)
+    states = (*folder.done, *(state for state, _ in chain.write(planned, folder)))
+    return ZoomResult(states=states, folder=folder.path, record=folder.record)
 
 
 def _request(

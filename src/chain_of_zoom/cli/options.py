@@ -10,6 +10,7 @@ from typing import Any
 
 from chain_of_zoom import plugins
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.presets import find_preset, resolve
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
 Options = dict[str, dict[str, Any]]
@@ -85,3 +86,27 @@ def shared(backbone: str, prompter: str, **values: Any) -> Options:
         for kind in takers:
             options[kind][key] = value
     return options
+
+
+def loader_options(
+    names: tuple[str, str],
+    preset: str | None,
+    config: Options,
+    sets: Options,
+    flags: Options,
+    device: str | None,
+    dtype: str | None,
+) -> Options:
+    """Everything the loaders are told: preset, then file, then --set, then flags."""
+    mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
+    mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
+    layers: list[Options] = [mine, shared(*names, device=device, dtype=dtype)]
+    if preset:
+        chosen = find_preset(preset)
+        kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
+        given = {*mine["backbone"], *mine["prompter"]}
+        given |= set() if kept["backbone"] else set(chosen.backbone_items)
+        given |= set() if kept["prompter"] else set(chosen.prompter_items)
+        found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))
+        layers.insert(0, {kind: found[kind] if kept[kind] else {} for kind in found})
+    return combine(*names, *layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -10,16 +9,14 @@ from typing import Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Zoom
-from chain_of_zoom.chain.folder import SHEET, Layout, RunFolder
-from chain_of_zoom.chain.record import StateRecord
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
+from chain_of_zoom.chain.folder import Layout
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
-from chain_of_zoom.chain.state import ScaleState, magnification_name
-from chain_of_zoom.cli.options import Options, combine, read_config, read_sets, shared
+from chain_of_zoom.cli.options import loader_options, read_config, read_sets
+from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.color import ColorFix
-from chain_of_zoom.imaging.images import load
-from chain_of_zoom.presets import find_preset, resolve
+from chain_of_zoom.presets import find_preset
 
 
 def zoom(
@@ -144,41 +141,19 @@ def zoom(
     )
     if names[1] == "text" and not prompt:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    options = _options(names, preset, read_config(config), read_sets(sets or []), flags, device, dtype)
+    options = loader_options(names, preset, read_config(config), read_sets(sets or []), flags, device, dtype)
     chain = ChainOfZoom(*names, backbone_options=options["backbone"], prompter_options=options["prompter"])
     _load_in_background(chain)
-    zoom = chain.prepare(load(photo), request)
-    name = f"{photo.stem}_{magnification_name(float(zoom.steps[-1].magnification))}"
-    folder = chain.open_folder(zoom, out or Path(name), force=force, layout=cast("Layout", layout))
-    _run(chain, zoom, folder, show=not (quiet or as_json))
-    if as_json:
-        typer.echo(folder.record.to_json(), nl=False)
-    elif not quiet:
-        _summarise(chain, folder)
-
-
-def _options(
-    names: tuple[str, str],
-    preset: str | None,
-    config: Options,
-    sets: Options,
-    flags: Options,
-    device: str | None,
-    dtype: str | None,
-) -> Options:
-    """Everything the loaders are told: preset, then file, then --set, then flags."""
-    mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
-    mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
-    layers: list[Options] = [mine, shared(*names, device=device, dtype=dtype)]
-    if preset:
-        chosen = find_preset(preset)
-        kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
-        given = {*mine["backbone"], *mine["prompter"]}
-        given |= set() if kept["backbone"] else set(chosen.backbone_items)
-        given |= set() if kept["prompter"] else set(chosen.prompter_items)
-        found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))
-        layers.insert(0, {kind: found[kind] if kept[kind] else {} for kind in found})
-    return combine(*names, *layers)
+    zoom_one(
+        chain,
+        photo,
+        request,
+        out,
+        layout=cast("Layout", layout),
+        force=force,
+        show=not (quiet or as_json),
+        as_json=as_json,
+    )
 
 
 def _load_in_background(chain: ChainOfZoom) -> None:
@@ -190,57 +165,3 @@ def _load_in_background(chain: ChainOfZoom) -> None:
 
     if chain.backbone.loads_quickly:
         threading.Thread(target=read).start()
-
-
-def _run(chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, *, show: bool) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    bar = show and console.is_terminal
-    states: list[ScaleState] = list(folder.done)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not bar,
-        transient=True,
-        redirect_stdout=False,  # lines meant for a file would go to the terminal
-    ) as progress:
-
-        def say(line: str) -> None:
-            if bar and sys.stdout.isatty():  # above the bar, not into it
-                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            elif show:
-                typer.echo(line)
-
-        slow = [step.enlarge for step in zoom.steps]
-        task = progress.add_task(f"zoom with {chain.backbone.info.name}", total=sum(slow))
-        progress.update(task, completed=sum(slow[: len(states)]))
-        for entry in folder.record.states:
-            say(_line(folder, entry, "kept from before"))
-        for state in chain.run(zoom, folder.done):
-            entry = folder.add(state)
-            progress.update(task, advance=slow[len(states)])
-            states.append(state)
-            say(_line(folder, entry, f"{state.seconds:.1f} s"))
-    folder.finish(chain.sheet(zoom, states))
-
-
-def _line(folder: RunFolder, entry: StateRecord, what: str) -> str:
-    notes = "".join(f"; {note}" for note in entry.fallbacks)
-    limit = ", beyond evidence" if entry.beyond_evidence else ""
-    return f"{folder.path / entry.file}  {entry.origin.value}{limit}  ({what}{notes})"
-
-
-def _summarise(chain: ChainOfZoom, folder: RunFolder) -> None:
-    record, info = folder.record, chain.backbone.info
-    typer.echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
-    if record.settings.prompt and not info.text_aware:
-        typer.echo(f"note: {info.name} ignores prompts; the text is recorded and was not used")
-    if any(state.beyond_evidence for state in record.states):
-        from chain_of_zoom.chain.sheet import beyond_evidence
-
-        typer.echo(f"note: {beyond_evidence(info)}")

@@ -1,0 +1,56 @@
+"""Lines on stdout and, on a terminal, a bar with the time left on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Self
+
+import typer
+
+
+class Display:
+    """Shows a run: `say` prints a line, `expect` and `advance` move the bar, whose unit is the enlargement.
+
+    show: False prints nothing. Without a terminal there are lines and no bar.
+    """
+
+    def __init__(self, description: str, *, show: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.show = show
+        self.bar = show and console.is_terminal
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self.progress = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self.bar,
+            transient=True,
+            redirect_stdout=False,  # lines meant for a file would go to the terminal
+        )
+        self.task = self.progress.add_task(description, total=None)
+
+    def __enter__(self) -> Self:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def expect(self, total: int, *, done: int = 0) -> None:
+        """The number of enlargements of the whole, and how many of them were there before."""
+        self.progress.update(self.task, total=total, completed=done)
+
+    def advance(self, enlargements: int = 1) -> None:
+        """Enlargements were made."""
+        self.progress.update(self.task, advance=enlargements)
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar if both share the terminal."""
+        if self.bar and sys.stdout.isatty():
+            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif self.show:
+            typer.echo(line)
