@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, NamedTuple, final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chain_of_zoom.errors import BackboneError
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.errors import BackboneError, UsageError
+from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
 
 OnFallback = Callable[[int, str], None]
+Blend = Literal["smooth", "published"]
+Pieces = MutableMapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,3 +187,81 @@ class RefiningBackbone(Backbone):
     @abstractmethod
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         """Refine pictures: float32, same shape, values about [0, 1]."""
+
+
+class WholeTile(NamedTuple):
+    """A tile of a whole picture: its place in the grid, and its box in pixels of the enlarged picture."""
+
+    row: int
+    col: int
+    box: Box
+
+
+class WholePictureBackbone(Backbone):
+    """A backbone that enlarges a whole picture by overlapping tiles, each with a prompt of its own.
+
+    `tile` and `overlap` count latents, as published. Blends: "smooth" (default) fades every tile into its neighbours
+    as pixels, holding a band of tiles at a time; "published" repeats the published script to the letter, with the whole
+    latent in memory.
+    """
+
+    @abstractmethod
+    def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
+        """The tiles for a picture of `size` pixels, row by row: one prompt each. No weights are needed.
+
+        Boxes lie inside `whole_size`. Raises UsageError for a tile or an overlap that makes no sense.
+        """
+
+    @abstractmethod
+    def whole_size(self, size: Size, blend: Blend = "smooth") -> Size:
+        """The size of the enlarged picture: exactly factor times; "published" drops what fills no whole latent."""
+
+    @final
+    def enlarge_whole(
+        self,
+        picture: RGB8,
+        prompts: Sequence[str],
+        seed: int = 0,
+        *,
+        tile: int = 64,
+        overlap: int = 16,
+        blend: Blend = "smooth",
+        batch: int | None = None,
+        store: Pieces | None = None,
+        on_fallback: OnFallback | None = None,
+    ) -> Iterator[tuple[Box, RGBF]]:
+        """Enlarge a picture (uint8, h x w x 3) piece by piece: (box, float32 RGB in [0, 1]).
+
+        The boxes come top to bottom and partition `whole_size`. prompts: one per tile of `tiles(...)`, in its order;
+        only those of tiles that are not in `store` are used. batch: tiles computed together, by default 1 on a CPU
+        (the result then has the same bits whatever is in the store) and 4 on a GPU.
+        store: every finished piece is put there, under a name fit for a file that changes with all it depends on, and
+        taken from there when present; it may forget pieces at any time. on_fallback(index of the tile, what).
+        Raises UsageError, MissingError, and BackboneError naming the tile when its result is unusable; pieces finished
+        before are in the store then.
+        """
+        assert picture.dtype == np.uint8, picture.dtype
+        assert picture.ndim == 3, picture.shape
+        assert picture.shape[2] == 3, picture.shape
+        tiles = self.tiles(size_of(picture), tile=tile, overlap=overlap, blend=blend)
+        assert len(prompts) == len(tiles), "one prompt per tile"
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch {batch}; accepted: 1 or more; for example --batch 4")
+        self.load()
+        store = {} if store is None else store
+        return self._enlarge_whole(picture, prompts, seed, tile, overlap, blend, batch, store, on_fallback)
+
+    @abstractmethod
+    def _enlarge_whole(
+        self,
+        picture: RGB8,
+        prompts: Sequence[str],
+        seed: int,
+        tile: int,
+        overlap: int,
+        blend: Blend,
+        batch: int | None,
+        store: Pieces,
+        on_fallback: OnFallback | None,
+    ) -> Iterator[tuple[Box, RGBF]]:
+        """What `enlarge_whole` says; arguments are checked and the weights are there."""
