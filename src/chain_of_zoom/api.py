@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,8 +20,9 @@ import numpy as np
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.engine import Engine, ZoomJob
-from chain_of_zoom.chain.folder import Layout, PublishedFolder, RunFolder
-from chain_of_zoom.chain.record import Record, StateRecord
+from chain_of_zoom.chain.folder import RunFolder
+from chain_of_zoom.chain.published import PublishedFolder
+from chain_of_zoom.chain.record import BackboneRecord, InputRecord, Record, StateRecord
 from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
@@ -32,6 +34,8 @@ from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
 
 DEFAULT_BACKBONE = "realsr"
+Layout = Literal["default", "published"]
+FOLDERS: dict[Layout, type[RunFolder]] = {"default": RunFolder, "published": PublishedFolder}
 
 
 def load_backbone(name: str = DEFAULT_BACKBONE, **options: Any) -> Backbone:
@@ -116,19 +120,30 @@ class ChainOfZoom:
         )
         return (state for _, state in engine.run([job]))
 
-    def open_folder(self, zoom: Zoom, path: Path, *, force: bool = False, layout: Layout = "default") -> RunFolder:
+    def open_folder(
+        self, zoom: Zoom, path: Path, *, name: str | None = None, force: bool = False, layout: Layout = "default"
+    ) -> RunFolder:
         """The folder to write a zoom to, once the weights are read, so that missing ones leave nothing behind.
 
+        name: of the photo's own folder in the published layout; its stem by default.
         Raises MissingError, and OutputError when it holds another run and `force` is not given.
         """
         if any(step.enlarge for step in zoom.steps):
             self.backbone.load()
             self.prompter.load()
-        kind = PublishedFolder if layout == "published" else RunFolder
-        path = kind.home(path, zoom.photo.path)
-        photo = os.path.relpath(zoom.photo.path, path)
-        record = Record.begin(zoom.photo, photo, zoom.request, self.backbone, self.prompter, self.options)
-        return kind(path, record, force=force)
+        kind = FOLDERS[layout]
+        path = kind.home(path, name or zoom.photo.path.stem)
+        photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
+        return kind(path, self.begin(photo, zoom.request), force=force)
+
+    def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
+        """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
+        return Record.begin(photo, request, self.backbone_record, self.prompter, self.options)
+
+    @cached_property
+    def backbone_record(self) -> BackboneRecord:
+        """The backbone as records name it; its weights are hashed once. Raises MissingError."""
+        return BackboneRecord.of(self.backbone)
 
     def write(self, zoom: Zoom, folder: RunFolder) -> Iterator[tuple[ScaleState, StateRecord]]:
         """Run a zoom into its folder: yields every new state once its file is there; the sheet comes at the end."""
@@ -194,8 +209,8 @@ def zoom(
     planned = chain.prepare(_picture(photo), request)
     if out is None:
         return ZoomResult(states=tuple(chain.run(planned)), folder=None, record=None)
-    folder = chain.open_folder(planned, Path(out), force=force, layout=layout)
-    states = (*folder.done, *(state for state, _ in chain.write(planned, folder)))
+    with chain.open_folder(planned, Path(out), force=force, layout=layout) as folder:
+        states = (*folder.done, *(state for state, _ in chain.write(planned, folder)))
     return ZoomResult(states=states, folder=folder.path, record=folder.record)
 
 

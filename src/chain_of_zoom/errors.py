@@ -3,7 +3,8 @@
     ChainOfZoomError
     ├── UsageError          2  an option, name or number that makes no sense
     ├── BadInputError       3  a picture that cannot be read
-    ├── OutputError         4  a file or folder that cannot be written, or holds another run
+    ├── OutputError         4  a file or folder that cannot be written
+    │   └── OccupiedError   4  a folder that holds another run, or files of somebody else, or is in use
     ├── MissingError        5  an extra, weights or a model that is not installed
     └── BackboneError       6  a backbone that failed or returned something unusable
 
@@ -33,6 +34,10 @@ class OutputError(ChainOfZoomError):
     """A file that cannot be written, or a folder that holds another run."""
 
     exit_code = 4
+
+
+class OccupiedError(OutputError):
+    """A folder that holds another run or somebody else's files, or that another process is writing to."""
 
 
 class MissingError(ChainOfZoomError):

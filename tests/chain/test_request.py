@@ -52,8 +52,8 @@ def test_a_box_of_another_shape_than_the_size_is_widened():
         ({"box": "300,50,100,150"}, "empty"),
         ({"box": "0,0,2000,10"}, "outside"),
         ({"zoom": float("inf")}, "inf"),
-        ({"zoom": 0.0}, "magnification 0"),
-        ({"zoom": 1e12}, "magnification 1e"),
+        ({"zoom": 0.0}, "--zoom 0"),
+        ({"zoom": 1e12}, "--zoom 1e"),
     ],
 )
 def test_what_does_not_fit_the_picture(settings, says):

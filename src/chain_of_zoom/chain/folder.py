@@ -3,57 +3,95 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Self
 
 import msgspec
-import numpy as np
 
+from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
-from chain_of_zoom.errors import OutputError
+from chain_of_zoom.errors import OccupiedError, OutputError
 from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
-from chain_of_zoom.imaging.provenance import COMPOSITE, TRAINED_MODEL, label
-
-Layout = Literal["default", "published"]
+from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 RECORD = "record.json"
 SHEET = "sheet.png"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What the system refuses becomes an OutputError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror or error}); name another folder with -o") from error
+
+
+def finished(path: Path, *, intact: bool = True) -> Record | None:
+    """The record of a run that lies complete in a folder, else None.
+
+    intact: also that every state still has the bytes that the record says; else only that its file is there.
+    """
+    try:
+        record = Record.from_json((path / RECORD).read_bytes())
+        if not (record.complete and record.sheet and (path / record.sheet).is_file()):
+            return None
+        for entry in record.states:
+            file = path / Path(entry.file).name
+            if hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256 if intact else not file.is_file():
+                return None
+    except (OSError, msgspec.DecodeError):
+        return None
+    return record
 
 
 class RunFolder:
     """Writes a run as it goes. The record is rewritten after every state, so what it lists is complete."""
 
     def __init__(self, path: Path, record: Record, *, force: bool = False) -> None:
-        """Open or create the folder. Raises OutputError when it cannot be written or holds another run."""
+        """Open or create the folder, for this process alone.
+
+        Raises OutputError when it cannot be written, and OccupiedError when it holds another run or is in use.
+        """
         self.path = path
         self.record = record
         self.done: tuple[ScaleState, ...] = ()
+        with _naming(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._unlock = lock_folder(self, path)
+        try:
+            self._open(force)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, force: bool) -> None:
+        path, record = self.path, self.record
         earlier = self._earlier(force)
         photo = (path / record.input.path).resolve()
         if photo.parent == path.resolve() and photo in self._states():
-            raise OutputError(f"{photo.name} is the photo itself and would be overwritten; name another folder with -o")
+            raise OccupiedError(
+                f"{photo.name} is the photo itself and would be overwritten; name another folder with -o"
+            )
         if earlier is None and not force and (stranger := self._stranger()):
-            raise OutputError(
+            raise OccupiedError(
                 f"{stranger} is there already and no {RECORD} says where it comes from; "
                 "add --force to overwrite it, or name another folder with -o"
             )
         if earlier and not force and (difference := record.difference(earlier)):
-            raise OutputError(
+            raise OccupiedError(
                 f"{path} holds another run: {difference}; accepted: a new folder or the same run; "
                 "add --force to replace it, or name another folder with -o"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
+        with _naming(path):
             for stale in path.glob(".*.tmp"):
                 stale.unlink()
             if earlier and force:
                 self._forget(earlier)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path} ({error.strerror or error}); name another folder with -o"
-            ) from error
         if earlier and not force:
             self._resume(earlier)
         self._write_record()
@@ -65,25 +103,40 @@ class RunFolder:
         data = encode_png(
             state.image, *label(self._describe(state), TRAINED_MODEL if state.origin is Origin.GENERATED else None)
         )
-        write_atomic(self.path / name, data)
+        self._write_state(name, state, data)
         entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest())
         self.record = msgspec.structs.replace(self.record, states=(*states, entry))
         self._write_record()
         return entry
 
     @staticmethod
-    def home(path: Path, photo: Path) -> Path:
-        """Where the record of a photo lies, given the folder that the user named."""
+    def home(path: Path, name: str) -> Path:
+        """Where the record lies, given the folder that the user named and the photo's name."""
         return path
+
+    def _write_state(self, name: str, state: ScaleState, data: bytes) -> None:
+        """All files of a state; the record lists it when they are there."""
+        write_atomic(self.path / name, data)
 
     def _name(self, index: int, state: ScaleState) -> str:
         return f"{index:02d}_{magnification_name(state.magnification)}.png"
 
     def finish(self, sheet: bytes) -> None:
-        """Write the sheet, and the record as complete."""
+        """Write the sheet, and the record as complete; other processes may have the folder again."""
         write_atomic(self.path / SHEET, sheet)
         self.record = msgspec.structs.replace(self.record, complete=True, sheet=SHEET)
         self._write_record()
+        self.close()
+
+    def close(self) -> None:
+        """Let other processes have the folder; what is written stays. `with` does it at the end of its block."""
+        self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def _describe(self, state: ScaleState) -> str:
         photo = self.record.input
@@ -123,7 +176,7 @@ class RunFolder:
         except msgspec.DecodeError as error:
             if force:
                 return None
-            raise OutputError(
+            raise OccupiedError(
                 f"{self.path / RECORD} is no record of this program ({error}); "
                 "add --force to replace it, or name another folder with -o"
             ) from error
@@ -151,51 +204,3 @@ class RunFolder:
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())
-
-
-class PublishedFolder(RunFolder):
-    """The tree that the published scripts write, around the record and sheet of an ordinary run.
-
-    OUT/per-sample/<photo>/0.png, 1_input.png, 1.png ... and txt/0.txt ...; OUT/per-scale/scale0/<photo>.png ...;
-    OUT/recursive/<photo>.png, all states side by side.
-    """
-
-    @staticmethod
-    def home(path: Path, photo: Path) -> Path:
-        """OUT/per-sample/<photo>."""
-        return path / "per-sample" / photo.stem
-
-    def _name(self, index: int, state: ScaleState) -> str:
-        return f"{index}.png"
-
-    def add(self, state: ScaleState) -> StateRecord:
-        """Write the input, the text, the state, and its copy by scale."""
-        index = len(self.record.states)
-        scale = self.path.parents[1] / "per-scale" / f"scale{index}" / f"{self.path.name}.png"
-        text = self.path / "txt" / f"{index - 1}.txt"
-        self._make(scale.parent)
-        if state.input is not None:
-            write_atomic(self.path / f"{index}_input.png", encode_png(state.input))
-            self._make(text.parent)
-            write_atomic(text, (state.prompt or "").encode())
-        entry = super().add(state)
-        write_atomic(scale, (self.path / entry.file).read_bytes())
-        return entry
-
-    def finish(self, sheet: bytes) -> None:
-        """Write the strip, the sheet and the record."""
-        states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
-        strip = self.path.parents[1] / "recursive" / f"{self.path.name}.png"
-        self._make(strip.parent)
-        generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
-        text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
-        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, COMPOSITE if generated else None)))
-        super().finish(sheet)
-
-    def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {folder} ({error.strerror or error}); name another folder with -o"
-            ) from error

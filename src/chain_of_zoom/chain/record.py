@@ -31,6 +31,12 @@ class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, picture: Picture, path: str) -> InputRecord:
+        """The record of a loaded picture; path: relative to the record."""
+        size = (picture.size.width, picture.size.height)
+        return cls(path=path, sha256=picture.sha256, size=size, notes=picture.notes)
+
 
 class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The backbone; evidence_limit is in output pixels per source pixel."""
@@ -107,34 +113,30 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def begin(
         cls,
-        picture: Picture,
-        input_path: str,
+        photo: InputRecord,
         settings: ZoomRequest,
-        backbone: Backbone,
+        backbone: BackboneRecord,
         prompter: Prompter,
         options: dict[str, dict[str, str]],
     ) -> Record:
         """The record of a run before its first state."""
-        photo = InputRecord(
-            path=input_path, sha256=picture.sha256, size=(picture.size.width, picture.size.height), notes=picture.notes
-        )
         return cls(
             software=software(),
             input=photo,
             settings=settings,
-            backbone=BackboneRecord.of(backbone),
+            backbone=backbone,
             prompter=prompter.name,
             prompter_sha256=prompter.weights_sha256(),
             options=options,
             seed=settings.seed,
         )
 
-    def difference(self, other: Record) -> str | None:
-        """What makes `other` a different run, in words, or None when it is the same."""
+    def difference(self, other: Record, *, but: str = "") -> str | None:
+        """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
         if self.input.sha256 != other.input.sha256:
             return f"another photo ({other.input.path})"
         for part in ("settings", "backbone", "prompter", "prompter_sha256", "options", "software"):
-            if (ours := getattr(self, part)) != (theirs := getattr(other, part)):
+            if part != but and (ours := getattr(self, part)) != (theirs := getattr(other, part)):
                 return f"other {part} ({_first_difference(theirs, ours)})"
         return None
 

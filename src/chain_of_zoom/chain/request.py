@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from chain_of_zoom.chain.schedule import Aim, Origin, Step, plan_chain, plan_direct, plan_published
+from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Aim, Origin, Step, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
@@ -20,6 +20,9 @@ Protocol = Literal["default", "paper"]
 DEFAULT_ZOOM = 16.0
 MAX_SIDE = 8192
 PAPER_SIDE = 512
+
+_SPOT = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
+_BOX = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
 
 
 class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +59,12 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
         if self.box is not None and (self.at is not None or self.zoom is not None):
             raise UsageError("--box already gives the spot and the magnification; use --box alone, or --at with --zoom")
+        if self.at is not None:
+            _numbers("--at", self.at, 2, _SPOT)
+        if self.box is not None:
+            _numbers("--box", self.box, 4, _BOX)
+        if self.zoom is not None:
+            _check_zoom(self.zoom, f"{self.zoom:g}")
         if self.size and not all(1 <= side <= MAX_SIDE for side in self.size):
             raise UsageError(
                 f"size {Size(*self.size)}; accepted: 1x1 to {MAX_SIDE}x{MAX_SIDE}; for example --size 768x512"
@@ -82,8 +91,6 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.box is not None:
             return self._box_aim(picture, parse_box(self.box, picture))
         zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
-        if not math.isfinite(zoom):
-            raise UsageError(f"--zoom {zoom}; accepted: 1 to 1000000; for example --zoom 64")
         spot = (
             parse_spot(self.at, picture)
             if self.at is not None
@@ -142,24 +149,22 @@ def _shape_of(box: Box) -> Size:
 
 def parse_spot(text: str, picture: Size) -> Point:
     """`0.62,0.4` (fractions) or `310px,200px` to pixels."""
-    example = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
-    x, y = _numbers("--at", text, 2, example)
+    x, y = _numbers("--at", text, 2, _SPOT)
     spot = Point(_pixels(*x, picture.width), _pixels(*y, picture.height))
     if not (0 <= spot.x <= picture.width and 0 <= spot.y <= picture.height):
-        raise UsageError(f"--at {text} is outside the picture of {picture} px; {example}")
+        raise UsageError(f"--at {text} is outside the picture of {picture} px; {_SPOT}")
     return spot
 
 
 def parse_box(text: str, picture: Size) -> Box:
     """`x0,y0,x1,y1` to pixels: fractions when all four are in [0, 1] and bare, else pixels (with or without px)."""
-    example = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
-    values = _numbers("--box", text, 4, example)
+    values = _numbers("--box", text, 4, _BOX)
     if any(value > 1 for value, _ in values):
         values = [(value, True) for value, _ in values]
     sides = (picture.width, picture.height) * 2
     box = Box(*(_pixels(*value, side) for value, side in zip(values, sides, strict=True)))
     if not (0 <= box.x0 < box.x1 <= picture.width and 0 <= box.y0 < box.y1 <= picture.height):
-        raise UsageError(f"--box {text} is empty or outside the picture of {picture} px; {example}")
+        raise UsageError(f"--box {text} is empty or outside the picture of {picture} px; {_BOX}")
     return box
 
 
@@ -193,6 +198,10 @@ def parse_zoom(text: str) -> float:
         value = float(text.strip().lower().removesuffix("x"))
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 1):
-        raise UsageError(f"--zoom {text}; accepted: a number from 1 to 1000000; for example --zoom 64")
+    return _check_zoom(value, text)
+
+
+def _check_zoom(value: float, text: str) -> float:
+    if not 1 <= value <= MAX_MAGNIFICATION:  # also refuses NaN
+        raise UsageError(f"--zoom {text}; accepted: a number from 1 to {MAX_MAGNIFICATION}; for example --zoom 64")
     return value

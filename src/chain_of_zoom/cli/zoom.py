@@ -9,8 +9,7 @@ from typing import Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
-from chain_of_zoom.chain.folder import Layout
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Layout
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
 from chain_of_zoom.cli.options import loader_options, read_config, read_sets
 from chain_of_zoom.cli.zoom_one import zoom_one

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.chain.folder import SHEET, Layout, RunFolder
+from chain_of_zoom.api import ChainOfZoom, Layout
+from chain_of_zoom.chain.folder import SHEET, RunFolder
 from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.state import magnification_name
@@ -29,8 +29,10 @@ def zoom_one(
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
     zoom = chain.prepare(load(photo), request)
     name = f"{photo.stem}_{magnification_name(float(zoom.steps[-1].magnification))}"
-    folder = chain.open_folder(zoom, out or Path(name), force=force, layout=layout)
-    with Display(f"zoom with {chain.backbone.info.name}", show=show) as display:
+    with (
+        chain.open_folder(zoom, out or Path(name), force=force, layout=layout) as folder,
+        Display(f"zoom with {chain.backbone.info.name}", show=show) as display,
+    ):
         kept = folder.record.states
         work = sum(step.enlarge for step in zoom.steps)
         display.expect(work, done=sum(step.enlarge for step in zoom.steps[: len(kept)]))

@@ -1,0 +1,61 @@
+"""The folders that the published scripts write, for tools that read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from chain_of_zoom.chain.folder import RunFolder
+from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
+from chain_of_zoom.imaging.provenance import COMPOSITE, label
+
+
+class PublishedFolder(RunFolder):
+    """The tree that the published scripts write, around the record and sheet of an ordinary run.
+
+    OUT/per-sample/<photo>/0.png, 1_input.png, 1.png ... and txt/0.txt ...; OUT/per-scale/scale0/<photo>.png ...;
+    OUT/recursive/<photo>.png, all states side by side.
+    """
+
+    @staticmethod
+    def home(path: Path, name: str) -> Path:
+        """OUT/per-sample/<name>."""
+        return path / "per-sample" / name
+
+    def _name(self, index: int, state: ScaleState) -> str:
+        return f"{index}.png"
+
+    def _write_state(self, name: str, state: ScaleState, data: bytes) -> None:
+        """The input, the text, the copy by scale and the state."""
+        index = len(self.record.states)
+        scale = self.path.parents[1] / "per-scale" / f"scale{index}" / f"{self.path.name}.png"
+        text = self.path / "txt" / f"{index - 1}.txt"
+        self._make(scale.parent)
+        if state.input is not None:
+            write_atomic(self.path / f"{index}_input.png", encode_png(state.input))
+            self._make(text.parent)
+            write_atomic(text, (state.prompt or "").encode())
+        write_atomic(scale, data)
+        super()._write_state(name, state, data)
+
+    def finish(self, sheet: bytes) -> None:
+        """Write the strip, the sheet and the record."""
+        states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
+        strip = self.path.parents[1] / "recursive" / f"{self.path.name}.png"
+        self._make(strip.parent)
+        generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
+        text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
+        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, COMPOSITE if generated else None)))
+        super().finish(sheet)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {folder} ({error.strerror or error}); name another folder with -o"
+            ) from error
