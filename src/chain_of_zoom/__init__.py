@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chain_of_zoom.api import ChainOfZoom, ZoomResult, load_backbone, load_prompter, zoom
     from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+    from chain_of_zoom.batch.many import zoom_many
+    from chain_of_zoom.batch.report import Outcome
     from chain_of_zoom.chain.record import Record
     from chain_of_zoom.chain.schedule import Origin
     from chain_of_zoom.chain.state import ScaleState
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         BadInputError,
         ChainOfZoomError,
         MissingError,
+        OccupiedError,
         OutputError,
         UsageError,
     )
@@ -36,7 +39,9 @@ _HOME = {
     "ChainOfZoom": "api",
     "ChainOfZoomError": "errors",
     "MissingError": "errors",
+    "OccupiedError": "errors",
     "Origin": "chain.schedule",
+    "Outcome": "batch.report",
     "OutputError": "errors",
     "Picture": "imaging.images",
     "PromptContext": "prompters.base",
@@ -49,6 +54,7 @@ _HOME = {
     "load_backbone": "api",
     "load_prompter": "api",
     "zoom": "api",
+    "zoom_many": "batch.many",
 }
 
 __all__ = [
@@ -59,7 +65,9 @@ __all__ = [
     "ChainOfZoom",
     "ChainOfZoomError",
     "MissingError",
+    "OccupiedError",
     "Origin",
+    "Outcome",
     "OutputError",
     "Picture",
     "PromptContext",
@@ -72,6 +80,7 @@ __all__ = [
     "load_backbone",
     "load_prompter",
     "zoom",
+    "zoom_many",
 ]
 
 

@@ -96,7 +96,7 @@ class ChainOfZoom:
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
-        return self.run(self.prepare(_picture(photo), _request(**settings)))
+        return self.run(self.prepare(_picture(photo), make_request(**settings)))
 
     def prepare(self, photo: Picture, request: ZoomRequest) -> Zoom:
         """Plan a zoom. Raises UsageError when it does not fit the photo."""
@@ -195,7 +195,7 @@ def zoom(
     Raises the errors of chain_of_zoom.errors.
     """
     chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
-    request = _request(
+    request = make_request(
         at=at,
         magnification=magnification,
         box=box,
@@ -214,7 +214,7 @@ def zoom(
     return ZoomResult(states=states, folder=folder.path, record=folder.record)
 
 
-def _request(
+def make_request(
     *,
     at: tuple[float, float] | str | None = None,
     magnification: float | None = None,
@@ -226,10 +226,11 @@ def _request(
     protocol: Protocol = "default",
     color_fix: ColorFix = "none",
 ) -> ZoomRequest:
+    """Settings as Python has them, checked. Raises UsageError."""
     values = {
-        "at": _listed(at),
+        "at": spot_text(at),
         "zoom": magnification,
-        "box": _listed(box),
+        "box": spot_text(box),
         "size": size,
         "prompt": prompt,
         "seed": seed,
@@ -245,7 +246,8 @@ def _request(
         raise UsageError(f"settings of zoom: {error}; see help(chain_of_zoom.zoom)") from error
 
 
-def _listed(values: Sequence[float] | str | None) -> str | None:
+def spot_text(values: Sequence[float] | str | None) -> str | None:
+    """Numbers of a spot or box as text. Raises UsageError."""
     if values is None or isinstance(values, str):
         return values
     if not isinstance(values, Sequence):

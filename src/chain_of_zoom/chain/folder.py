@@ -23,7 +23,7 @@ SHEET = "sheet.png"
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """What the system refuses becomes an OutputError that names the folder."""
     try:
         yield
@@ -60,7 +60,7 @@ class RunFolder:
         self.path = path
         self.record = record
         self.done: tuple[ScaleState, ...] = ()
-        with _naming(path):
+        with naming(path):
             path.mkdir(parents=True, exist_ok=True)
             self._unlock = lock_folder(self, path)
         try:
@@ -87,7 +87,7 @@ class RunFolder:
                 f"{path} holds another run: {difference}; accepted: a new folder or the same run; "
                 "add --force to replace it, or name another folder with -o"
             )
-        with _naming(path):
+        with naming(path):
             for stale in path.glob(".*.tmp"):
                 stale.unlink()
             if earlier and force:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -158,13 +160,17 @@ def _first_difference(theirs: object, ours: object) -> str:
     return f"{key} {old.get(key)}, now {new.get(key)}"
 
 
-def software() -> dict[str, str]:
-    """Versions of everything that can change a pixel."""
+def software(also: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of everything that can change a pixel: what is loaded, and the packages of `also` that are here."""
     from importlib import metadata  # 70 ms, and not before the weights are being read
 
     packages = ["chain-of-zoom", "numpy", "pillow", "ncnn"]
-    packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules]
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+    packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules or name in also]
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def schema() -> bytes:

@@ -16,17 +16,26 @@ class Display:
 
     def __init__(self, description: str, *, show: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         console = Console(stderr=True)
         self.show = show
         self.bar = show and console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
         self.progress = Progress(
-            *columns,
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
+            speed_estimate_period=1800,  # one enlargement can take minutes
             disable=not self.bar,
             transient=True,
             redirect_stdout=False,  # lines meant for a file would go to the terminal
@@ -40,8 +49,12 @@ class Display:
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
+    def describe(self, text: str) -> None:
+        """What is being done now, left of the bar."""
+        self.progress.update(self.task, description=text)
+
     def expect(self, total: int, *, done: int = 0) -> None:
-        """The number of enlargements of the whole, and how many of them were there before."""
+        """The number of enlargements of the whole, and how many of them are there."""
         self.progress.update(self.task, total=total, completed=done)
 
     def advance(self, enlargements: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,14 +17,27 @@ from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.color import ColorFix
 from chain_of_zoom.presets import find_preset
 
+if TYPE_CHECKING:
+    from chain_of_zoom.batch.tasks import Task
+
+OUT = Path("zooms")
+
 
 def zoom(
-    photo: Annotated[
-        Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF.", show_default=False)
-    ],
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="PHOTO...",
+            help="The pictures, or folders of them: JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF.",
+            show_default=False,
+        ),
+    ] = None,
     at: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y", help="The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre."),
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y",
+            help="The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre. Again for further spots.",
+        ),
     ] = None,
     magnification: Annotated[
         str | None,
@@ -62,8 +75,21 @@ def zoom(
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="paper, paper-null, paper-dape, paper-vlm-base, paper-direct.")
     ] = None,
+    listed: Annotated[
+        Path | None,
+        typer.Option(
+            "--list", metavar="CSV", help="Zooms, one a line: photo and any of at, zoom, box, size, prompt, seed, name."
+        ),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also the folders inside folders.")] = False,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Do not check complete runs of unchanged photos; keep them as they are.")
+    ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; <photo>_<zoom>x/ by default.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Where to write; <photo>_<zoom>x/ by default, zooms/ for several."
+        ),
     ] = None,
     layout: Annotated[
         str, typer.Option(metavar="default|published", help="published: the folders that the published scripts write.")
@@ -98,10 +124,12 @@ def zoom(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Zoom into a spot of a photo: states, a contact sheet and a record, in a folder.
+    """Zoom into a spot of a photo, or of many: states, a contact sheet and a record, in a folder for each.
 
     As long as the photo has the pixels you see them; beyond, the backbone invents, and every file says so.
-    Stop with Ctrl-C and run the same command to go on.
+    Stop with Ctrl-C and run the same command to go on. Several photos or spots, a folder, --list, --recursive or
+    --skip-done make a batch: a folder for each zoom inside -o, index.html to look at, and summary.json; what is wrong
+    with one photo does not stop the others.
 
     \b
     Examples:
@@ -110,6 +138,8 @@ def zoom(
       coz zoom photo.jpg --box 3000,1100,3200,1250 -o detail
       coz zoom photo.jpg --protocol paper --backbone bicubic --zoom 256
       coz zoom photo.jpg --preset paper
+      coz zoom photos/ more/*.png --at 0.3,0.5 --at 0.7,0.5 -o zooms
+      coz zoom --list spots.csv --zoom 64
     """
     chosen = find_preset(preset) if preset else None
     given = {
@@ -121,8 +151,9 @@ def zoom(
     }  # fmt: skip
     flags = {kind: {k: v for k, v in values.items() if v is not None} for kind, values in given.items()}
     settings = chosen.settings if chosen else {}
+    spots = at or []
     request = ZoomRequest(
-        at=at,
+        at=spots[0] if len(spots) == 1 else None,
         zoom=settings.get("zoom") if magnification is None else parse_zoom(magnification),
         box=box,
         size=None if size is None else parse_size(size),
@@ -134,25 +165,34 @@ def zoom(
     )
     if layout not in ("default", "published"):
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
+    photos = photos or []
+    many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or photos[0].is_dir())
+    tasks: list[Task] = []
+    if many:
+        from chain_of_zoom.batch.many import plan_batch  # batches need more than one zoom does
+
+        tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
+    worded = any(each.prompt for each in (request, *(task.request for task in tasks)))
     names = (
         backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
-        prompter or (chosen.prompter if chosen else "text" if prompt else "null"),
+        prompter or (chosen.prompter if chosen else "text" if worded else "null"),
     )
-    if names[1] == "text" and not prompt:
+    if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     options = loader_options(names, preset, read_config(config), read_sets(sets or []), flags, device, dtype)
     chain = ChainOfZoom(*names, backbone_options=options["backbone"], prompter_options=options["prompter"])
     _load_in_background(chain)
-    zoom_one(
-        chain,
-        photo,
-        request,
-        out,
-        layout=cast("Layout", layout),
-        force=force,
-        show=not (quiet or as_json),
-        as_json=as_json,
-    )
+    places = cast("Layout", layout)
+    show = not (quiet or as_json)
+    if many:
+        from chain_of_zoom.cli.zoom_many import zoom_many
+
+        code = zoom_many(
+            chain, tasks, out or OUT,
+            layout=places, force=force, skip_done=skip_done, show=show, as_json=as_json, debug=debug,
+        )  # fmt: skip
+        raise typer.Exit(code)
+    zoom_one(chain, photos[0], request, out, layout=places, force=force, show=show, as_json=as_json)
 
 
 def _load_in_background(chain: ChainOfZoom) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,12 @@ def render(template: str, **context: Any) -> str:
 
     The filter `link` turns a relative path into a URL that works whatever is in the name.
     """
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    """Templates are compiled once; pages that grow are rendered often."""
     environment = Environment(
         loader=PackageLoader("chain_of_zoom.pages"),
         autoescape=True,
@@ -21,4 +28,4 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["link"] = lambda path: quote(str(path).replace("\\", "/"))
-    return environment.get_template(template).render(**context)
+    return environment

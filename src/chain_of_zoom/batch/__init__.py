@@ -1,0 +1,1 @@
+"""Many zooms in one go: what to do, doing it, and the page that shows it."""

@@ -1,0 +1,78 @@
+"""Batches from Python.
+
+from chain_of_zoom import zoom_many
+for outcome in zoom_many(["photos", "rose.jpg"], at=[(0.3, 0.5), (0.7, 0.5)], magnification=64, out="zooms"):
+    print(outcome.status, outcome.task.photo, outcome.folder, outcome.error or outcome.record.states[-1].file)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Layout, make_request, spot_text
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.batch.report import Outcome
+from chain_of_zoom.batch.run import Batch
+from chain_of_zoom.batch.spots import read_list
+from chain_of_zoom.batch.tasks import Task, named, plan_tasks
+from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.prompters.base import Prompter
+
+Spot = tuple[float, float] | str
+
+
+def zoom_many(
+    photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
+    *,
+    out: str | os.PathLike[str],
+    at: Spot | Sequence[Spot] | None = None,
+    listed: str | os.PathLike[str] | None = None,
+    recursive: bool = False,
+    backbone: str | Backbone = DEFAULT_BACKBONE,
+    prompter: str | Prompter = "null",
+    backbone_options: Mapping[str, Any] | None = None,
+    prompter_options: Mapping[str, Any] | None = None,
+    layout: Layout = "default",
+    force: bool = False,
+    skip_done: bool = False,
+    **settings: Any,
+) -> Iterator[Outcome]:
+    """Zoom into many photos with one backbone, loaded once; every run is resumed, or kept when it is complete.
+
+    photos: files and folders (of pictures by extension; `recursive` for folders inside). at: one spot as for `zoom`,
+    or a list of them, for each photo. listed: a CSV file of further zooms (columns photo, at, zoom, box, size, prompt,
+    seed, name). out: receives a folder for each zoom, summary.json, index.html and thumbnails. settings and the rest:
+    as for `zoom`.
+    Yields an Outcome for each zoom; what is wrong with one photo is an outcome with its error. Raises, at once,
+    UsageError and MissingError, and while running OutputError when nothing can be written.
+    """
+    chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
+    request = make_request(**settings)
+    paths = [photos] if isinstance(photos, str | os.PathLike) else photos
+    out, file = Path(out), Path(listed) if listed else None
+    tasks = plan_batch([Path(path) for path in paths], file, _spots(at), request, out, recursive=recursive)
+    return Batch(chain, tasks, out, layout=layout, force=force, skip_done=skip_done).run()
+
+
+def plan_batch(
+    photos: Sequence[Path], listed: Path | None, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool
+) -> list[Task]:
+    """The zooms of the photos and then those of the list, each with a folder name of its own. Raises UsageError."""
+    if not photos and not listed:
+        raise UsageError("no photo; accepted: photos, folders or --list CSV; for example coz zoom photo.jpg --zoom 64")
+    tasks = plan_tasks(photos, spots, base, out, recursive=recursive)
+    if listed:
+        tasks += read_list(listed, spots, base, out, recursive=recursive)
+    return named(tasks)
+
+
+def _spots(at: Spot | Sequence[Spot] | None) -> list[str]:
+    if at is None:
+        return []
+    several = not isinstance(at, str) and isinstance(at, Sequence) and not all(isinstance(x, int | float) for x in at)
+    spots = [spot_text(spot) for spot in (cast("Sequence[Spot]", at) if several else [cast("Spot", at)])]
+    return [spot for spot in spots if spot is not None]

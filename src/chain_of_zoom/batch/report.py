@@ -1,0 +1,160 @@
+"""What a batch leaves beside its runs: `summary.json` for programs, `index.html` with thumbnails for people."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, RunSummary, StateSummary, Summary
+from chain_of_zoom.batch.tasks import Task, printable
+from chain_of_zoom.chain.folder import naming
+from chain_of_zoom.chain.lock import lock_folder
+from chain_of_zoom.chain.record import Record
+from chain_of_zoom.errors import OccupiedError, OutputError
+from chain_of_zoom.imaging.images import write_atomic
+
+QUIET_SECONDS = 2.0  # between two versions of the page while runs are merely kept
+_THUMBNAIL = re.compile(r"[0-9a-f]{16}\.webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a task: "done" now, "kept" complete from before, or "failed" with an error.
+
+    folder: where the run lies. record: of a complete run. seconds: that it took in this call.
+    """
+
+    task: Task
+    folder: Path
+    status: Literal["done", "kept", "failed"]
+    record: Record | None
+    error: Exception | None
+    seconds: float
+
+
+class Report:
+    """Keeps summary and page of a batch up to date, and other processes out of its folder, inside a `with` block."""
+
+    def __init__(self, chain: ChainOfZoom, tasks: Sequence[Task], out: Path, *, force: bool = False) -> None:
+        self.backbone = chain.backbone_record  # weights that are not there leave nothing behind
+        self.prompter = chain.prompter.name
+        self.out = out
+        self.force = force
+        self.count = 0
+        self.runs = [
+            RunSummary(name=task.name, photo=self._relative(task.photo), settings=task.request) for task in tasks
+        ]
+        self._saved = 0.0
+
+    def __enter__(self) -> Self:
+        """Make the folder. Raises OccupiedError when it is in use or its page is somebody else's."""
+        with naming(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
+            self._unlock = lock_folder(self, self.out)
+        try:
+            self._refuse_strangers()
+            with naming(self.out):
+                for folder in (self.out, self.out / THUMBNAILS):
+                    for stale in folder.glob(".*.tmp"):
+                        stale.unlink()
+            self._save(running=True)
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        try:
+            if kind is None:
+                self._save(running=False)
+                self._tidy()
+            else:
+                with suppress(OutputError):  # the reason of the stop matters more
+                    self._save(running=False)
+        finally:
+            self._unlock()
+
+    def add(self, outcome: Outcome) -> None:
+        """The next task's outcome. Raises OutputError when it cannot be written down."""
+        run = msgspec.structs.replace(self.runs[self.count], status=outcome.status, seconds=outcome.seconds)
+        if outcome.error:
+            run = msgspec.structs.replace(run, error=Failure.of(outcome.error))
+        if outcome.record:
+            run = self._with_files(run, outcome.folder, outcome.record)
+        self.runs[self.count] = run
+        self.count += 1
+        if outcome.status != "kept" or time.monotonic() - self._saved > QUIET_SECONDS:
+            self._save(running=True)
+
+    @property
+    def summary(self) -> Summary:
+        """The batch as it stands."""
+        return Summary.of(tuple(self.runs), self.backbone, self.prompter)
+
+    def _with_files(self, run: RunSummary, folder: Path, record: Record) -> RunSummary:
+        home = self._relative(folder)
+        last = len(record.states) - 1
+        states = [
+            StateSummary.of(entry, home, self._thumbnail(folder / entry.file, entry.sha256) if i in (0, last) else None)
+            for i, entry in enumerate(record.states)
+        ]
+        return msgspec.structs.replace(
+            run, record=f"{home}/record.json", sheet=f"{home}/{record.sheet}", states=tuple(states)
+        )
+
+    def _thumbnail(self, state: Path, sha256: str) -> str | None:
+        """A small copy, named after the state's hash so that it never shows another one."""
+        from chain_of_zoom.imaging.thumbnail import thumbnail
+
+        file = self.out / THUMBNAILS / f"{sha256[:16]}.webp"
+        if not file.is_file():
+            with naming(file.parent):
+                file.parent.mkdir(exist_ok=True)
+            try:
+                data = thumbnail(state.read_bytes())
+            except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since
+                return None
+            write_atomic(file, data)
+        return f"{THUMBNAILS}/{file.name}"
+
+    def _save(self, *, running: bool) -> None:
+        from chain_of_zoom.batch.index import index_page
+
+        summary = self.summary
+        write_atomic(self.out / SUMMARY, summary.to_json())
+        write_atomic(self.out / INDEX, index_page(summary, running=running))
+        self._saved = time.monotonic()
+
+    def _tidy(self) -> None:
+        """Remove thumbnails of runs that were replaced."""
+        shown = {state.thumbnail for run in self.runs for state in run.states}
+        with naming(self.out):
+            for file in (self.out / THUMBNAILS).glob("*.webp"):
+                if _THUMBNAIL.fullmatch(file.name) and f"{THUMBNAILS}/{file.name}" not in shown:
+                    file.unlink()
+
+    def _refuse_strangers(self) -> None:
+        try:
+            Summary.from_json((self.out / SUMMARY).read_bytes())
+            stranger = None
+        except FileNotFoundError:
+            stranger = self.out / INDEX if (self.out / INDEX).exists() else None
+        except (OSError, msgspec.DecodeError):
+            stranger = self.out / SUMMARY
+        if stranger and not self.force:
+            raise OccupiedError(
+                f"{stranger} is there already and is not of this program; "
+                "add --force to overwrite it, or name another folder with -o"
+            )
+
+    def _relative(self, path: Path) -> str:
+        return printable(os.path.relpath(path, self.out)).replace(os.sep, "/")

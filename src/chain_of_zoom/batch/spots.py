@@ -1,0 +1,128 @@
+"""A list of zooms in a CSV file: one row each, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chain_of_zoom.batch.tasks import Task, expand
+from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.errors import UsageError
+
+
+def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool = False) -> list[Task]:
+    """The tasks of a CSV file with the columns photo, and any of at, zoom, box, size, prompt, seed and name.
+
+    Photos are relative to the file. An empty cell means what the command says (`base`, and `spots` for `at`);
+    a row with a box leaves the command's spots and magnification alone, and the other way round.
+    Raises UsageError that names line and column.
+    """
+    tasks: list[Task] = []
+    for line, row in _rows(file):
+        where = f"{file}, line {line}"
+        values = {column: _value(where, column, cell) for column, cell in row.items() if cell}
+        if "photo" not in values:
+            raise UsageError(f"{where}, column photo: it is empty; accepted: the path of a photo; fill it in")
+        photo, name = file.parent / values.pop("photo"), values.pop("name", "")
+        if "box" in values:
+            values = {"at": None, "zoom": None, **values}
+        elif "at" in values or "zoom" in values:
+            values = {"box": None, **values}
+        own = not spots or "at" in values  # also with a box, which has set it to None
+        for each in [values] if own else [{**values, "at": spot} for spot in spots]:
+            request = _checked(where, "at, box and zoom", partial(msgspec.structs.replace, base, **each))
+            tasks += [Task(photo=p, request=request, name=name) for p in expand(photo, out, recursive=recursive)]
+    if not tasks:
+        raise UsageError(f"{file} lists no photo; accepted: a line of column names, then one line for each zoom")
+    return tasks
+
+
+def _name(cell: str) -> str:
+    if cell in (".", "..") or len(cell) > 200 or not cell.isprintable() or any(mark in cell for mark in '/\\:*?"<>|'):
+        raise UsageError(f"{cell!r} names no folder; accepted: a plain name without / and the like; for example wing")
+    return cell
+
+
+def _seed(cell: str) -> int:
+    if not cell.isdecimal():
+        raise UsageError(f"seed {cell!r}; accepted: whole numbers from 0; for example 7")
+    return ZoomRequest(seed=int(cell)).seed
+
+
+_COLUMNS: dict[str, Callable[[str], Any]] = {
+    "photo": str,
+    "at": lambda cell: ZoomRequest(at=cell).at,
+    "zoom": parse_zoom,
+    "box": lambda cell: ZoomRequest(box=cell).box,
+    "size": lambda cell: ZoomRequest(size=parse_size(cell)).size,
+    "prompt": str,
+    "seed": _seed,
+    "name": _name,
+}
+
+
+def _value(where: str, column: str, cell: str) -> Any:
+    return _checked(where, column, partial(_COLUMNS[column], cell))
+
+
+def _checked(where: str, column: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except UsageError as error:
+        raise UsageError(f"{where}, column {column}: {error}") from error
+
+
+def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells of every row that is not empty."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--list {file} cannot be read ({error}); accepted: a CSV file in UTF-8") from error
+    first = text.partition("\n")[0]
+    delimiter = next((mark for mark in ";\t" if mark in first and "," not in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, dict[str, str]]] = []
+    columns: list[str] = []
+    try:
+        begun = 1
+        for cells in reader:
+            line, begun = begun, reader.line_num + 1
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if not columns:
+                columns = _header(f"{file}, line {line}", cells)
+            elif len(cells) > len(columns):
+                raise UsageError(
+                    f"{file}, line {line}, column {columns[-1]}: {len(cells)} cells for {len(columns)} columns; "
+                    'accepted: one cell for each; put quotes around cells with commas: "0.62,0.4"'
+                )
+            else:
+                rows.append((line, dict(zip(columns, cells, strict=False))))
+    except csv.Error as error:
+        raise UsageError(f"{file}, line {reader.line_num}: no CSV ({error}); check the quotes") from error
+    if not columns:
+        raise UsageError(f"{file} is empty; accepted: a line of column names, then one line for each zoom")
+    return rows
+
+
+def _header(where: str, cells: list[str]) -> list[str]:
+    columns = [cell.lower() for cell in cells]
+    known = ", ".join(_COLUMNS)
+    for column, cell in zip(columns, cells, strict=True):
+        if column not in _COLUMNS:
+            near = difflib.get_close_matches(column, _COLUMNS, 1)
+            hint = f"did you mean {near[0]}?" if near else "remove it"
+            raise UsageError(f"{where}, column {cell!r}: no such column; accepted: {known}; {hint}")
+        if columns.count(column) > 1:
+            raise UsageError(f"{where}, column {cell!r}: it is there twice; accepted: {known}, each once; remove one")
+    if "photo" not in columns:
+        raise UsageError(f"{where}: no column photo; accepted: {known}; begin with a line of column names")
+    return columns

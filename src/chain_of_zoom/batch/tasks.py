@@ -1,0 +1,118 @@
+"""What a batch is to do: photos, folders of photos and spots become tasks, each with a folder of its own."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Summary
+from chain_of_zoom.chain.folder import RECORD
+from chain_of_zoom.chain.record import Record
+from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.images import FORMATS
+
+RESERVED = (INDEX, SUMMARY, THUMBNAILS, "per-sample", "per-scale", "recursive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One zoom of a batch. name: of its folder; "" for one named after the photo (see `named`)."""
+
+    photo: Path
+    request: ZoomRequest
+    name: str = ""
+
+
+def plan_tasks(
+    photos: Iterable[Path], spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool = False
+) -> list[Task]:
+    """Every photo with every spot (`at` of the base request when there are none), folders replaced by their photos."""
+    requests = [msgspec.structs.replace(base, at=spot) for spot in spots] or [base]
+    found = [photo for path in photos for photo in expand(path, out, recursive=recursive)]
+    return [Task(photo=photo, request=request) for photo in found for request in requests]
+
+
+def expand(path: Path, out: Path, *, recursive: bool = False) -> list[Path]:
+    """The pictures of a folder, by extension and in order of their names; anything else as it is.
+
+    recursive: of the folders inside as well, but for hidden ones, `out`, and those that zooms were written to.
+    A folder without pictures stays: it fails when its turn comes, and the others go on. Raises UsageError.
+    """
+    if not path.is_dir():
+        return [path]
+    if recursive and path.resolve() == out.resolve():
+        raise UsageError(
+            f"-o {out} is a folder of photos, and with --recursive the results would be photos of the next call; "
+            "accepted: another folder; for example -o zooms"
+        )
+    try:
+        return sorted(_pictures(path, out.resolve(), recursive=recursive)) or [path]
+    except OSError as error:
+        where = error.filename or path
+        raise UsageError(f"{where} cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _pictures(folder: Path, out: Path, *, recursive: bool) -> Iterator[Path]:
+    extensions = known_extensions()
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if recursive and not path.is_symlink() and path.resolve() != out and not _is_ours(path):
+                yield from _pictures(path, out, recursive=True)
+        elif path.suffix.lower() in extensions:
+            yield path
+
+
+def known_extensions() -> set[str]:
+    """Lower-case suffixes of the formats that are read."""
+    from PIL import Image  # reading the table imports all of Pillow's formats
+
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
+
+
+def _is_ours(folder: Path) -> bool:
+    """True for the folder of a run or of a batch."""
+    for name, read in ((RECORD, Record.from_json), (SUMMARY, Summary.from_json)):
+        try:
+            read((folder / name).read_bytes())
+        except (OSError, msgspec.DecodeError):
+            continue
+        return True
+    return False
+
+
+def named(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks, each with a folder name of its own, without repetitions.
+
+    The name is the task's own or the photo's stem; taken ones get -2, -3 in the order of the tasks, so that the same
+    command finds its folders again. Names that differ only in case or Unicode form are the same on many disks.
+    """
+    taken = {_key(name) for name in RESERVED}
+    result = []
+    for task in dict.fromkeys(tasks):
+        stem = task.name or _stem(task.photo)
+        names = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(taken) + 2))
+        name = next(name for name in names if _key(name) not in taken)
+        taken.add(_key(name))
+        result.append(replace(task, name=name))
+    return result
+
+
+def _stem(photo: Path) -> str:
+    stem = printable(photo.stem)
+    return stem if stem.strip(". ") else "photo"
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def printable(text: str | Path) -> str:
+    """The text with bytes that are not UTF-8 replaced, for file names that cannot be shown or written down."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

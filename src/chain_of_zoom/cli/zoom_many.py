@@ -1,0 +1,115 @@
+"""Many photos or spots: what `coz zoom` says while a batch runs, and how it ends."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import typer
+
+from chain_of_zoom.api import ChainOfZoom, Layout
+from chain_of_zoom.batch.report import Outcome
+from chain_of_zoom.batch.run import Batch, Watcher
+from chain_of_zoom.batch.summary import INDEX, RunSummary
+from chain_of_zoom.batch.tasks import Task
+from chain_of_zoom.chain.folder import RunFolder
+from chain_of_zoom.chain.record import StateRecord
+from chain_of_zoom.chain.state import magnification_name
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.zoom_one import notes
+
+
+class BatchProgress(Watcher):
+    """Moves the bar. Tasks still to come are expected to need as many enlargements as those so far did."""
+
+    def __init__(self, display: Display, tasks: int, *, debug: bool) -> None:
+        self.display = display
+        self.debug = debug
+        self.waiting = tasks
+        self.tasks = tasks
+        self.needed: list[int] = []  # enlargements, of every task that needed any
+        self.made = 0
+        self.due = 0  # of the task at work
+
+    def begun(self, task: Task) -> None:
+        """Name the task."""
+        self.waiting -= 1
+        self.display.describe(f"{task.name} ({self.tasks - self.waiting} of {self.tasks})")
+
+    def planned(self, task: Task, enlargements: int) -> None:
+        """Learn how much there is to do."""
+        self.due = enlargements
+        self.needed += [enlargements] if enlargements else []
+        self._show()
+
+    def state(self, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
+        """Count an enlargement."""
+        self.made += enlarged
+        self.due -= enlarged
+        self._show()
+
+    def ended(self, outcome: Outcome) -> None:
+        """Say what came of it; what a failed task left out will not be made."""
+        self.due = 0
+        self._show()
+        if self.debug and outcome.error:
+            traceback.print_exception(outcome.error)
+        self.display.say(_line(outcome))
+
+    def _show(self) -> None:
+        if self.needed:
+            typical = sum(self.needed) / len(self.needed)
+            self.display.expect(round(self.made + self.due + self.waiting * typical), done=self.made)
+
+
+def zoom_many(
+    chain: ChainOfZoom,
+    tasks: list[Task],
+    out: Path,
+    *,
+    layout: Layout,
+    force: bool,
+    skip_done: bool,
+    show: bool,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Run the tasks; `out` receives a folder for each. Returns the exit code: 0, or that of the first failure."""
+    said: dict[str, None] = {}
+    with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
+        progress = BatchProgress(display, len(tasks), debug=debug)
+        batch = Batch(chain, tasks, out, layout=layout, force=force, skip_done=skip_done, watcher=progress)
+        for outcome in batch.run():
+            if outcome.record:
+                said.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))
+    summary = batch.report.summary
+    if as_json:
+        typer.echo(summary.to_json(), nl=False)
+    elif show:
+        typer.echo(f"{out / INDEX}  all of them: look at this first")
+        for note in said:
+            typer.echo(f"note: {note}")
+        typer.echo(f"{summary.done} done, {summary.kept} kept from before, {summary.failed} failed")
+    for run in summary.runs:
+        if run.error:
+            typer.echo(f"error: {_failure(run)}", err=True)
+    return summary.exit_code
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.record is None:
+        return f"{outcome.folder}  failed: {outcome.error}"
+    states = outcome.record.states
+    beyond = sum(state.beyond_evidence for state in states)
+    made = f"{len(states)} states to {magnification_name(states[-1].magnification)}"
+    limit = f", {beyond} beyond evidence" if beyond else ""
+    fallbacks = "".join(f"; {note}" for note in dict.fromkeys(note for state in states for note in state.fallbacks))
+    what = "kept from before" if outcome.status == "kept" else f"{outcome.seconds:.1f} s"
+    return f"{outcome.folder}  {made}{limit}  ({what}{fallbacks})"
+
+
+def _failure(run: RunSummary) -> str:
+    """The photo and what is wrong with it, which often begins with its name."""
+    assert run.error
+    name = Path(run.photo).name
+    return run.error.message if name in run.error.message else f"{name}: {run.error.message}"
