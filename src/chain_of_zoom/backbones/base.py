@@ -232,9 +232,10 @@ class WholePictureBackbone(Backbone):
     ) -> Iterator[tuple[Box, RGBF]]:
         """Enlarge a picture (uint8, h x w x 3) piece by piece: (box, float32 RGB in [0, 1]).
 
-        The boxes come top to bottom and partition `whole_size`. prompts: one per tile of `tiles(...)`, in its order;
-        only those of tiles that are not in `store` are used. batch: tiles computed together, by default 1 on a CPU
-        (the result then has the same bits whatever is in the store) and 4 on a GPU.
+        The boxes come top to bottom and partition `whole_size`; "smooth" gives bands of the whole width. prompts: one
+        per tile of `tiles(...)`, in its order, each read when the row of its tile begins. batch: tiles computed
+        together, by default 1 on a CPU (the bits of the result then do not depend on what is in the store) and 4 on
+        a GPU.
         store: every finished piece is put there, under a name fit for a file that changes with all it depends on, and
         taken from there when present; it may forget pieces at any time. on_fallback(index of the tile, what).
         Raises UsageError, MissingError, and BackboneError naming the tile when its result is unusable; pieces finished
@@ -248,7 +249,6 @@ class WholePictureBackbone(Backbone):
         if batch is not None and batch < 1:
             raise UsageError(f"batch {batch}; accepted: 1 or more; for example --batch 4")
         self.load()
-        store = {} if store is None else store
         return self._enlarge_whole(picture, prompts, seed, tile, overlap, blend, batch, store, on_fallback)
 
     @abstractmethod
@@ -261,7 +261,7 @@ class WholePictureBackbone(Backbone):
         overlap: int,
         blend: Blend,
         batch: int | None,
-        store: Pieces,
+        store: Pieces | None,
         on_fallback: OnFallback | None,
     ) -> Iterator[tuple[Box, RGBF]]:
         """What `enlarge_whole` says; arguments are checked and the weights are there."""

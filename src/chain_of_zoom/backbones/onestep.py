@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chain_of_zoom.backbones.base import BackboneInfo, RefiningBackbone
+from chain_of_zoom.backbones.base import (
+    BackboneInfo,
+    Blend,
+    OnFallback,
+    Pieces,
+    RefiningBackbone,
+    WholePictureBackbone,
+    WholeTile,
+)
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
+from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
+from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
 from chain_of_zoom.models.files import combined_sha256
 
 if TYPE_CHECKING:
@@ -19,7 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_BASE = "stabilityai/stable-diffusion-3-medium-diffusers"
 
 
-class OneStepDiffusion(RefiningBackbone):
+class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
     """OSEDiff on SD3 with the published adapters merged.
 
     base: a diffusers folder or a downloaded hub name. lora: the transformer adapters. vae_encoder: the adapted
@@ -75,6 +87,10 @@ class OneStepDiffusion(RefiningBackbone):
 
     def weights_sha256(self) -> str | None:
         """SHA-256 over the base model's weight files and the adapters."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> str | None:
         folder = Path(self.base)
         weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
         return combined_sha256([*weights, *map(Path, self.files)])
@@ -101,3 +117,70 @@ class OneStepDiffusion(RefiningBackbone):
             made = self.model.refine(batch, [prompts[i] for i in indices], [seeds[i] for i in indices])
             results.update(zip(indices, made, strict=True))
         return [results[index] for index in range(len(pictures))]
+
+    def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
+        """The grid of the blend, in pixels of the result; smooth tiles end where the picture does."""
+        width, height = self.whole_size(size, blend)
+        rows, columns = self._spans(size, tile, overlap, blend)
+        return [
+            WholeTile(row, col, pixel_box(x.start, y.start, min(x.stop, width), min(y.stop, height)))
+            for row, y in enumerate(rows)
+            for col, x in enumerate(columns)
+        ]
+
+    def whole_size(self, size: Size, blend: Blend = "smooth") -> Size:
+        """Four times the size; "published" in whole latents only, so up to 4 pixels less."""
+        width, height = (side * self.info.factor for side in size)
+        return (
+            Size(width // LATENT * LATENT, height // LATENT * LATENT) if blend == "published" else Size(width, height)
+        )
+
+    def _spans(self, size: Size, tile: int, overlap: int, blend: Blend) -> tuple[list[Span], list[Span]]:
+        """Rows and columns of tiles, in pixels of the result; smooth ones reach into its padding."""
+        if tile < 8 or tile % 2:
+            raise UsageError(f"tile {tile}; accepted: an even number of latents from 8; for example --tile 64")
+        if not 0 <= overlap < tile:
+            raise UsageError(f"overlap {overlap}; accepted: 0 to {tile - 1}, less than the tile; type: --overlap 16")
+        tile, overlap = tile * LATENT, overlap * LATENT
+        if blend == "published":
+            width, height = self.whole_size(size, blend)
+            return published_spans(height, tile, overlap), published_spans(width, tile, overlap)
+        width, height = (self._padded_side(side) * self.info.factor for side in size)
+        return spread_spans(height, tile, overlap, LATENT), spread_spans(width, tile, overlap, LATENT)
+
+    def _enlarge_whole(
+        self,
+        picture: RGB8,
+        prompts: Sequence[str],
+        seed: int,
+        tile: int,
+        overlap: int,
+        blend: Blend,
+        batch: int | None,
+        store: Pieces | None,
+        on_fallback: OnFallback | None,
+    ) -> Iterator[tuple[Box, RGBF]]:
+        from chain_of_zoom.models.tiled import Run, SmoothPicture, digest
+        from chain_of_zoom.models.tiled_published import PublishedPicture
+
+        size = size_of(picture)
+        spans = self._spans(size, tile, overlap, blend)
+        run = Run(
+            model=self.model,
+            identity=digest(self._weights, self.model.options, self.model.dtype, self.model.device.type),
+            factor=self.info.factor,
+            seed=seed,
+            batch=batch or (1 if self.model.device.type == "cpu" else 4),
+            store=store,
+            on_fallback=on_fallback,
+        )
+        if blend == "published":
+            yield from PublishedPicture(run, picture, *spans)(prompts)
+            return
+        # Half the overlap is faded, so that what a tile makes near its own edge is never seen.
+        fade = overlap * LATENT // 2
+        width, height = self.whole_size(size)
+        for band, pixels in SmoothPicture(run, self._padded(picture), *spans, fade)(prompts):
+            top = int(band.y0)
+            shown = pixels[: height - top, :width]
+            yield pixel_box(0, top, width, top + len(shown)), shown

@@ -76,7 +76,12 @@ class Box(NamedTuple):
 
 def whole_picture(size: Size) -> Box:
     """The box of a whole picture."""
-    return Box(Fraction(0), Fraction(0), Fraction(size.width), Fraction(size.height))
+    return pixel_box(0, 0, size.width, size.height)
+
+
+def pixel_box(x0: int, y0: int, x1: int, y1: int) -> Box:
+    """A box of whole pixels."""
+    return Box(Fraction(x0), Fraction(y0), Fraction(x1), Fraction(y1))
 
 
 def round_half_up(value: Fraction) -> int:
@@ -95,7 +100,7 @@ def snapped_window(size: Size, spot: Point, picture: Size) -> Box:
     assert 0 < size.height <= picture.height, (size, picture)
     x = _place(size.width, spot.x, picture.width)
     y = _place(size.height, spot.y, picture.height)
-    return Box(Fraction(x), Fraction(y), Fraction(x + size.width), Fraction(y + size.height))
+    return pixel_box(x, y, x + size.width, y + size.height)
 
 
 def fit_scale(picture: Size, output: Size) -> Fraction:

@@ -217,6 +217,19 @@ def enlarge(window: RGB8, factor: int) -> RGB8:
     return resize(window, Size(width * factor, height * factor), "bicubic")
 
 
+def enlarge_part(picture: RGB8, factor: int, rows: slice, columns: slice) -> RGB8:
+    """Some rows and columns of the Lanczos enlargement of a whole picture, to the bit, without making the rest.
+
+    That enlargement is what whole pictures are refined from (method, section 3). Starts are multiples of the factor.
+    """
+    reach = 3  # of the Lanczos kernel, in pixels of the picture
+    top, left = (max(span.start // factor - reach, 0) for span in (rows, columns))
+    part = picture[top : -(-rows.stop // factor) + reach, left : -(-columns.stop // factor) + reach]
+    enlarged = resize(part, Size(part.shape[1] * factor, part.shape[0] * factor), "lanczos")
+    top, left = top * factor, left * factor
+    return enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+
 def area_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
     """Average `box` of a float picture down to `size`, each output pixel the exact mean of the area it covers."""
     columns = _area_weights(box.x0, box.x1, size.width, pixels.shape[1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,34 +79,57 @@ class OneStepSD3:
                 do_classifier_free_guidance=False,
                 max_sequence_length=self.options.t5_tokens,
             )
-            self._texts[prompt] = sequence.to(self.dtype), pooled.to(self.dtype)
+            self._texts[prompt] = sequence, pooled
         return self._texts[prompt]
 
-    @torch.inference_mode()
     def __call__(self, pictures: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Restore B x 3 x H x W pictures in [-1, 1], float32, sides a multiple of 16; returns the same shape."""
-        texts = [self.encode_text(prompt) for prompt in prompts]
         z = self.encode(pictures.to(self.device, torch.float32), seeds)
-        v = self.transformer(
-            hidden_states=z.to(self.dtype),
-            timestep=self.timestep.expand(len(z)),
-            encoder_hidden_states=torch.cat([text[0] for text in texts]),
-            pooled_projections=torch.cat([text[1] for text in texts]),
-            return_dict=False,
-        )[0]
-        return self.decode(z - v.float())
+        return self.decode(self.denoise(z, prompts))
 
     def refine(self, pictures: NDArray[np.uint8], prompts: Sequence[str], seeds: Sequence[int]) -> NDArray[np.float32]:
         """Restore uint8 B x H x W x 3 pictures; float32, same shape, in [0, 1]; NaN stays, for the caller to find."""
-        # Contiguous, as published: convolutions over another memory layout sum in another order.
-        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 255 * 2 - 1
-        restored = self(batch, prompts, seeds).clamp(-1, 1) * 0.5 + 0.5
-        arrays: NDArray[np.float32] = np.ascontiguousarray(restored.permute(0, 2, 3, 1).cpu().numpy())
-        return arrays
+        return to_arrays(self(to_tensor(pictures), prompts, seeds))
 
+    @torch.inference_mode()
+    def denoise(self, z: Tensor, prompts: Sequence[str]) -> Tensor:
+        """The one step: latents (B x C x H x W, float32, even sides) in and out, one prompt each."""
+        texts = [self.encode_text(prompt) for prompt in prompts]
+        v = self.transformer(
+            hidden_states=z.to(self.dtype),
+            timestep=self.timestep.expand(len(z)),
+            encoder_hidden_states=torch.cat([text[0] for text in texts]).to(self.dtype),
+            pooled_projections=torch.cat([text[1] for text in texts]).to(self.dtype),
+            return_dict=False,
+        )[0]
+        return z - v.float()
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Transformer and text encoders in single precision for a while: what overflows in half may not there."""
+        pipeline, dtype, texts = self.pipeline, self.dtype, self._texts
+        modules = (self.transformer, pipeline.text_encoder, pipeline.text_encoder_2, pipeline.text_encoder_3)
+        tensors = [
+            t for m in modules if m is not None for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()
+        ]
+        dtypes = [tensor.dtype for tensor in tensors]
+        try:
+            self.dtype, self._texts = torch.float32, {}
+            for tensor in tensors:
+                tensor.data = tensor.data.float()
+            yield
+        finally:
+            self.dtype, self._texts = dtype, texts
+            for tensor, before in zip(tensors, dtypes, strict=True):
+                tensor.data = tensor.data.to(before)
+
+    @torch.inference_mode()
     def encode(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
         """Latents of pictures, each posterior sampled from its own seed, on the CPU so that devices agree."""
-        posterior = self.vae.encode(pictures).latent_dist
+        return self.sample(self.vae.encode(pictures).latent_dist, seeds)
+
+    def sample(self, posterior: Any, seeds: Sequence[int]) -> Tensor:
+        """Scaled latents of the VAE's posterior, the noise of each from its own seed."""
         z = posterior.mode()
         if self.options.posterior == "sample":
             noise = [torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -114,11 +138,25 @@ class OneStepSD3:
         latents: Tensor = (z - shift) * self.vae.config.scaling_factor
         return latents
 
+    @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of latents, about [-1, 1], float32."""
         z = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
         pictures: Tensor = self.vae.decode(z, return_dict=False)[0].float()
         return pictures
+
+
+def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
+    """Pictures (uint8, B x H x W x 3) as B x 3 x H x W, float32, in [-1, 1]."""
+    # Contiguous, as published: convolutions over another memory layout sum in another order.
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 255 * 2 - 1
+
+
+def to_arrays(pictures: Tensor) -> NDArray[np.float32]:
+    """B x 3 x H x W pictures, about [-1, 1], as B x H x W x 3, clamped to [0, 1]; NaN stays."""
+    shown = (pictures.clamp(-1, 1) * 0.5 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
+    arrays: NDArray[np.float32] = np.ascontiguousarray(shown)
+    return arrays
 
 
 def load_pipeline(base: str, t5: bool, dtype: torch.dtype) -> Any:
