@@ -160,8 +160,9 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         store: Pieces | None,
         on_fallback: OnFallback | None,
     ) -> Iterator[tuple[Box, RGBF]]:
-        from chain_of_zoom.models.tiled import Run, SmoothPicture, digest
+        from chain_of_zoom.models.tiled import Run, digest
         from chain_of_zoom.models.tiled_published import PublishedPicture
+        from chain_of_zoom.models.tiled_smooth import SmoothPicture
 
         size = size_of(picture)
         spans = self._spans(size, tile, overlap, blend)
@@ -169,18 +170,19 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             model=self.model,
             identity=digest(self._weights, self.model.options, self.model.dtype, self.model.device.type),
             factor=self.info.factor,
+            prompts=prompts,
             seed=seed,
             batch=batch or (1 if self.model.device.type == "cpu" else 4),
             store=store,
             on_fallback=on_fallback,
         )
         if blend == "published":
-            yield from PublishedPicture(run, picture, *spans)(prompts)
+            yield from PublishedPicture(run, picture, *spans)()
             return
         # Half the overlap is faded, so that what a tile makes near its own edge is never seen.
         fade = overlap * LATENT // 2
         width, height = self.whole_size(size)
-        for band, pixels in SmoothPicture(run, self._padded(picture), *spans, fade)(prompts):
+        for band, pixels in SmoothPicture(run, self._padded(picture), *spans, fade)():
             top = int(band.y0)
             shown = pixels[: height - top, :width]
             yield pixel_box(0, top, width, top + len(shown)), shown

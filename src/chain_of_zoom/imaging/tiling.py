@@ -69,14 +69,14 @@ def spread_spans(length: int, tile: int, overlap: int, step: int) -> list[Span]:
     return [Span(start, start + tile, *core) for start, core in zip(starts, pairwise(edges), strict=True)]
 
 
-def fade_weights(spans: list[Span], width: int) -> list[NDArray[np.float32]]:
-    """For every span the weight of each of its pixels: fades `width` pixels wide where cores meet.
+def fade_weights(spans: list[Span], width: int, unit: int = 1) -> list[NDArray[np.float32]]:
+    """For every span the weight of each of its units of `unit` pixels: fades `width` pixels wide where cores meet.
 
-    Weights of all spans sum to one at every pixel. Each fade is the same smooth step, mirrored on its two sides.
+    Weights of all spans sum to one everywhere. Each fade is the same smooth step, mirrored on its two sides.
     """
     weights = []
     for number, span in enumerate(spans):
-        centres: NDArray[np.float64] = np.arange(span.start, span.stop) + np.float64(0.5)
+        centres: NDArray[np.float64] = np.arange(span.start, span.stop, unit) + np.float64(unit / 2)
         rise = _smooth_step(centres - span.keep_start, width) if number else np.ones(len(centres))
         fall = _smooth_step(centres - span.keep_stop, width) if number < len(spans) - 1 else np.zeros(len(centres))
         weights.append((rise - fall).astype(np.float32))

@@ -102,7 +102,8 @@ class OneStepSD3:
             pooled_projections=torch.cat([text[1] for text in texts]).to(self.dtype),
             return_dict=False,
         )[0]
-        return z - v.float()
+        denoised: Tensor = z - v.float()
+        return denoised
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:

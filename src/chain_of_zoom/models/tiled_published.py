@@ -8,7 +8,6 @@ nothing there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
@@ -20,8 +19,9 @@ from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Size, pixel_box
 from chain_of_zoom.imaging.images import resize
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_vae_spans, published_weights
+from chain_of_zoom.models.norms import fixed_norms, pooled_norms
 from chain_of_zoom.models.sd3 import to_arrays, to_tensor
-from chain_of_zoom.models.tiled import Array, Piece, Run, Tile, TiledPicture, digest, usable
+from chain_of_zoom.models.tiled import DENOISED, Array, Piece, Run, Tile, TiledPicture, digest
 
 ENCODER_TILE, ENCODER_PAD = 1024, 32
 """Pixels, as published; up to ENCODER_TILE + 2 * ENCODER_PAD nothing is tiled."""
@@ -37,39 +37,27 @@ class PublishedPicture(TiledPicture):
         self.origin = digest(run.identity, picture.shape, picture)
         self.latent = self._encode_whole()
 
-    def encode(self, tiles: Sequence[Tile], _: list[Array]) -> list[Array]:
-        """Cut from the latent of the whole picture."""
-        return [self.latent[:, *latents_of(tile)] for tile in tiles]
-
-    def __call__(self, prompts: Sequence[str]) -> Iterator[Piece]:
+    def __call__(self) -> Iterator[Piece]:
         """The picture, in the pieces the VAE decodes, once every tile is denoised and blended."""
         total, weight = np.zeros_like(self.latent), np.zeros_like(self.latent)
-        names = []
-        for row in range(len(self.rows)):
-            for tiles in self.batches([self._tile(row, col, prompts) for col in range(len(self.columns))]):
-                for tile, piece in zip(tiles, self.pieces(1, tiles), strict=True):
-                    weights = published_weights(*piece.shape[1:])
-                    total[:, *latents_of(tile)] += piece * weights
-                    weight[:, *latents_of(tile)] += weights
-                    names.append(tile.names[1])
+        tiles = [tile for row in self.grid for tile in row]
+        for start in range(0, len(tiles), self.run.batch):
+            self.finish(DENOISED, batch := tiles[start : start + self.run.batch])
+            for tile in batch:
+                piece = self.live.pop((DENOISED, tile))
+                weights = published_weights(*piece.shape[1:])
+                total[:, *_latents(tile)] += piece * weights
+                weight[:, *_latents(tile)] += weights
         blended = torch.from_numpy(total / (weight + np.float32(1e-10)))[None]
-        yield from self._decode_whole(blended, digest(*names))
+        yield from self._decode_whole(blended, digest(*(self.name(DENOISED, tile) for tile in tiles)))
 
-    def _tile(self, row: int, col: int, prompts: Sequence[str]) -> Tile:
-        rows, columns = self.rows[row], self.columns[col]
-        number = row * len(self.columns) + col
-        prompt = prompts[number]
-        name = self.name("denoised", row, col, self.origin, self.run.seed, rows, columns, prompt)
-        return Tile(
-            number=number,
-            row=row,
-            col=col,
-            rows=rows,
-            columns=columns,
-            prompt=prompt,
-            names=("", name),
-            flat=False,
-        )
+    def depends_on(self, stage: int, tile: Tile) -> tuple[object, ...]:
+        """The picture, the noise, the place and the prompt."""
+        return self.origin, self.run.seed, tile, self.run.prompts[tile.number]
+
+    def inputs(self, stage: int, tiles: Sequence[Tile]) -> list[NDArray[np.generic]]:
+        """Cut from the latent of the whole picture."""
+        return [self.latent[:, *_latents(tile)] for tile in tiles]
 
     def _encode_whole(self) -> Array:
         from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -82,15 +70,14 @@ class PublishedPicture(TiledPicture):
         moments = torch.empty(1, channels, height // LATENT, width // LATENT)
         for rows, columns, name, make in vae_pieces(vae.encoder, pixels, ENCODER_TILE, ENCODER_PAD):
             y, x = (slice(span.keep_start // LATENT, span.keep_stop // LATENT) for span in (rows, columns))
-            key = self.name("encoded", *name, self.origin)
+            key = f"encoded-{name}-{self.origin}"
             piece = self.stored(key)
             if piece is None:
                 made = make()
                 made = made if vae.quant_conv is None else vae.quant_conv(made)
                 top, left = (span.start // LATENT for span in (rows, columns))
-                piece = self.keep(
-                    key, made[0, :, y.start - top : y.stop - top, x.start - left : x.stop - left].cpu().numpy()
-                )
+                piece = made[0, :, y.start - top : y.stop - top, x.start - left : x.stop - left].cpu().numpy()
+                self.keep(key, piece)
             moments[0, :, y, x] = torch.from_numpy(piece)
         latent: Array = self.model.sample(DiagonalGaussianDistribution(moments), [self.run.seed])[0].numpy()
         return latent
@@ -100,50 +87,52 @@ class PublishedPicture(TiledPicture):
         z = latent.to(self.model.device) / vae.config.scaling_factor
         z = z if vae.post_quant_conv is None else vae.post_quant_conv(z)
         for rows, columns, name, make in vae_pieces(vae.decoder, z, DECODER_TILE, DECODER_PAD):
-            key = self.name("decoded", *name, origin)
+            key = f"decoded-{name}-{origin}"
             piece = self.stored(key)
             if piece is None:
                 y, x = (
                     slice((s.keep_start - s.start) * LATENT, (s.keep_stop - s.start) * LATENT) for s in (rows, columns)
                 )
                 piece = to_arrays(make().float()[:, :, y, x])[0]
-                if not usable(piece, flat=False):
-                    raise BackboneError("the decoder made NaN or flat pixels; denoised tiles are kept; change --seed")
+                if not np.isfinite(piece).all():
+                    raise BackboneError("the picture was decoded to NaN; denoised tiles are kept; change --seed")
                 self.keep(key, piece)
             top, left = rows.keep_start * LATENT, columns.keep_start * LATENT
             yield pixel_box(left, top, left + piece.shape[1], top + piece.shape[0]), piece
 
 
-def latents_of(tile: Tile) -> tuple[slice, slice]:
+def _latents(tile: Tile) -> tuple[slice, slice]:
     """Where a tile lies in the latent of the whole picture."""
     rows, columns = tile.rows, tile.columns
     return slice(rows.start // LATENT, rows.stop // LATENT), slice(columns.start // LATENT, columns.stop // LATENT)
 
 
-VaePiece = tuple[Span, Span, tuple[int, int], Callable[[], Tensor]]
+VaePiece = tuple[Span, Span, str, Callable[[], Tensor]]
 
 
 def vae_pieces(net: nn.Module, whole: Tensor, tile: int, pad: int) -> Iterator[VaePiece]:
-    """How the published code runs a half of the VAE: rows, columns, place in the grid, and what computes the piece.
+    """How the published code runs a half of the VAE: rows, columns, a name, and what computes the piece.
 
     Up to tile + 2 * pad in one go. Above that every group norm takes its mean and variance from a pass over the picture
     thinned out to a tile's size, so that all pieces are normed alike; attention sees its own piece alone.
     """
     height, width = whole.shape[-2:]
     if max(height, width) <= tile + 2 * pad:
-        yield Span(0, height, 0, height), Span(0, width, 0, width), (0, 0), partial(run, net, whole)
+        yield Span(0, height, 0, height), Span(0, width, 0, width), "whole", partial(run, net, whole)
         return
-    statistics: list[tuple[Tensor, Tensor]] = []
+    statistics: list[Tensor] = []
 
     def piece(rows: Span, columns: Span) -> Tensor:
         if not statistics:
-            statistics.extend(norm_statistics(net, thinned(whole, tile)))
+            with pooled_norms(net) as seen:
+                run(net, thinned(whole, tile))
+            statistics.extend(seen)
         with fixed_norms(net, statistics):
             return run(net, whole[:, :, rows.start : rows.stop, columns.start : columns.stop])
 
     for row, rows in enumerate(published_vae_spans(height, tile, pad)):
         for col, columns in enumerate(published_vae_spans(width, tile, pad)):
-            yield rows, columns, (row, col), partial(piece, rows, columns)
+            yield rows, columns, f"r{row}c{col}", partial(piece, rows, columns)
 
 
 @torch.inference_mode()
@@ -160,40 +149,3 @@ def thinned(whole: Tensor, tile: int) -> Tensor:
         torch.std_mean(x, dim=(0, 2, 3), keepdim=True) for x in (whole, small)
     )
     return ((small - small_mean) / small_deviation * deviation + mean).clamp(whole.min(), whole.max())
-
-
-def group_norms(net: nn.Module) -> list[nn.GroupNorm]:
-    """All group norms, always in the same order."""
-    return [module for module in net.modules() if isinstance(module, nn.GroupNorm)]
-
-
-def norm_statistics(net: nn.Module, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Mean and variance per group (1 x groups) that every group norm sees when `net` runs on x."""
-    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-
-    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, nn.GroupNorm)
-        variance, mean = torch.var_mean(inputs[0].reshape(norm.num_groups, -1), dim=1, unbiased=False)
-        seen[norm] = mean, variance
-
-    with ExitStack() as hooks:
-        for norm in group_norms(net):
-            hooks.callback(norm.register_forward_pre_hook(look).remove)
-        run(net, x)
-    return [seen[norm] for norm in group_norms(net)]
-
-
-@contextmanager
-def fixed_norms(net: nn.Module, statistics: list[tuple[Tensor, Tensor]]) -> Iterator[None]:
-    """Group norms that use given statistics instead of those of what passes through."""
-
-    def fixed(norm: nn.GroupNorm, mean: Tensor, variance: Tensor, x: Tensor) -> Tensor:
-        normed = nn.functional.batch_norm(x.reshape(1, norm.num_groups, -1), mean, variance, eps=norm.eps).view_as(x)
-        shape = 1, -1, *[1] * (x.ndim - 2)
-        return normed * norm.weight.view(shape) + norm.bias.view(shape)
-
-    with ExitStack() as restore:
-        for norm, (mean, variance) in zip(group_norms(net), statistics, strict=True):
-            norm.forward = partial(fixed, norm, mean, variance)  # type: ignore[method-assign]
-            restore.callback(norm.__dict__.pop, "forward")
-        yield
