@@ -59,7 +59,7 @@ def draw_sheet(heading: str, panels: Sequence[Panel], legend: Sequence[tuple[Col
     sheet = Image.new("RGB", (total, top + rows * (row + GAP) + LINE * len(foot) + GAP), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for i, line in enumerate(head):
-        draw.text((GAP, GAP + 32 * i), line, TEXT, _font(22))
+        draw.text((GAP, GAP + 32 * i), line, TEXT, font(22))
     for i, (panel, lines) in enumerate(zip(panels, wrapped, strict=True)):
         x, y = GAP + (i % columns) * (column + GAP), top + (i // columns) * (row + GAP)
         _draw_panel(sheet, draw, panel, lines, (x, y), cell)
@@ -67,7 +67,7 @@ def draw_sheet(heading: str, panels: Sequence[Panel], legend: Sequence[tuple[Col
     for colour, line, first in foot:
         if first:
             draw.rectangle((GAP, y + 3, GAP + 24, y + 17), colour)
-        draw.text((GAP + 36, y), line, FAINT, _font(17))
+        draw.text((GAP + 36, y), line, FAINT, font(17))
         y += LINE
     return np.asarray(sheet).copy()
 
@@ -95,13 +95,13 @@ def _draw_panel(
         draw.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=(0, 0, 0), width=4)
         draw.rectangle(frame, outline=panel.next_colour, width=2)
     y += cell[1] + 2 * BORDER + 6
-    draw.text((x, y), panel.title, panel.colour, _font(26))
+    draw.text((x, y), panel.title, panel.colour, font(26))
     for i, line in enumerate(lines):
-        draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, _font(17))
+        draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, font(17))
 
 
 @cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font of the system that has accents and other scripts, else Pillow's own, which has neither."""
     for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
         try:
@@ -113,8 +113,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _drawable(text: str) -> str:
     """`text`, without accents where only Pillow's own font is there: Muller rather than M□ller."""
-    font = _font(17)
-    if isinstance(font, ImageFont.FreeTypeFont) and "Aileron" not in str(font.getname()[0]):
+    ours = font(17)
+    if isinstance(ours, ImageFont.FreeTypeFont) and "Aileron" not in str(ours.getname()[0]):
         return text
     plain = unicodedata.normalize("NFKD", text)
     return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode()
@@ -122,14 +122,14 @@ def _drawable(text: str) -> str:
 
 def _wrap(text: str, width: int, size: int) -> list[str]:
     """Break at spaces so that no line is wider than `width` pixels; a single long word is cut with an ellipsis."""
-    font = _font(size)
+    letters = font(size)
     lines: list[str] = []
     for word in _drawable(text).split():
         joined = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(joined) <= width:
+        if lines and letters.getlength(joined) <= width:
             lines[-1] = joined
             continue
-        while font.getlength(word) > width and len(word) > 2:
+        while letters.getlength(word) > width and len(word) > 2:
             word = word[: len(word) * 3 // 4] + "…"
         lines.append(word)
     return lines
