@@ -19,7 +19,8 @@ import numpy as np
 
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
-from chain_of_zoom.chain.engine import Engine, ZoomJob
+from chain_of_zoom.chain.engine import Engine
+from chain_of_zoom.chain.enlargement import ZoomJob
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.published import PublishedFolder
 from chain_of_zoom.chain.record import BackboneRecord, InputRecord, Record, StateRecord

@@ -8,7 +8,8 @@ from conftest import noise
 
 from chain_of_zoom import load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
-from chain_of_zoom.chain.engine import Engine, ZoomJob, with_user_text
+from chain_of_zoom.chain.engine import Engine
+from chain_of_zoom.chain.enlargement import ZoomJob, with_user_text
 from chain_of_zoom.chain.schedule import Aim, plan_chain, plan_direct
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Point, Size

@@ -7,32 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
-from chain_of_zoom.chain.schedule import Step
+from chain_of_zoom.chain.choice import Choice, Variant
+from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, resampled
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.color import ColorFix, fix_colors
-from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
-from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, resize, size_of, to_uint8
-from chain_of_zoom.prompters.base import PromptContext, Prompter
-from chain_of_zoom.prompters.cleaning import clean
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZoomJob:
-    """One picture to zoom into: its pixels (uint8, H x W x 3), its planned steps, and what is already done."""
-
-    picture: RGB8
-    steps: Sequence[Step]
-    output: Size
-    seed: int = 0
-    text: str = ""
-    done: Sequence[ScaleState] = ()
+from chain_of_zoom.imaging.images import RGB8, RGBF, resize, to_uint8
+from chain_of_zoom.prompters.base import Prompter
 
 
 class Engine:
@@ -64,7 +50,7 @@ class Engine:
             enlarging = [i for i in due if jobs[i].steps[depth].enlarge]
             for i in due:
                 if not jobs[i].steps[depth].enlarge:
-                    states[i].append(_resampled(jobs[i], jobs[i].steps[depth]))
+                    states[i].append(resampled(jobs[i], jobs[i].steps[depth]))
                     yield i, states[i][-1]
             if enlarging:
                 made = self._enlarged([jobs[i] for i in enlarging], [states[i] for i in enlarging])
@@ -72,25 +58,42 @@ class Engine:
                     states[i].append(state)
                     yield i, state
 
+    def candidates(self, job: ZoomJob, variants: Sequence[Variant]) -> Iterator[ScaleState]:
+        """Alternatives of the state after those `done`, which is an enlargement: the same words, each its variant."""
+        step = len(job.done)
+        chosen = [
+            Choice(step=step, variant=v, prompt=job.choices[step].prompt if step in job.choices else None)
+            for v in variants
+        ]
+        todo = [Enlargement(replace(job, choices={step: choice}), job.done) for choice in chosen]
+        self._prompt(todo[:1])
+        for each in todo[1:]:
+            each.take_words(todo[0])
+        for each in todo:
+            started = time.perf_counter()
+            yield self._state(each, self._images([each])[0], time.perf_counter() - started)
+
     def _enlarged(self, jobs: list[ZoomJob], states: list[list[ScaleState]]) -> list[ScaleState]:
         """The next state of every job, all of them enlargements."""
         started = time.perf_counter()
-        todo = [_Enlargement(job, done) for job, done in zip(jobs, states, strict=True)]
-        contexts = [
-            PromptContext([s.image for s in done], each.zoomed, float(each.step.magnification))
-            for done, each in zip(states, todo, strict=True)
-        ]
-        for each, raw in zip(todo, self.prompter(contexts), strict=True):
-            each.raw = raw
-            extracted = raw if self.raw_prompts else clean(raw)
-            each.prompt = with_user_text(extracted, each.job.text)
-            if self.prompter.looks and not extracted:
-                each.fallbacks.append("the prompter found no words")
+        todo = [Enlargement(job, done) for job, done in zip(jobs, states, strict=True)]
+        self._prompt(todo)
         images = self._images(todo)
         seconds = (time.perf_counter() - started) / len(jobs)
         return [self._state(each, image, seconds) for each, image in zip(todo, images, strict=True)]
 
-    def _images(self, todo: list[_Enlargement]) -> list[RGB8]:
+    def _prompt(self, todo: list[Enlargement]) -> None:
+        """Ask the prompter about all enlargements for which the user wrote no text of their own."""
+        asking = [each for each in todo if not each.is_edited]
+        if not asking:
+            return
+        for each, raw in zip(asking, self.prompter([each.context for each in asking]), strict=True):
+            extracted, each.prompt = prompt_from(raw, each.job.text, as_published=self.raw_prompts)
+            each.raw, each.prompter = raw, self.prompter.name
+            if self.prompter.looks and not extracted:
+                each.fallbacks.append("the prompter found no words")
+
+    def _images(self, todo: list[Enlargement]) -> list[RGB8]:
         info = self.backbone.info
         if info.resample:
             images = [resize(each.parent, each.job.output, info.resample, each.step.region) for each in todo]
@@ -106,7 +109,7 @@ class Engine:
             for each, image in zip(todo, images, strict=True)
         ]
 
-    def _ask(self, todo: list[_Enlargement]) -> list[RGBF]:
+    def _ask(self, todo: list[Enlargement]) -> list[RGBF]:
         """One call of the backbone for all windows, and one for pictures that only a refining backbone can take."""
         results: dict[int, RGBF] = {}
         refining = isinstance(self.backbone, RefiningBackbone)
@@ -118,7 +121,7 @@ class Engine:
             prompts, seeds = [each.prompt for each in some], [each.seed for each in some]
             try:
                 if refine and isinstance(self.backbone, RefiningBackbone):
-                    made = self.backbone.refine([each.zoomed for each in some], prompts, seeds)
+                    made = self.backbone.refine([each.zoomed_window for each in some], prompts, seeds)
                 else:
                     made = self.backbone(
                         [each.window(self.backbone.info.factor) for each in some],
@@ -134,7 +137,7 @@ class Engine:
             results.update(zip(indices, made, strict=True))
         return [results[i] for i in range(len(todo))]
 
-    def _state(self, each: _Enlargement, image: RGB8, seconds: float) -> ScaleState:
+    def _state(self, each: Enlargement, image: RGB8, seconds: float) -> ScaleState:
         info, step = self.backbone.info, each.step
         return ScaleState(
             image=image,
@@ -143,73 +146,16 @@ class Engine:
             source_scale=float(step.source_scale),
             origin=step.origin,
             window=step.window.floats(),
-            prompter=self.prompter.name,
+            prompter=each.prompter,
             prompt=each.prompt,
             prompt_raw=each.raw,
             prompt_used=info.text_aware and bool(each.prompt),
             beyond_evidence=info.evidence_limit is not None and step.source_scale > info.evidence_limit,
+            variant=each.variant,
             seconds=seconds,
             fallbacks=tuple(each.fallbacks),
         )
 
 
-def _note(some: list[_Enlargement], index: int, what: str) -> None:
+def _note(some: list[Enlargement], index: int, what: str) -> None:
     some[index].fallbacks.append(what)
-
-
-class _Enlargement:
-    """One enlargement on its way from the plan to a state."""
-
-    def __init__(self, job: ZoomJob, done: list[ScaleState]) -> None:
-        self.job = job
-        self.step = job.steps[len(done)]
-        self.parent = job.picture if self.step.from_source else done[-1].image
-        self.zoomed = resize(self.parent, job.output, "bicubic", self.step.region)
-        self.seed = job.seed + len(done)
-        self.raw = self.prompt = ""
-        self.fallbacks = list(self.step.fallbacks)
-
-    def is_direct(self, factor: int) -> bool:
-        """True when one pass is not enough to fill the output, so that the window is resampled first."""
-        return self.job.output.width > self.step.region.width * factor
-
-    def window(self, factor: int) -> RGB8:
-        """What the backbone is given: whole pixels of the parent; for a direct zoom, those enlarged by bicubic."""
-        if self.is_direct(factor):
-            size = ceil_size(Fraction(self.job.output.width, factor), Fraction(self.job.output.height, factor))
-            return resize(self.parent, size, "bicubic", self.step.region)
-        x0, y0, x1, y1 = self.step.cut.whole()
-        return self.parent[y0:y1, x0:x1]
-
-    def fitted(self, result: RGBF, factor: int) -> RGBF:
-        """The part of an enlarged window that fills the output: cut where pixels coincide, else reduced by area."""
-        step, output = self.step, self.job.output
-        if self.is_direct(factor):
-            box = whole_picture(size_of(result))
-        else:
-            box = step.region.shifted(-step.cut.x0, -step.cut.y0).scaled(factor, factor)
-        if box.is_whole and box.width == output.width and box.height == output.height:
-            x0, y0, x1, y1 = box.whole()
-            return result[y0:y1, x0:x1]
-        return area_reduce(result, box, output)
-
-
-def with_user_text(extracted: str, text: str) -> str:
-    """Extracted text followed by the user's, as published: "<extracted>, <text>,"; either alone is sent bare."""
-    return f"{extracted}, {text}," if extracted and text else extracted or text
-
-
-def _resampled(job: ZoomJob, step: Step) -> ScaleState:
-    """A state that needs no backbone: the source's own pixels, reduced, or enlarged when a small photo lacks them."""
-    started = time.perf_counter()
-    how: Literal["lanczos", "bicubic"] = "lanczos" if step.source_scale <= 1 else "bicubic"
-    image = resize(job.picture, job.output, how, step.region)
-    return ScaleState(
-        image=image,
-        magnification=float(step.magnification),
-        source_scale=float(step.source_scale),
-        origin=step.origin,
-        window=step.window.floats(),
-        seconds=time.perf_counter() - started,
-        fallbacks=step.fallbacks,
-    )

@@ -7,7 +7,7 @@ fill the view, with a border that dissolves into the state around them: nothing 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Frames:
 
     def magnification(self, depth: float) -> float:
         """Of the view; linear."""
-        return self.states[0].magnification * self.camera.total**depth
+        return self.states[0].magnification * math.pow(self.camera.total, depth)
 
     def _draw(self, frame: Image.Image, view: Window, index: int, weight: float) -> None:
         picture, window = self._pictures[index], self.states[index].window
@@ -89,7 +89,7 @@ class _Span:
 
     def mask(self) -> NDArray[np.float64]:
         """1 inside, falling to 0 at an edge in the view, over as many pixels as lie between it and the frame's edge."""
-        centres = np.arange(self.start, self.stop) + 0.5
+        centres = np.arange(self.start, self.stop, dtype=np.float64) + 0.5
         inside = np.ones(len(centres))
         for distance, gap in (
             (centres - self.edges[0], self.edges[0]),
@@ -102,18 +102,13 @@ class _Span:
 
 def fade(share: float) -> float:
     """The weight of a state whose window is `share` of the view's width."""
-    return float(_smooth(np.float64((share - FADE[0]) / (FADE[1] - FADE[0]))))
+    return float(_smooth(np.array((share - FADE[0]) / (FADE[1] - FADE[0]))))
 
 
-def _smooth(x: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+def _smooth(x: NDArray[np.float64]) -> NDArray[np.float64]:
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x))
 
 
 def _width(window: Window) -> float:
     return window[2] - window[0]
-
-
-def sequence(frames: Frames, depths: Sequence[float]) -> Iterator[RGB8]:
-    """The frames at some depths, one after the other."""
-    return (frames.at(depth) for depth in depths)

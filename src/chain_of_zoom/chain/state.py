@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chain_of_zoom.chain.choice import Variant
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.imaging.images import RGB8
 
@@ -15,8 +16,9 @@ class ScaleState:
     image: uint8, H x W x 3, sRGB. input: the bicubic enlargement it was made from (None for states that were reduced,
     or read back from a folder). magnification: linear, relative to the 1x frame. source_scale: output pixels
     per source pixel. window: (x0, y0, x1, y1) in pixels of the oriented source picture; exact, so not always whole.
-    prompter, prompt_raw, prompt: who wrote the text, as extracted and as sent; None for states that no backbone made.
-    prompt_used: False when the backbone ignores text. beyond_evidence: generated at a source_scale above the
+    prompter, prompt_raw, prompt: who wrote the text, as extracted and as sent; None for states that no backbone made;
+    "edited", None and the text where the user wrote it into the record. prompt_used: False when the backbone ignores
+    text. variant: the alternative that the user chose, if so. beyond_evidence: generated at a source_scale above the
     backbone's evidence limit. seconds: prompt and super-resolution together. fallbacks: what did not go the plain way.
     """
 
@@ -30,6 +32,7 @@ class ScaleState:
     prompt: str | None = None
     prompt_raw: str | None = None
     prompt_used: bool = False
+    variant: Variant | None = None
     beyond_evidence: bool = False
     seconds: float = 0.0
     fallbacks: tuple[str, ...] = ()

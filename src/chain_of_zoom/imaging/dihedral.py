@@ -1,0 +1,38 @@
+"""The eight ways to turn and mirror a picture, and back."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Turn = Literal["none", "flip-x", "flip-y", "rotate-180", "rotate-90", "rotate-270", "transpose", "transverse"]
+
+# (mirrored left to right first, then turned by this many quarters, against the clock)
+_PARTS: dict[Turn, tuple[bool, int]] = {
+    "none": (False, 0),
+    "flip-x": (True, 0),
+    "flip-y": (True, 2),
+    "rotate-180": (False, 2),
+    "rotate-90": (False, 1),
+    "rotate-270": (False, 3),
+    "transpose": (True, 1),
+    "transverse": (True, 3),
+}
+TURNS: tuple[Turn, ...] = tuple(_PARTS)
+
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+
+def turned(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
+    """An H x W x C picture, turned; a quarter turn swaps height and width."""
+    mirrored, quarters = _PARTS[how]
+    return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, quarters))
+
+
+def turned_back(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
+    """What `turned` made of it, undone."""
+    mirrored, quarters = _PARTS[how]
+    back = np.rot90(pixels, -quarters)
+    return np.ascontiguousarray(back[:, ::-1] if mirrored else back)
