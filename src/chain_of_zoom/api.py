@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain.choice import Choice, Revision, Variant
 from chain_of_zoom.chain.engine import Engine
 from chain_of_zoom.chain.enlargement import ZoomJob
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.published import PublishedFolder
-from chain_of_zoom.chain.record import BackboneRecord, InputRecord, Record, StateRecord
+from chain_of_zoom.chain.record import BackboneRecord, CandidateSet, InputRecord, Record, StateRecord
 from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
+from chain_of_zoom.chain.revision import Branch
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
@@ -33,6 +35,9 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, encode_png, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
+
+if TYPE_CHECKING:
+    from chain_of_zoom.chain.animation import Track
 
 DEFAULT_BACKBONE = "realsr"
 Layout = Literal["default", "published"]
@@ -64,11 +69,12 @@ class Zoom:
 
 @dataclass(frozen=True, kw_only=True)
 class ZoomResult:
-    """A finished zoom: its states, and where they were written, if they were."""
+    """A zoom: its states, where they were written, if they were, and the alternatives of the next, if asked for."""
 
     states: tuple[ScaleState, ...]
     folder: Path | None
     record: Record | None
+    candidates: tuple[ScaleState, ...] = ()
 
 
 class ChainOfZoom:
@@ -105,28 +111,64 @@ class ChainOfZoom:
         canvas, output, steps = plan(request, photo.pixels, info.factor, resampled=info.resample is not None)
         return Zoom(photo=photo, request=request, canvas=canvas, output=output, steps=steps)
 
-    def run(self, zoom: Zoom, done: Sequence[ScaleState] = ()) -> Iterator[ScaleState]:
-        """Yield the states of a planned zoom that are not `done`."""
-        request = zoom.request
-        paper = request.protocol == "paper"
-        engine = Engine(
+    def run(self, zoom: Zoom, done: Sequence[ScaleState] = (), choices: Sequence[Choice] = ()) -> Iterator[ScaleState]:
+        """Yield the states of a planned zoom that are not `done`; choices: what was decided about single ones."""
+        return (state for _, state in self._engine(zoom).run([_job(zoom, done, choices)]))
+
+    def candidates(
+        self, zoom: Zoom, done: Sequence[ScaleState], count: int, choices: Sequence[Choice] = ()
+    ) -> Iterator[ScaleState]:
+        """Yield `count` alternatives of the state after those `done`. Raises UsageError when there are not so many."""
+        seeded = self.backbone.info.seeded
+        seed = zoom.request.seed + len(done)
+        variants = [Variant.of(number, seed, seeded=seeded) for number in range(1, count + 1)]
+        return self._engine(zoom).candidates(_job(zoom, done, choices), variants)
+
+    def branch(self, zoom: Zoom, revision: Revision) -> Branch | None:
+        """A revision in terms of the planned states. Raises UsageError when there is no such state or alternative."""
+        if revision.is_none:
+            return None
+        info = self.backbone.info
+        enlarged = [index for index, step in enumerate(zoom.steps) if step.enlarge]
+        alternatives = revision.candidates or revision.candidate
+        if alternatives and (info.resample or not enlarged):
+            why = f"{info.name} makes nothing up" if info.resample else "all states show the photo's own pixels"
+            raise UsageError(f"there is one candidate only: {why}; accepted: generated states; leave the option out")
+        step = revision.resume_from if revision.resume_from is not None else enlarged[0]
+        accepted = enlarged if alternatives else range(len(zoom.steps))
+        if step not in accepted:
+            raise UsageError(
+                f"--resume-from {step}; accepted: {accepted[0]} to {accepted[-1]}"
+                f"{', the generated states' if alternatives else ''}; for example --resume-from {accepted[-1]}"
+            )
+        variant = None
+        if alternatives:
+            variant = Variant.of(alternatives, zoom.request.seed + step, seeded=info.seeded)
+        return Branch(step=step, variant=None if revision.candidates else variant, stop=bool(revision.candidates))
+
+    def _engine(self, zoom: Zoom) -> Engine:
+        paper = zoom.request.protocol == "paper"
+        return Engine(
             self.backbone,
             self.prompter,
             quantise="truncate" if paper else "round",
-            color_fix=request.color_fix,
+            color_fix=zoom.request.color_fix,
             raw_prompts=paper,
         )
-        job = ZoomJob(
-            picture=zoom.canvas, steps=zoom.steps, output=zoom.output, seed=request.seed, text=request.prompt, done=done
-        )
-        return (state for _, state in engine.run([job]))
 
     def open_folder(
-        self, zoom: Zoom, path: Path, *, name: str | None = None, force: bool = False, layout: Layout = "default"
+        self,
+        zoom: Zoom,
+        path: Path,
+        *,
+        name: str | None = None,
+        force: bool = False,
+        layout: Layout = "default",
+        branch: Branch | None = None,
     ) -> RunFolder:
         """The folder to write a zoom to, once the weights are read, so that missing ones leave nothing behind.
 
-        name: of the photo's own folder in the published layout; its stem by default.
+        name: of the photo's own folder in the published layout; its stem by default. branch: see RunFolder.
         Raises MissingError, and OutputError when it holds another run and `force` is not given.
         """
         if any(step.enlarge for step in zoom.steps):
@@ -135,7 +177,7 @@ class ChainOfZoom:
         kind = FOLDERS[layout]
         path = kind.home(path, name or zoom.photo.path.stem)
         photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
-        return kind(path, self.begin(photo, zoom.request), force=force)
+        return kind(path, self.begin(photo, zoom.request), force=force, branch=branch)
 
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
@@ -146,14 +188,43 @@ class ChainOfZoom:
         """The backbone as records name it; its weights are hashed once. Raises MissingError."""
         return BackboneRecord.of(self.backbone)
 
-    def write(self, zoom: Zoom, folder: RunFolder) -> Iterator[tuple[ScaleState, StateRecord]]:
-        """Run a zoom into its folder: yields every new state once its file is there; the sheet comes at the end."""
+    def write(
+        self, zoom: Zoom, folder: RunFolder, *, animate: bool | None = False, track: Track = iter
+    ) -> Iterator[tuple[ScaleState, StateRecord]]:
+        """Run a zoom into its folder: yields every new state once its file is there; sheet and animation come last.
+
+        Where the folder's branch stops for candidates, only the states before it are made. animate: None means where
+        it is quick. track: is given the frames of the animation and hands them on, to show how far it is.
+        """
+        stop = folder.branch.step if folder.branch and folder.branch.stop else None
         states = list(folder.done)
-        for state in self.run(zoom, folder.done):
+        for state in self.run(replace(zoom, steps=zoom.steps[:stop]), folder.done, folder.record.choices):
             entry = folder.add(state)
             states.append(state)
             yield state, entry
+        if stop is not None:
+            return
+        if animate is not False and folder.record.animation is None:
+            from chain_of_zoom.chain.animation import Animation, encode, is_quick
+
+            if animate or is_quick(states):
+                animation = Animation(states)
+                folder.animate(encode(animation, track(animation), ".webp", self._about(zoom)))
         folder.finish(self.sheet(zoom, states))
+
+    def offer(self, zoom: Zoom, folder: RunFolder, states: Sequence[ScaleState]) -> CandidateSet:
+        """Write the alternatives that differ, and a sheet of them to choose from."""
+        from chain_of_zoom.chain.sheet import candidates_sheet
+
+        assert folder.branch is not None
+        different = {state.image.tobytes(): state for state in reversed(states)}
+        offered = sorted(different.values(), key=lambda state: state.variant.candidate if state.variant else 0)
+        sheet = candidates_sheet(zoom.photo.path.name or "picture", folder.branch.step, offered, self.backbone.info)
+        text = f"Alternatives of state {folder.branch.step} of a zoom {self._about(zoom)}, all made by a model"
+        return folder.offer(folder.branch.step, offered, encode_png(sheet, *label(text, COMPOSITE)))
+
+    def _about(self, zoom: Zoom) -> str:
+        return f"into {zoom.photo.path.name or 'picture'} with {self.backbone.info.name}"
 
     def sheet(self, zoom: Zoom, states: Sequence[ScaleState]) -> bytes:
         """The contact sheet as a labelled PNG."""
@@ -161,7 +232,7 @@ class ChainOfZoom:
 
         name = zoom.photo.path.name or "picture"
         generated = any(state.origin == "generated" for state in states)
-        text = f"Contact sheet of a zoom into {name} with {self.backbone.info.name}" + (
+        text = f"Contact sheet of a zoom {self._about(zoom)}" + (
             "; panels marked generated were made by a model" if generated else ""
         )
         return encode_png(run_sheet(name, states, self.backbone.info), *label(text, COMPOSITE if generated else None))
@@ -186,13 +257,19 @@ def zoom(
     layout: Layout = "default",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    animate: bool | None = False,
+    resume_from: int | None = None,
+    candidates: int | None = None,
+    candidate: int | None = None,
 ) -> ZoomResult:
     """Zoom into a spot of a photo.
 
     photo: a file, a loaded Picture, or uint8 RGB pixels (H x W x 3, sRGB). at: fractions of the picture, or text
     with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of both. size: width
     and height of every state. out: a folder for states, sheet and record; nothing is written without it. layout:
-    "published" writes there as the published scripts do. The rest is as for `coz zoom` (docs/reference.md).
+    "published" writes there as the published scripts do. animate: zoom.webp in that folder, None where it is quick.
+    resume_from, candidates, candidate: as for `coz zoom`, of the run in that folder.
+    The rest is as for `coz zoom` (docs/reference.md).
     Raises the errors of chain_of_zoom.errors.
     """
     chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
@@ -208,11 +285,53 @@ def zoom(
         color_fix=color_fix,
     )
     planned = chain.prepare(_picture(photo), request)
+    branch = chain.branch(planned, Revision(resume_from=resume_from, candidates=candidates, candidate=candidate))
     if out is None:
+        if branch or animate:
+            raise UsageError("animate, resume_from and candidates are about a folder; accepted: out='folder' with them")
         return ZoomResult(states=tuple(chain.run(planned)), folder=None, record=None)
-    with chain.open_folder(planned, Path(out), force=force, layout=layout) as folder:
-        states = (*folder.done, *(state for state, _ in chain.write(planned, folder)))
-    return ZoomResult(states=states, folder=folder.path, record=folder.record)
+    with chain.open_folder(planned, Path(out), force=force, layout=layout, branch=branch) as folder:
+        states = (*folder.done, *(state for state, _ in chain.write(planned, folder, animate=animate)))
+        offered: tuple[ScaleState, ...] = ()
+        if branch and candidates:
+            states = states[: branch.step]
+            offered = tuple(chain.candidates(planned, states, candidates, folder.record.choices))
+            chain.offer(planned, folder, offered)
+    return ZoomResult(states=states, folder=folder.path, record=folder.record, candidates=offered)
+
+
+def animate(
+    run: str | os.PathLike[str] | Sequence[ScaleState],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    seconds: float | None = None,
+    track: Track = iter,
+) -> Path:
+    """Make an animation, a smooth zoom through all states, and return its file.
+
+    run: the folder of a run, or states with `out`. out: a .webp or .mp4 file (which needs ffmpeg: the extra [video]);
+    by default zoom.webp in the folder; its record lists an animation beside it. seconds: of the movement; by default
+    1 and 1.4 for every 4x. track: see ChainOfZoom.write. Raises the errors of chain_of_zoom.errors.
+    """
+    from chain_of_zoom.chain.stored import animate_folder, animate_states
+
+    if isinstance(run, (str, os.PathLike)):
+        return animate_folder(Path(run), None if out is None else Path(out), seconds, track)
+    if out is None:
+        raise UsageError("states without a folder; accepted: a file to write; for example animate(states, 'zoom.webp')")
+    return animate_states(run, Path(out), seconds, track)
+
+
+def _job(zoom: Zoom, done: Sequence[ScaleState], choices: Sequence[Choice]) -> ZoomJob:
+    return ZoomJob(
+        picture=zoom.canvas,
+        steps=zoom.steps,
+        output=zoom.output,
+        seed=zoom.request.seed,
+        text=zoom.request.prompt,
+        done=done,
+        choices={choice.step: choice for choice in choices},
+    )
 
 
 def make_request(

@@ -32,6 +32,7 @@ class BackboneInfo:
     licence: of the weights, or of the code where there are none. evidence_limit: output pixels per source
     pixel up to which docs/evidence.md shows the backbone to beat resampling; None where nothing is invented.
     resample: the filter, when the backbone is plain resampling and makes nothing up.
+    seeded: whether another seed gives another result.
     max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
     min_side, multiple: windows are padded to at least min_side, and to a multiple, by repeating their edge.
     """
@@ -43,6 +44,7 @@ class BackboneInfo:
     licence: str
     evidence_limit: float | None = None
     resample: Filter | None = None
+    seeded: bool = False
     max_pixels: int | None = None
     halo: int = 0
     min_side: int = 1

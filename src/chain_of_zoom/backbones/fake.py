@@ -24,6 +24,7 @@ class Fake(Backbone):
         text_aware=True,
         licence="Apache-2.0",
         evidence_limit=1.0,
+        seeded=True,
     )
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:

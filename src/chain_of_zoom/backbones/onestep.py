@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
                     f"weights {path} are not there; accepted: a weight file; check the path, or see coz models"
                 )
         self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
+        self.info = replace(self.info, seeded=posterior == "sample")
         self.posterior, self.shift_in, self.t5, self.t5_tokens = posterior, shift_in, t5, t5_tokens
         self.device, self.dtype = device, dtype
 

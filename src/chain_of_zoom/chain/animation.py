@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.sheet import Colour
 from chain_of_zoom.imaging.strip import draw_strip, strip_height
 
+Track = Callable[[Iterable[RGB8]], Iterator[RGB8]]
 FORMATS = (".webp", ".mp4")
 TICK = 40  # milliseconds of a frame
 HOLD = (800, 1600)  # milliseconds for which the first and the last frame stand

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -11,15 +11,17 @@ from typing import Self
 import msgspec
 
 from chain_of_zoom.chain.lock import lock_folder
-from chain_of_zoom.chain.record import Record, StateRecord
+from chain_of_zoom.chain.record import CandidateSet, Record, StateRecord
+from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
-from chain_of_zoom.errors import OccupiedError, OutputError
-from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
+from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
+from chain_of_zoom.imaging.images import RGB8, decode_png, encode_png, write_atomic
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 RECORD = "record.json"
 SHEET = "sheet.png"
+ANIMATION = "zoom.webp"
 
 
 @contextmanager
@@ -44,22 +46,26 @@ def finished(path: Path, *, intact: bool = True) -> Record | None:
             file = path / Path(entry.file).name
             if hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256 if intact else not file.is_file():
                 return None
-    except (OSError, msgspec.DecodeError):
+        return None if edited_prompts(record) else record
+    except (OSError, msgspec.DecodeError, UsageError):
         return None
-    return record
 
 
 class RunFolder:
     """Writes a run as it goes. The record is rewritten after every state, so what it lists is complete."""
 
-    def __init__(self, path: Path, record: Record, *, force: bool = False) -> None:
+    def __init__(self, path: Path, record: Record, *, force: bool = False, branch: Branch | None = None) -> None:
         """Open or create the folder, for this process alone.
 
-        Raises OutputError when it cannot be written, and OccupiedError when it holds another run or is in use.
+        branch: from where an earlier run is gone through again; what it says is replaced once there is something new.
+        Raises OutputError when it cannot be written, OccupiedError when it holds another run or is in use, and
+        UsageError when the branch does not fit the earlier run.
         """
         self.path = path
         self.record = record
+        self.branch = branch
         self.done: tuple[ScaleState, ...] = ()
+        self._stale: set[str] = set()
         with naming(path):
             path.mkdir(parents=True, exist_ok=True)
             self._unlock = lock_folder(self, path)
@@ -94,20 +100,40 @@ class RunFolder:
                 self._forget(earlier)
         if earlier and not force:
             self._resume(earlier)
-        self._write_record()
+        elif self.branch and not self.branch.stop:
+            raise UsageError(f"{path} holds no run to resume; accepted: the folder of one; leave out --resume-from")
+        if self.branch is None or earlier is None:
+            self._write_record()
 
     def add(self, state: ScaleState) -> StateRecord:
         """Write one state and then the record that lists it."""
         states = self.record.states
         name = self._name(len(states), state)
-        data = encode_png(
-            state.image, *label(self._describe(state), TRAINED_MODEL if state.origin is Origin.GENERATED else None)
-        )
+        data = self._encode(state)
         self._write_state(name, state, data)
         entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest())
         self.record = msgspec.structs.replace(self.record, states=(*states, entry))
         self._write_record()
         return entry
+
+    def offer(self, step: int, states: Sequence[ScaleState], sheet: bytes) -> CandidateSet:
+        """Write alternatives of a state and their sheet; states that are there already stay."""
+        entries = []
+        for state in states:
+            assert state.variant is not None
+            name = f"candidate_{step:02d}_{state.variant.candidate}.png"
+            data = self._encode(state)
+            write_atomic(self.path / name, data)
+            entries.append(StateRecord.of(state, name, hashlib.sha256(data).hexdigest()))
+        offered = CandidateSet(step=step, sheet=f"candidates_{step:02d}.png", states=tuple(entries))
+        write_atomic(self.path / offered.sheet, sheet)
+        self.record = msgspec.structs.replace(self.record, candidates=(*self.record.candidates, offered))
+        self._write_record()
+        return offered
+
+    def _encode(self, state: ScaleState) -> bytes:
+        source_type = TRAINED_MODEL if state.origin is Origin.GENERATED else None
+        return encode_png(state.image, *label(self._describe(state), source_type))
 
     @staticmethod
     def home(path: Path, name: str) -> Path:
@@ -120,6 +146,11 @@ class RunFolder:
 
     def _name(self, index: int, state: ScaleState) -> str:
         return f"{index:02d}_{magnification_name(state.magnification)}.png"
+
+    def animate(self, data: bytes) -> None:
+        """Write the animation; `finish` lists it."""
+        write_atomic(self.path / ANIMATION, data)
+        self.record = msgspec.structs.replace(self.record, animation=ANIMATION)
 
     def finish(self, sheet: bytes) -> None:
         """Write the sheet, and the record as complete; other processes may have the folder again."""
@@ -151,8 +182,9 @@ class RunFolder:
             return f"Pixels of the photo, interpolated, not generated: {source}"
         weights = f" (weights SHA-256 {backbone.weights_sha256})" if backbone.weights_sha256 else ""
         beyond = "; beyond the magnification that evidence supports" if state.beyond_evidence else ""
+        variant = f" ({state.variant})" if state.variant else ""
         return (
-            f"GENERATED by the model {backbone.name}{weights} at {magnification_name(state.magnification)}, "
+            f"GENERATED by the model {backbone.name}{weights} at {magnification_name(state.magnification)}{variant}, "
             f"not photographed{beyond}. Detail is invented from {source}"
         )
 
@@ -161,8 +193,9 @@ class RunFolder:
         return next(iter(self._states()), None)
 
     def _states(self) -> list[Path]:
-        """Files with the names of states or sheets, whosever they are."""
-        return [found.resolve() for name in ("[0-9]*.png", SHEET) for found in self.path.glob(name)]
+        """Files with the names that a run gives, whosever they are."""
+        names = ("[0-9]*.png", SHEET, ANIMATION, "candidate_*.png", "candidates_*.png")
+        return [found.resolve() for name in names for found in self.path.glob(name)]
 
     def _earlier(self, force: bool) -> Record | None:
         try:
@@ -183,24 +216,52 @@ class RunFolder:
 
     def _forget(self, earlier: Record) -> None:
         """Remove the files that a replaced run lists; nothing else in the folder is touched."""
-        names = [entry.file for entry in earlier.states] + ([earlier.sheet] if earlier.sheet else [])
+        self._remove({entry.file for entry in earlier.states} | ({earlier.sheet} if earlier.sheet else set()))
+        self._remove(earlier.extras)
+
+    def _remove(self, names: set[str]) -> None:
         for name in names:
             if Path(name).name == name:
                 (self.path / name).unlink(missing_ok=True)
 
     def _resume(self, earlier: Record) -> None:
-        """Take over the states whose files are as the record says, up to the first that is not."""
+        """Take over what is kept: states whose files are as the record says, up to the first that is not."""
+        kept = keep(earlier, self.branch)
         done: list[ScaleState] = []
-        for entry in earlier.states:
-            try:
-                data = (self.path / Path(entry.file).name).read_bytes()
-            except OSError:
+        for entry in earlier.states[: kept.states]:
+            if (image := self._intact(entry)) is None:
                 break
-            if hashlib.sha256(data).hexdigest() != entry.sha256:
-                break
-            done.append(entry.state(decode_png(data)))
+            done.append(entry.state(image))
+        whole = earlier.complete and len(done) == len(earlier.states)
+        animation = (
+            earlier.animation if whole and earlier.animation and (self.path / earlier.animation).is_file() else None
+        )
         self.done = tuple(done)
-        self.record = msgspec.structs.replace(self.record, states=earlier.states[: len(done)])
+        self.record = msgspec.structs.replace(
+            self.record,
+            states=earlier.states[: len(done)],
+            choices=kept.choices,
+            candidates=kept.candidates,
+            animation=animation,
+        )
+        if whole and self.branch and self.branch.stop:  # only alternatives will be made: the run stays complete
+            self.record = msgspec.structs.replace(self.record, complete=True, sheet=earlier.sheet)
+        self._stale = earlier.extras
+        if kept.adopt and len(done) == kept.states and (image := self._intact(kept.adopt)) is not None:
+            state = kept.adopt.state(image)
+            self.add(state)
+            self.done = (*self.done, state)
+
+    def _intact(self, entry: StateRecord) -> RGB8 | None:
+        """The pixels of a state, or None when its file is not as the record says."""
+        try:
+            data = (self.path / Path(entry.file).name).read_bytes()
+        except OSError:
+            return None
+        return decode_png(data) if hashlib.sha256(data).hexdigest() == entry.sha256 else None
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())
+        with naming(self.path):  # only now does no record list them any more
+            self._remove(self._stale - self.record.extras)
+        self._stale = set()

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain.choice import Choice, Variant
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
@@ -77,6 +78,7 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None
     prompt_raw: str | None
     prompt_used: bool
+    variant: Variant | None = None
     beyond_evidence: bool
     seconds: float
     fallbacks: tuple[str, ...]
@@ -93,10 +95,19 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
         return ScaleState(image=image, **fields)
 
 
+class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
+    """Alternatives of state number `step` that were offered, each with its variant; sheet: all side by side."""
+
+    step: int
+    sheet: str
+    states: tuple[StateRecord, ...]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run. `complete` is False while states are missing.
 
     prompter_sha256: of the prompter's weight files, by role. options: loader details given to backbone and prompter.
+    choices: what the user decided about single states. candidates: alternatives that were offered. animation: its file.
     """
 
     version: Literal[1] = VERSION
@@ -111,6 +122,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     states: tuple[StateRecord, ...] = ()
     sheet: str | None = None
+    animation: str | None = None
+    choices: tuple[Choice, ...] = ()
+    candidates: tuple[CandidateSet, ...] = ()
+
+    @property
+    def extras(self) -> set[str]:
+        """Names of the files beside the states and their sheet."""
+        names = {entry.file for each in self.candidates for entry in each.states} | {c.sheet for c in self.candidates}
+        return names | ({self.animation} if self.animation else set())
 
     @classmethod
     def begin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.chain.schedule import Origin
@@ -27,11 +28,27 @@ _LEGEND = {
 def run_sheet(name: str, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
     """The sheet of a run, uint8 RGB. name: of the photo."""
     panels = [_panel(state, following, info) for state, following in zip(states, [*states[1:], None], strict=True)]
+    heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
+    return draw_sheet(heading, panels, _legend(states, info))
+
+
+def candidates_sheet(name: str, step: int, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
+    """Alternatives of one state, numbered as the user names them, uint8 RGB."""
+    panels = [replace(_panel(state, None, info), title=_candidate(state)) for state in states]
+    heading = f"{name}: candidates of state {step}, {magnification_name(states[0].magnification)}, with {info.name}"
+    return draw_sheet(heading, panels, _legend(states, info))
+
+
+def _legend(states: Sequence[ScaleState], info: BackboneInfo) -> list[tuple[Colour, str]]:
     legend = [(COLOURS[origin], _LEGEND[origin]) for origin in Origin if any(s.origin is origin for s in states)]
     if any(state.beyond_evidence for state in states):
         legend.append((BEYOND, beyond_evidence(info)))
-    heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
-    return draw_sheet(heading, panels, legend)
+    return legend
+
+
+def _candidate(state: ScaleState) -> str:
+    assert state.variant is not None
+    return str(state.variant)
 
 
 def beyond_evidence(info: BackboneInfo) -> str:
