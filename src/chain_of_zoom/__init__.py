@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chain_of_zoom.api import ChainOfZoom, ZoomResult, load_backbone, load_prompter, zoom
+    from chain_of_zoom.api import ChainOfZoom, ZoomResult, animate, load_backbone, load_prompter, zoom
     from chain_of_zoom.backbones.base import Backbone, BackboneInfo
     from chain_of_zoom.batch.many import zoom_many
     from chain_of_zoom.batch.report import Outcome
@@ -50,6 +50,7 @@ _HOME = {
     "ScaleState": "chain.state",
     "UsageError": "errors",
     "ZoomResult": "api",
+    "animate": "api",
     "load": "imaging.images",
     "load_backbone": "api",
     "load_prompter": "api",
@@ -76,6 +77,7 @@ __all__ = [
     "ScaleState",
     "UsageError",
     "ZoomResult",
+    "animate",
     "load",
     "load_backbone",
     "load_prompter",

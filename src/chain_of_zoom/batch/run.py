@@ -53,6 +53,7 @@ class Batch:
         layout: Layout = "default",
         force: bool = False,
         skip_done: bool = False,
+        animate: bool = False,
         watcher: Watcher | None = None,
     ) -> None:
         self.chain = chain
@@ -61,6 +62,7 @@ class Batch:
         self.layout: Layout = layout
         self.force = force
         self.skip_done = skip_done
+        self.animate = animate
         self.watcher = watcher or Watcher()
         self.report = Report(chain, tasks, out, force=force)
         self._decoded: Picture | None = None
@@ -98,6 +100,8 @@ class Batch:
 
     def _kept(self, task: Task) -> Record | None:
         record = finished(self._home(task), intact=not self.skip_done)
+        if self.animate and not self.skip_done and not (record and record.animation):
+            return None
         try:
             if record is None or file_sha256(task.photo) != record.input.sha256:
                 return None
@@ -132,7 +136,7 @@ class Batch:
         with self.chain.open_folder(zoom, path, name=task.name, force=self.force, layout=self.layout) as folder:
             enlarge = [step.enlarge for step in zoom.steps]
             self.watcher.planned(task, sum(enlarge[len(folder.done) :]))
-            for _, entry in self.chain.write(zoom, folder):
+            for _, entry in self.chain.write(zoom, folder, animate=self.animate):
                 self.watcher.state(folder, entry, enlarge[len(folder.record.states) - 1])
         return folder.record
 

@@ -36,7 +36,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return cls(candidate=candidate, seed=seed, turn=TURNS[candidate - 1])
 
     def __str__(self) -> str:
-        how = f"seed {self.seed}" if self.turn == "none" else self.turn
+        how = self.turn if self.turn != "none" else f"seed {self.seed}" if self.candidate > 1 else "plain"
         return f"candidate {self.candidate}: {how}"
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import backbones, doctor, models, zoom
+from chain_of_zoom.cli import animate, backbones, doctor, models, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("zoom")(zoom.zoom)
+app.command("animate")(animate.animate)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sized
 from typing import Self
 
 import typer
+
+from chain_of_zoom.imaging.images import RGB8
 
 
 class Display:
@@ -60,6 +63,17 @@ class Display:
     def advance(self, enlargements: int = 1) -> None:
         """Enlargements were made."""
         self.progress.update(self.task, advance=enlargements)
+
+    def restart(self, text: str, total: int) -> None:
+        """Another kind of work begins, with a clock of its own."""
+        self.progress.reset(self.task, total=total, description=text)
+
+    def track(self, frames: Iterable[RGB8]) -> Iterator[RGB8]:
+        """The frames of an animation, counted on their way."""
+        self.restart("animation", len(frames) if isinstance(frames, Sized) else 0)
+        for frame in frames:
+            yield frame
+            self.advance()
 
     def say(self, line: str) -> None:
         """Print a line, above the bar if both share the terminal."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Layout
+from chain_of_zoom.chain.choice import Revision
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
 from chain_of_zoom.cli.options import loader_options, read_config, read_sets
 from chain_of_zoom.cli.zoom_one import zoom_one
@@ -94,6 +95,25 @@ def zoom(
     layout: Annotated[
         str, typer.Option(metavar="default|published", help="published: the folders that the published scripts write.")
     ] = "default",
+    animate: Annotated[
+        bool | None,
+        typer.Option(
+            "--animate/--no-animate", help="zoom.webp, a smooth zoom through all states; by default where quick."
+        ),
+    ] = None,
+    resume_from: Annotated[
+        int | None,
+        typer.Option(metavar="STEP", help="Make the states from this one on anew, with prompts edited in record.json."),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="Stop at --resume-from (else the first generated state) with K alternatives of it."
+        ),
+    ] = None,
+    candidate: Annotated[
+        int | None, typer.Option(metavar="J", help="Take this alternative as the state --resume-from, and go on.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
     base: Annotated[str | None, typer.Option(help="Base model: folder or hub name.")] = None,
     lora: Annotated[str | None, typer.Option(metavar="FILE", help="Transformer adapters of osediff-sd3.")] = None,
@@ -140,6 +160,8 @@ def zoom(
       coz zoom photo.jpg --preset paper
       coz zoom photos/ more/*.png --at 0.3,0.5 --at 0.7,0.5 -o zooms
       coz zoom --list spots.csv --zoom 64
+      coz zoom photo.jpg --zoom 64 --candidates 4
+      coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
     chosen = find_preset(preset) if preset else None
     given = {
@@ -165,9 +187,12 @@ def zoom(
     )
     if layout not in ("default", "published"):
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
+    revision = Revision(resume_from=resume_from, candidates=candidates, candidate=candidate)
     photos = photos or []
     many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or photos[0].is_dir())
     tasks: list[Task] = []
+    if not revision.is_none:
+        _check_revision(many=many, force=force, published=candidates is not None and layout == "published")
     if many:
         from chain_of_zoom.batch.many import plan_batch  # batches need more than one zoom does
 
@@ -189,10 +214,24 @@ def zoom(
 
         code = zoom_many(
             chain, tasks, out or OUT,
-            layout=places, force=force, skip_done=skip_done, show=show, as_json=as_json, debug=debug,
+            layout=places, force=force, skip_done=skip_done, animate=bool(animate), show=show, as_json=as_json,
+            debug=debug,
         )  # fmt: skip
         raise typer.Exit(code)
-    zoom_one(chain, photos[0], request, out, layout=places, force=force, show=show, as_json=as_json)
+    zoom_one(
+        chain, photos[0], request, out,
+        layout=places, force=force, animate=animate, revision=revision, show=show, as_json=as_json,
+    )  # fmt: skip
+
+
+def _check_revision(*, many: bool, force: bool, published: bool) -> None:
+    options = "--resume-from, --candidates and --candidate"
+    if many:
+        raise UsageError(f"{options} are about one zoom; accepted: one photo and one spot; name the photo alone")
+    if force:
+        raise UsageError(f"{options} go on with a run and --force replaces it; accepted: either; leave one out")
+    if published:
+        raise UsageError("--candidates does not go with --layout published; leave --layout out")
 
 
 def _load_in_background(chain: ChainOfZoom) -> None:

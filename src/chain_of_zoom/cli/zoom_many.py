@@ -70,6 +70,7 @@ def zoom_many(
     layout: Layout,
     force: bool,
     skip_done: bool,
+    animate: bool,
     show: bool,
     as_json: bool,
     debug: bool,
@@ -78,7 +79,9 @@ def zoom_many(
     said: dict[str, None] = {}
     with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
         progress = BatchProgress(display, len(tasks), debug=debug)
-        batch = Batch(chain, tasks, out, layout=layout, force=force, skip_done=skip_done, watcher=progress)
+        batch = Batch(
+            chain, tasks, out, layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress
+        )
         for outcome in batch.run():
             if outcome.record:
                 said.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))

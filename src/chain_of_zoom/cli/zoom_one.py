@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom, Layout
+from chain_of_zoom.api import ChainOfZoom, Layout, Zoom
+from chain_of_zoom.chain.choice import EDITED, Revision
 from chain_of_zoom.chain.folder import SHEET, RunFolder
 from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
-from chain_of_zoom.chain.state import magnification_name
+from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import load
 
 
@@ -23,14 +27,19 @@ def zoom_one(
     *,
     layout: Layout,
     force: bool,
+    animate: bool | None,
+    revision: Revision,
     show: bool,
     as_json: bool,
 ) -> None:
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
     zoom = chain.prepare(load(photo), request)
+    if animate and len(zoom.steps) == 1:
+        raise UsageError("--animate with one state alone; accepted: a larger --zoom; leave it out")
+    branch = chain.branch(zoom, revision)
     name = f"{photo.stem}_{magnification_name(float(zoom.steps[-1].magnification))}"
     with (
-        chain.open_folder(zoom, out or Path(name), force=force, layout=layout) as folder,
+        chain.open_folder(zoom, out or Path(name), force=force, layout=layout, branch=branch) as folder,
         Display(f"zoom with {chain.backbone.info.name}", show=show) as display,
     ):
         kept = folder.record.states
@@ -38,22 +47,69 @@ def zoom_one(
         display.expect(work, done=sum(step.enlarge for step in zoom.steps[: len(kept)]))
         for entry in kept:
             display.say(state_line(folder, entry, "kept from before"))
-        for state, entry in chain.write(zoom, folder):
+        unasked = None if layout == "default" else False
+        written = chain.write(zoom, folder, animate=unasked if animate is None else animate, track=display.track)
+        states = list(folder.done)
+        for state, entry in written:
+            states.append(state)
             display.advance(zoom.steps[len(folder.record.states) - 1].enlarge)
             display.say(state_line(folder, entry, f"{state.seconds:.1f} s"))
+        if branch and branch.stop:
+            offer(chain, zoom, folder, states[: branch.step], revision.candidates or 0, display)
     if as_json:
         typer.echo(folder.record.to_json(), nl=False)
-    elif show:
+    elif show and not (branch and branch.stop):
         typer.echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
+        if folder.record.animation:
+            typer.echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
+        elif animate is None and len(zoom.steps) > 1 and layout == "default":
+            typer.echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
         for note in notes(chain, [folder.record.settings.prompt], folder.record.states):
             typer.echo(f"note: {note}")
+
+
+def offer(
+    chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, done: list[ScaleState], count: int, display: Display
+) -> None:
+    """Make the alternatives of the state after those `done`, and say what to look at and what to type next."""
+    step = len(done)
+    display.restart(f"candidates of state {step} with {chain.backbone.info.name}", count)
+    made = []
+    for state in chain.candidates(zoom, done, count, folder.record.choices):
+        display.advance()
+        made.append(state)
+    offered = chain.offer(zoom, folder, made)
+    for entry in offered.states:
+        display.say(f"{folder.path / entry.file}  {entry.variant}  ({entry.seconds:.1f} s)")
+    numbers = [entry.variant.candidate for entry in offered.states if entry.variant]
+    if left_out := [str(number) for number in range(1, count + 1) if number not in numbers]:
+        display.say(f"note: the same picture as another one, and left out: {', '.join(left_out)}")
+    display.say(f"{folder.path / offered.sheet}  look at this, choose one, and type its number at the end:")
+    display.say(f"  {_next_command(step, numbers[-1])}")
+
+
+def _next_command(step: int, candidate: int) -> str:
+    """The command that was typed, but taking a candidate instead of asking for them."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        option = word.partition("=")[0]
+        if not skip and option not in ("--candidates", "--resume-from"):
+            words.append(word)
+        skip = not skip and word in ("--candidates", "--resume-from")
+    return f"{shlex.join(['coz', *words])} --resume-from {step} --candidate {candidate}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def state_line(folder: RunFolder, entry: StateRecord, what: str) -> str:
     """A state in one line: file, origin, and what happened."""
     fallbacks = "".join(f"; {note}" for note in entry.fallbacks)
     limit = ", beyond evidence" if entry.beyond_evidence else ""
-    return f"{folder.path / entry.file}  {entry.origin.value}{limit}  ({what}{fallbacks})"
+    chosen = f", {entry.variant}" if entry.variant else ""
+    words = ", edited prompt" if entry.prompter == EDITED else ""
+    return f"{folder.path / entry.file}  {entry.origin.value}{limit}{chosen}{words}  ({what}{fallbacks})"
 
 
 def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...]) -> list[str]:

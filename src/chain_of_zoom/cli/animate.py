@@ -1,0 +1,48 @@
+"""`coz animate`: a run that lies in a folder, as one smooth zoom."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chain_of_zoom import api
+from chain_of_zoom.cli.progress import Display
+
+
+def animate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder of a run of `coz zoom`.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="A .webp or .mp4 file; zoom.webp in the folder by default."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="How long the movement takes; 1 and 1.4 for every 4x by default."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the file's name as JSON, and nothing else, on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Make an animation of a run: a smooth zoom through all its states. No state is computed again.
+
+    Every frame says its magnification and whether all of it was measured. WebP needs nothing else and plays in every
+    browser; MP4 needs the program ffmpeg, which the extra [video] brings.
+
+    \\b
+    Examples:
+      coz animate photo_64x
+      coz animate photo_64x -o photo.mp4 --seconds 12
+    """
+    with Display(f"animation of {folder.name}", show=not (quiet or as_json)) as display:
+        made = api.animate(folder, out, seconds=seconds, track=display.track)
+    if as_json:
+        typer.echo(json.dumps({"animation": str(made)}))
+    elif not quiet:
+        typer.echo(f"{made}  ({made.stat().st_size / 1e6:.1f} MB)")
