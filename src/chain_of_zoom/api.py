@@ -130,21 +130,22 @@ class ChainOfZoom:
             return None
         info = self.backbone.info
         enlarged = [index for index, step in enumerate(zoom.steps) if step.enlarge]
-        alternatives = revision.candidates or revision.candidate
-        if alternatives and (info.resample or not enlarged):
+        alternatives = revision.candidates if revision.candidates is not None else revision.candidate
+        if alternatives is not None and (info.resample or not enlarged):
             why = f"{info.name} makes nothing up" if info.resample else "all states show the photo's own pixels"
             raise UsageError(f"there is one candidate only: {why}; accepted: generated states; leave the option out")
         step = revision.resume_from if revision.resume_from is not None else enlarged[0]
-        accepted = enlarged if alternatives else range(len(zoom.steps))
+        accepted = enlarged if alternatives is not None else range(len(zoom.steps))
         if step not in accepted:
             raise UsageError(
                 f"--resume-from {step}; accepted: {accepted[0]} to {accepted[-1]}"
-                f"{', the generated states' if alternatives else ''}; for example --resume-from {accepted[-1]}"
+                f"{'' if alternatives is None else ', the generated states'}; for example --resume-from {accepted[-1]}"
             )
         variant = None
-        if alternatives:
+        if alternatives is not None:
             variant = Variant.of(alternatives, zoom.request.seed + step, seeded=info.seeded)
-        return Branch(step=step, variant=None if revision.candidates else variant, stop=bool(revision.candidates))
+        stop = revision.candidates is not None
+        return Branch(step=step, variant=None if stop else variant, stop=stop)
 
     def _engine(self, zoom: Zoom) -> Engine:
         paper = zoom.request.protocol == "paper"
@@ -293,7 +294,7 @@ def zoom(
     with chain.open_folder(planned, Path(out), force=force, layout=layout, branch=branch) as folder:
         states = (*folder.done, *(state for state, _ in chain.write(planned, folder, animate=animate)))
         offered: tuple[ScaleState, ...] = ()
-        if branch and candidates:
+        if branch and candidates is not None:
             states = states[: branch.step]
             offered = tuple(chain.candidates(planned, states, candidates, folder.record.choices))
             chain.offer(planned, folder, offered)
