@@ -32,7 +32,7 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
     picture = load(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.pixels, upright)
-    assert ("EXIF orientation applied" in picture.notes) == (orientation != 1)
+    assert picture.notes == ((f"EXIF orientation {orientation} applied",) if orientation != 1 else ())
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
@@ -53,7 +53,7 @@ def test_deep_grey_is_scaled_from_what_it_holds_and_says_so(tmp_path, values, to
     Image.fromarray(values).save(tmp_path / "a.tif")
     picture = load(tmp_path / "a.tif")
     assert picture.pixels[0, :, 0].tolist() == grey
-    assert f"grey from 0 to {top:g} scaled to 8 bits" in picture.notes
+    assert f"grey from 0 to {top:g} scaled to 16 bits" in picture.notes
 
 
 def test_what_is_no_ordinary_file_is_not_read():

@@ -8,30 +8,28 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from chain_of_zoom.errors import BadInputError, OutputError
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging import profiles
+from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
+from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
+from chain_of_zoom.imaging.raster import Samples
 
 RGB8 = NDArray[np.uint8]
 RGBF = NDArray[np.float32]
 Filter = Literal["nearest", "bicubic", "lanczos"]
 
-MAX_PIXELS = 400_000_000
-MAX_BYTES = 2_000_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
-ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF"
-MATTE = (255, 255, 255)
+WHITE = (255, 255, 255)
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -46,12 +44,16 @@ class Picture:
 
     pixels: uint8, H x W x 3, sRGB, oriented. path: where it came from. sha256: of the file's bytes.
     notes: what was changed on the way in (orientation, profile, alpha, bit depth), one sentence each.
+    profile: when asked to keep it, the ICC profile that the pixels are in instead of sRGB. exif: when asked to keep it.
+    Both are written into the files made from the picture.
     """
 
     pixels: RGB8
     path: Path
     sha256: str
     notes: tuple[str, ...] = ()
+    profile: bytes | None = None
+    exif: bytes | None = None
 
     @property
     def size(self) -> Size:
@@ -70,123 +72,65 @@ def size_of(pixels: NDArray[np.generic]) -> Size:
     return Size(pixels.shape[1], pixels.shape[0])
 
 
-def load(path: str | os.PathLike[str]) -> Picture:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    matte: tuple[int, int, int] = WHITE,
+    keep_profile: bool = False,
+    keep_metadata: bool = False,
+) -> Picture:
     """Read a picture file as oriented 8-bit sRGB.
 
-    EXIF orientation is applied, an ICC profile converted, 16 bits are scaled to 8, alpha is laid on white,
-    and the first frame of an animation taken; each is noted. Raises BadInputError, and nothing else,
-    whatever is in the file.
+    EXIF orientation is applied, a profile converted, 16 bits are scaled to 8, alpha is laid on `matte` (sRGB, 0..255),
+    and the first frame of an animation taken; each is noted. keep_profile: leave RGB in its profile's space, and give
+    the profile to the files made from it; keep_metadata: give them the EXIF data, place included.
+    Raises BadInputError; MissingError for HEIF without its extra; nothing else, whatever is in the file.
     """
-    path = Path(path)
-    data = _read(path)
-    try:
-        with _our_pixel_limit(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            _check_header(image, path)
-            pixels, notes = _to_rgb8(image)
-    except BadInputError:
-        raise
-    except MemoryError as error:
-        raise BadInputError(f"{path.name}: not enough memory to decode it; reduce the picture first") from error
-    except Exception as error:  # decoders raise almost anything on damaged files
-        reason = "not a picture" if isinstance(error, UnidentifiedImageError) else f"damaged ({error})"
-        raise BadInputError(f"{path.name}: {reason}; {ACCEPTED}; try another file") from error
-    return Picture(pixels=pixels, path=path, sha256=hashlib.sha256(data).hexdigest(), notes=tuple(notes))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise BadInputError(f"{path} is a folder; accepted: one picture file; name a file in it")
-        if path.exists() and not path.is_file():
-            raise BadInputError(f"{path} is no ordinary file; accepted: one picture file; save it first")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadInputError(f"{path.name}: {size} bytes; accepted: up to {MAX_BYTES}; reduce the picture first")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise BadInputError(f"{path}: no such file; accepted: a picture file; check the spelling") from None
-    except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error}); check its permissions") from error
-    if not data:
-        raise BadInputError(f"{path.name}: the file is empty; {ACCEPTED}; try another file")
-    return data
-
-
-@contextmanager
-def _our_pixel_limit() -> Iterator[None]:
-    """Pillow's own limit (179 MP) is below what cameras stitch; ours is checked on the header instead."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-def _check_header(image: Image.Image, path: Path) -> None:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise BadInputError(f"{path.name}: {width}x{height} pixels; accepted: at least 1x1; try another file")
-    if width * height > MAX_PIXELS:
-        raise BadInputError(
-            f"{path.name}: {width}x{height} pixels; accepted: up to {MAX_PIXELS // 1_000_000} megapixels; crop it first"
-        )
-
-
-def _to_rgb8(image: Image.Image) -> tuple[RGB8, list[str]]:
-    notes: list[str] = []
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        notes.append("first frame of an animation or a multi-page file")
-    profile = image.info.get("icc_profile")
-    image.load()
-    if image.getexif().get(0x0112, 1) not in (0, 1):
-        image = ImageOps.exif_transpose(image)
-        notes.append("EXIF orientation applied")
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image, top = _deep_grey_to_8bit(image)
-        notes.append(f"grey from 0 to {top:g} scaled to 8 bits")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        matte = Image.new("RGBA", image.size, (*MATTE, 255))
-        image = Image.alpha_composite(matte, image).convert("RGB")
-        notes.append("alpha laid on white")
+    raster = decode(path, limits=limits)
+    colour, notes = raster.colour, list(raster.notes)
+    profile = raster.profile if keep_profile else None
     if profile:
-        image, note = _to_srgb(image, profile)
-        notes.append(note)
-    return np.asarray(image.convert("RGB")).copy(), notes
+        notes.append(f"left in the space of profile {profiles.name(profile)}")
+    else:
+        colour, how = profiles.to_srgb(colour, raster.profile)
+        notes += how
+    if raster.alpha is not None:
+        colour = composite(colour, raster.alpha, matte)
+        notes.append(f"alpha laid on {colour_name(matte)}")
+    if colour.dtype == np.uint16:
+        notes.append("16 bits scaled to 8")
+    exif = raster.exif if keep_metadata else None
+    if exif:
+        notes.append("EXIF data kept")
+    pixels = np.require(to_8_bits(colour), requirements=["C", "W"])
+    return Picture(
+        pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), profile=profile, exif=exif
+    )
 
 
-def _deep_grey_to_8bit(image: Image.Image) -> tuple[Image.Image, float]:
-    """Deep grey scaled to 8 bits (Pillow's own conversion clips), and the value that became white.
-
-    16-bit files are full scale; for 32-bit and float ones white is the least of 1 (float), 255 and 65535 that holds
-    every value, or the largest value.
-    """
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    top = 65535.0
-    if not image.mode.startswith("I;16"):
-        whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        top = next((white for white in whites if values.max() <= white), float(values.max()))
-    return Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)), top
+def composite(colour: Samples, alpha: Samples, matte: tuple[int, int, int]) -> Samples:
+    """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
+    top = int(np.iinfo(colour.dtype).max)
+    result = np.empty_like(colour)
+    for channel, level in enumerate(matte):  # one at a time: a third of the memory
+        ground = level * (top // 255)
+        share = alpha.astype(np.uint32)
+        mixed = colour[..., channel] * share + ground * (top - share)
+        result[..., channel] = (mixed + top // 2) // top
+    return result
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, str]:
-    from PIL import ImageCms
+def to_8_bits(colour: Samples) -> RGB8:
+    """16 bits, full scale, rounded to 8; 8 bits as they are."""
+    if colour.dtype == np.uint16:
+        colour = ((colour.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return cast("RGB8", colour)
 
-    if image.mode not in ("RGB", "L", "CMYK"):
-        image = image.convert("RGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if image.mode == "RGB" and name.lower().startswith("srgb"):
-            return image, f"profile {name}"
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-        assert converted is not None
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image, "unusable colour profile ignored"
-    return converted, f"profile {name} converted to sRGB"
+
+def colour_name(colour: tuple[int, int, int]) -> str:
+    """`white`, `black`, or `#rrggbb`."""
+    return {WHITE: "white", (0, 0, 0): "black"}.get(colour, "#{:02x}{:02x}{:02x}".format(*colour))
 
 
 def resize(pixels: RGB8, size: Size, how: Filter, box: Box | None = None) -> RGB8:

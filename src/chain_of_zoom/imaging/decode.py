@@ -1,0 +1,169 @@
+"""Read a picture file with everything in it: colours in their own space, alpha, depth, metadata.
+
+Whatever is in a file, all that leaves here is a Raster or one of this package's errors. `images.load` makes 8-bit sRGB
+of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from chain_of_zoom.errors import BadInputError, ChainOfZoomError
+from chain_of_zoom.imaging import deep, heif, metadata, profiles
+from chain_of_zoom.imaging.frames import count_frames
+from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
+from chain_of_zoom.imaging.metadata import Metadata
+from chain_of_zoom.imaging.raster import Layers, Raster, Space
+
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIF"
+MAX_SCANS = 500  # of a progressive JPEG: encoders make about 10, and each is a pass over the whole picture
+
+_SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk", "LAB": "lab"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_OPENING = threading.Lock()
+
+
+def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Raster:
+    """Read a picture file. Raises BadInputError; MissingError for HEIF without the extra [heif]; nothing else."""
+    path = Path(path)
+    return decode_bytes(_read(path, limits), path, limits=limits)
+
+
+def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Raster:
+    """As `decode`, for the bytes of a file; errors and records call it `path`."""
+    limits.check_bytes(len(data), path.name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode(data, path, limits)
+    except ChainOfZoomError:
+        raise
+    except MemoryError as error:
+        raise BadInputError(f"{path.name}: not enough memory to decode it; reduce the picture first") from error
+    except Exception as error:  # decoders raise almost anything on damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInputError(f"{path.name}: damaged ({reason}); {ACCEPTED}; try another file") from error
+
+
+def _read(path: Path, limits: Limits) -> bytes:
+    try:
+        if path.is_dir():
+            raise BadInputError(f"{path} is a folder; accepted: one picture file; name a file in it")
+        if path.exists() and not path.is_file():
+            raise BadInputError(f"{path} is no ordinary file; accepted: one picture file; save it first")
+        limits.check_bytes(path.stat().st_size, path.name)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInputError(f"{path}: no such file; accepted: a picture file; check the spelling") from None
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path}: cannot be read ({error}); check its permissions") from error
+    if not data:
+        raise BadInputError(f"{path.name}: the file is empty; {ACCEPTED}; try another file")
+    return data
+
+
+def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
+    layers, found = _layers(data, path.name, limits)
+    colour, profile, notes = profiles.as_rgb(layers.samples, layers.space, found.profile)
+    alpha = layers.alpha
+    if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
+        alpha = None
+    return Raster(
+        colour=colour,
+        alpha=alpha,
+        profile=profile,
+        exif=found.exif,
+        xmp=found.xmp,
+        path=path,
+        sha256=hashlib.sha256(data).hexdigest(),
+        notes=(*layers.notes, *found.notes, *notes),
+    )
+
+
+def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
+    """The pixels, from the decoder that reads all there is of them, and the metadata."""
+    if heif.is_heif(data):
+        return heif.read(data, name, limits)
+    image = _open(data)
+    tags = deep.tiff_tags(data)
+    if image is None and not (tags and deep.is_deep(data, tags)):
+        raise BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file")
+    frames = count_frames(data, image, limits.frames + 1)
+    limits.check_frames(frames, name)
+    if image is not None:
+        limits.check_size(*image.size, name)
+    if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise BadInputError(f"{name}: {scans} scans; accepted: a JPEG of up to {MAX_SCANS}; save it anew first")
+    if image is None or deep.is_deep(data, tags):
+        found = metadata.read(image) if image else metadata.of_tags(tags or {})
+        layers = deep.read(data, tags, found.orientation, name, limits)
+    else:
+        layers, found = _flat(image)
+    notes = ["first frame of an animation or a multi-page file"] if frames > 1 else []
+    if found.orientation != 1:
+        notes.append(f"EXIF orientation {found.orientation} applied")
+    return replace(layers, notes=(*notes, *layers.notes)), found
+
+
+def _open(data: bytes) -> Image.Image | None:
+    """The picture with its header read, or None. Pillow's own limit, 179 MP, is below what cameras stitch."""
+    with _OPENING:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            return None
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _flat(image: Image.Image) -> tuple[Layers, Metadata]:
+    """What Pillow reads in full: 8 bits, and grey of 32."""
+    turned = image.format == "TIFF"  # Pillow turns these itself, and forgets how
+    before = metadata.read(image) if turned else None
+    image.load()
+    found = before or metadata.read(image)
+    if not turned and found.orientation != 1:
+        image = image.transpose(_TURNS[found.orientation])
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(np.asarray(image)), found
+    if image.has_transparency_data:
+        pixels = np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA"))
+        space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
+        return Layers(samples=pixels[..., :-1], space=space, alpha=pixels[..., -1]), found
+    if image.mode not in _SPACES:
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    pixels = np.asarray(image)
+    return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found
+
+
+def _deep_grey(grey: NDArray[np.generic]) -> Layers:
+    """Whole or float numbers scaled to 16 bits, and a note of the value that became white.
+
+    White is the least of 1 (for floats), 255 and 65535 that holds every value, or the largest value.
+    """
+    values = np.nan_to_num(grey.astype(np.float64))
+    whites = (1.0, 255.0, 65535.0) if grey.dtype.kind == "f" else (255.0, 65535.0)
+    top = next((white for white in whites if values.max() <= white), float(values.max()))
+    samples = np.rint(np.clip(values / top, 0, 1) * 65535).astype(np.uint16)
+    return Layers(samples=samples[..., None], space="grey", notes=(f"grey from 0 to {top:g} scaled to 16 bits",))

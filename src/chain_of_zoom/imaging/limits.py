@@ -1,0 +1,72 @@
+"""How large a picture file may be: checked on the file and its header, before anything is decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from chain_of_zoom.errors import BadInputError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What is accepted at most; every number at least 1. Raises UsageError for others.
+
+    pixels: width times height. side: the longer side, in pixels. bytes: of the file. frames: of an animation, or pages
+    of a TIFF, although only the first is read. aspect: longer over shorter side.
+    """
+
+    pixels: int = 400_000_000
+    side: int = 100_000
+    bytes: int = 2_000_000_000
+    frames: int = 10_000
+    aspect: float = 1_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 1):
+                raise UsageError(f"limit {name}={value!r}; accepted: a number from 1; for example {name}=1e6")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, str]) -> Limits:
+        """Limits from texts, `{"pixels": "800e6"}`; those not named keep their defaults. Raises UsageError."""
+        known = [field.name for field in fields(cls)]
+        numbers: dict[str, float] = {}
+        for name, text in values.items():
+            if name not in known:
+                raise UsageError(f"limit {name!r}; accepted: {', '.join(known)}; for example pixels=800e6")
+            try:
+                numbers[name] = float(text) if name == "aspect" else int(float(text))
+            except (ValueError, OverflowError):
+                raise UsageError(f"limit {name}={text!r}; accepted: a number; for example {name}=1e6") from None
+        return cls(**numbers)  # type: ignore[arg-type]  # whole numbers but for aspect, as above
+
+    def check_bytes(self, count: int, name: str) -> None:
+        """Raises BadInputError for a file of too many bytes."""
+        if count > self.bytes:
+            raise _too_much("bytes", f"{name}: {count} bytes", self.bytes)
+
+    def check_size(self, width: int, height: int, name: str) -> None:
+        """Raises BadInputError for a width and height that no picture has or that are beyond the limits."""
+        what = f"{name}: {width}x{height} pixels"
+        if width < 1 or height < 1:
+            raise BadInputError(f"{what}; accepted: at least 1x1; try another file")
+        if width * height > self.pixels:
+            raise _too_much("pixels", what, self.pixels)
+        if max(width, height) > self.side:
+            raise _too_much("side", what, self.side)
+        if max(width, height) > self.aspect * min(width, height):
+            raise _too_much("aspect", what, self.aspect)
+
+    def check_frames(self, count: int, name: str) -> None:
+        """Raises BadInputError for too many frames."""
+        if count > self.frames:
+            raise _too_much("frames", f"{name}: {count} frames or more", self.frames)
+
+
+def _too_much(limit: str, what: str, most: float) -> BadInputError:
+    return BadInputError(f"{what}; accepted: {limit} up to {most:g}; reduce it first, or raise the limit {limit}")
+
+
+DEFAULT_LIMITS = Limits()

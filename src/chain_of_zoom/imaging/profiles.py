@@ -1,0 +1,153 @@
+"""Colour profiles (ICC): what a profile is, and pixels from its space to sRGB, in 8 and 16 bits.
+
+Profiles are looked at with Pillow's binding of Little CMS, and pixels converted by libvips, which uses the same
+library, in 16 bits too and on all cores.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from chain_of_zoom.imaging.raster import Samples, Space
+
+INTENT = "perceptual"
+_SPACES: dict[str, tuple[Space, str]] = {"RGB ": ("rgb", "RGB"), "GRAY": ("grey", "L"), "CMYK": ("cmyk", "CMYK")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A usable profile. space: of the pixels it describes, None for others. is_srgb: to within one of 255 levels."""
+
+    name: str
+    space: Space | None
+    is_srgb: bool
+
+
+@lru_cache(maxsize=8)
+def examine(profile: bytes) -> Profile | None:
+    """What an ICC profile is; None when it is damaged or cannot be converted to sRGB."""
+    from PIL import Image, ImageCms
+
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = " ".join(ImageCms.getProfileDescription(opened).split())[:80] or "without a name"
+        space, mode = _SPACES.get(opened.profile.xcolor_space, (None, ""))
+        if space is None:
+            return Profile(name=name, space=None, is_srgb=False)
+        transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
+        if space != "rgb":
+            return Profile(name=name, space=space, is_srgb=False)
+        steps = np.linspace(0, 255, 9).round().astype(np.uint8)
+        probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+        shown = np.asarray(ImageCms.applyTransform(Image.fromarray(probe), transform))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+    return Profile(name=name, space=space, is_srgb=int(np.abs(shown.astype(int) - probe).max()) <= 1)
+
+
+def name(profile: bytes) -> str:
+    """What a profile calls itself."""
+    found = examine(profile)
+    return found.name if found else "unusable"
+
+
+def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
+    """H x W x 1, 3 or 4 samples as H x W x 3 RGB, the profile they are then in (None: sRGB), and what was done.
+
+    RGB keeps its profile, and so does grey that has an RGB one; the others become sRGB.
+    """
+    found = examine(profile) if profile else None
+    notes: list[str] = []
+    if profile and found is None:
+        notes.append("unusable colour profile ignored")
+    elif found and found.space != space and (found.space, space) != ("rgb", "grey"):
+        notes.append(f"profile {found.name} ignored: it is not for {space} pictures")
+        found = None
+    if found and profile and found.space == "rgb":
+        return np.repeat(samples, 3, axis=2) if space == "grey" else samples, profile, notes
+    if found and profile:
+        return convert(samples, space, profile), None, [*notes, f"{space} converted to sRGB: {_how(found)}"]
+    if space == "grey":
+        return np.repeat(samples, 3, axis=2), None, notes
+    if space == "cmyk":
+        notes.append("CMYK without a profile taken as plain inks: red = (1 - cyan)(1 - black), and so on")
+        return _plain_inks(samples), None, notes
+    if space == "lab":
+        notes.append("CIELAB (D50) converted to sRGB")
+        return lab_to_srgb(samples), None, notes
+    return samples, None, notes
+
+
+def to_srgb(samples: Samples, profile: bytes | None) -> tuple[Samples, list[str]]:
+    """RGB in `profile`'s space as sRGB of the same depth, and what was done."""
+    found = examine(profile) if profile else None
+    if not profile or not found:
+        return samples, []
+    if found.is_srgb:
+        return samples, [f"profile {found.name} is sRGB"]
+    return convert(samples, "rgb", profile), [f"converted to sRGB: {_how(found)}"]
+
+
+def _how(found: Profile) -> str:
+    return f"profile {found.name}, {INTENT} intent"
+
+
+def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
+    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped."""
+    from chain_of_zoom.imaging.vips import pyvips
+
+    image = _vips_image(samples, space)
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    if samples.dtype == np.uint8:
+        done = image.icc_transform("srgb", embedded=True, intent=INTENT, depth=8)
+    else:  # in one step Little CMS makes a coarse table of 16-bit transforms: up to 14 of 255 levels off
+        done = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
+    result: Samples = done.numpy()
+    return result
+
+
+def _vips_image(samples: Samples, space: Space) -> Any:
+    from chain_of_zoom.imaging.vips import pyvips
+
+    names = {"grey": ("b-w", "grey16"), "rgb": ("srgb", "rgb16"), "cmyk": ("cmyk", "cmyk")}
+    deep = samples.dtype == np.uint16
+    height, width, bands = samples.shape
+    data = np.ascontiguousarray(samples).data
+    image = pyvips.Image.new_from_memory(data, width, height, bands, "ushort" if deep else "uchar")
+    return image.copy(interpretation=names[space][deep])
+
+
+def _plain_inks(samples: Samples) -> Samples:
+    top = int(np.iinfo(samples.dtype).max)
+    ink = samples.astype(np.uint32)
+    light = (top - ink[..., :3]) * (top - ink[..., 3:])
+    return ((light + top // 2) // top).astype(samples.dtype)
+
+
+# XYZ of D50, as ICC's connection space has it, to linear sRGB of D65: Bradford adaptation and IEC 61966-2-1.
+_D50 = np.array([0.9642, 1.0, 0.8249])
+_XYZ_TO_SRGB = np.array(
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ]
+)
+
+
+def lab_to_srgb(samples: Samples) -> Samples:
+    """CIELAB of D50 (ICC's encoding: L to full scale, a and b from -128 to 127 as whole numbers up from 0) as sRGB."""
+    top = float(np.iinfo(samples.dtype).max)
+    lab = samples.astype(np.float64) / top * [100.0, 255.0, 255.0] - [0.0, 128.0, 128.0]
+    fy = (lab[..., 0] + 16) / 116
+    f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _D50
+    linear = np.clip(xyz @ _XYZ_TO_SRGB.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    done: Samples = np.rint(encoded * top).astype(samples.dtype)
+    return done

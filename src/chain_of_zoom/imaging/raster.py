@@ -1,0 +1,46 @@
+"""A decoded picture file with everything in it, before it is made into 8-bit sRGB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.uint8 | np.uint16]
+Space = Literal["grey", "rgb", "cmyk", "lab"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raster:
+    """A picture as its file has it, oriented.
+
+    colour: uint8 or uint16 (full scale: white is 255 or 65535), H x W x 3, RGB in `profile`'s space. alpha: H x W of
+    the same dtype, not premultiplied; None where all is opaque. profile: ICC, of an RGB space; None for sRGB.
+    exif: as Pillow writes it ("Exif\\0\\0" first), orientation 1, without thumbnail and maker's note. xmp: the packet,
+    as in the file. sha256: of the file. notes: what was changed or left out, one sentence each.
+    """
+
+    colour: Samples
+    alpha: Samples | None = None
+    profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    path: Path
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What a decoder hands over: oriented samples of `space`, H x W x 1, 3 or 4, full scale, and alpha, H x W.
+
+    Lab's a and b are shifted: -128 is 0 and 127 full scale.
+    """
+
+    samples: Samples
+    space: Space
+    alpha: Samples | None = None
+    notes: tuple[str, ...] = ()
