@@ -6,7 +6,6 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import TiffImagePlugin
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.limits import Limits
@@ -25,6 +24,8 @@ def tiff_tags(data: bytes) -> Tags | None:
     """The first directory of a TIFF; None when the file is none."""
     if data[:4] not in _TIFF:
         return None
+    from PIL import TiffImagePlugin  # slow to import
+
     file = io.BytesIO(data)
     tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if 43 in data[2:4] else 8))
     file.seek(tags.next)

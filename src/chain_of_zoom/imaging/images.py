@@ -109,15 +109,17 @@ def load(
     )
 
 
-def composite(colour: Samples, alpha: Samples, matte: tuple[int, int, int]) -> Samples:
+def composite(colour: Samples, alpha: Samples, matte: tuple[int, int, int] = WHITE) -> Samples:
     """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
-    top = int(np.iinfo(colour.dtype).max)
-    result = np.empty_like(colour)
-    for channel, level in enumerate(matte):  # one at a time: a third of the memory
-        ground = level * (top // 255)
-        share = alpha.astype(np.uint32)
-        mixed = colour[..., channel] * share + ground * (top - share)
-        result[..., channel] = (mixed + top // 2) // top
+    bits = 8 * colour.itemsize
+    top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
+    ground = (np.array(matte) * (top // 255)).astype(wide)
+    result = np.empty(colour.shape, colour.dtype)
+    for row in range(0, len(colour), 64):  # small enough to stay in the cache
+        rows = slice(row, row + 64)
+        share = alpha[rows, :, None].astype(wide)
+        mixed = colour[rows] * share + ground * (top - share) + (top + 1) // 2
+        result[rows] = (mixed + (mixed >> bits)) >> bits  # the rounded quotient by top
     return result
 
 
