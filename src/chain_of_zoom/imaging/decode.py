@@ -15,21 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
-from chain_of_zoom.imaging import deep, heif, metadata, profiles
+from chain_of_zoom.imaging import deep, heif, metadata, profiles, tiff
 from chain_of_zoom.imaging.frames import count_frames
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIF"
 MAX_SCANS = 500  # of a progressive JPEG: encoders make about 10, and each is a pass over the whole picture
 
-_SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk", "LAB": "lab"}
+_SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -100,70 +99,55 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
 
 
 def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """The pixels, from the decoder that reads all there is of them, and the metadata."""
+    """The pixels of the first frame, from the decoder that reads all there is of them, and the metadata."""
     if heif.is_heif(data):
         return heif.read(data, name, limits)
-    image = _open(data)
-    tags = deep.tiff_tags(data)
-    if image is None and not (tags and deep.is_deep(data, tags)):
-        raise BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file")
-    frames = count_frames(data, image, limits.frames + 1)
-    limits.check_frames(frames, name)
-    if image is not None:
-        limits.check_size(*image.size, name)
-    if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise BadInputError(f"{name}: {scans} scans; accepted: a JPEG of up to {MAX_SCANS}; save it anew first")
-    if image is None or deep.is_deep(data, tags):
-        found = metadata.read(image) if image else metadata.of_tags(tags or {})
-        layers = deep.read(data, tags, found.orientation, name, limits)
+    if tiff.is_tiff(data):
+        frames = tiff.count_pages(data, limits.frames + 1)
+        limits.check_frames(frames, name)
+        layers, found = tiff.read(data, name, limits)
     else:
-        layers, found = _flat(image)
+        image = _open(data, name)
+        limits.check_size(*image.size, name)
+        frames = count_frames(data, image, limits.frames + 1)
+        limits.check_frames(frames, name)
+        if deep.is_deep(data):
+            found = metadata.read(image)
+            layers = deep.read(data, found.orientation, name, limits)
+        else:
+            layers, found = _flat(image)
     notes = ["first frame of an animation or a multi-page file"] if frames > 1 else []
     if found.orientation != 1:
         notes.append(f"EXIF orientation {found.orientation} applied")
     return replace(layers, notes=(*notes, *layers.notes)), found
 
 
-def _open(data: bytes) -> Image.Image | None:
-    """The picture with its header read, or None. Pillow's own limit, 179 MP, is below what cameras stitch."""
+def _open(data: bytes, name: str) -> Image.Image:
+    """The picture with its header read. Pillow's own limit, 179 MP, is below what cameras stitch."""
+    if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise BadInputError(f"{name}: {scans} scans; accepted: a JPEG of up to {MAX_SCANS}; save it anew first")
     with _OPENING:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
             return Image.open(io.BytesIO(data), formats=FORMATS)
         except UnidentifiedImageError:
-            return None
+            raise BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file") from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
 
 def _flat(image: Image.Image) -> tuple[Layers, Metadata]:
-    """What Pillow reads in full: 8 bits, and grey of 32."""
-    turned = image.format == "TIFF"  # Pillow turns these itself, and forgets how
-    before = metadata.read(image) if turned else None
+    """What Pillow reads in full: 8 bits."""
     image.load()
-    found = before or metadata.read(image)
-    if not turned and found.orientation != 1:
+    found = metadata.read(image)
+    if found.orientation != 1:
         image = image.transpose(_TURNS[found.orientation])
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(np.asarray(image)), found
     if image.has_transparency_data:
-        pixels = np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA"))
+        pixels = np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
         space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
         return Layers(samples=pixels[..., :-1], space=space, alpha=pixels[..., -1]), found
     if image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
     pixels = np.asarray(image)
     return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found
-
-
-def _deep_grey(grey: NDArray[np.generic]) -> Layers:
-    """Whole or float numbers scaled to 16 bits, and a note of the value that became white.
-
-    White is the least of 1 (for floats), 255 and 65535 that holds every value, or the largest value.
-    """
-    values = np.nan_to_num(grey.astype(np.float64))
-    whites = (1.0, 255.0, 65535.0) if grey.dtype.kind == "f" else (255.0, 65535.0)
-    top = next((white for white in whites if values.max() <= white), float(values.max()))
-    samples = np.rint(np.clip(values / top, 0, 1) * 65535).astype(np.uint16)
-    return Layers(samples=samples[..., None], space="grey", notes=(f"grey from 0 to {top:g} scaled to 16 bits",))

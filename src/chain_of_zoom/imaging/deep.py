@@ -1,90 +1,48 @@
-"""16-bit PNG and TIFF, which Pillow reads as 8 bits or not at all: read by libvips."""
+"""PNG of 16 bits and AVIF of 10 or 12, which Pillow reads as 8 bits: read by libvips."""
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.limits import Limits
-from chain_of_zoom.imaging.raster import Layers, Samples, Space
+from chain_of_zoom.imaging.raster import Layers, Samples
 
-Tags = dict[int, tuple[Any, ...]]
-
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_BITS, _PHOTOMETRIC, _EXTRA, _FORMAT = 258, 262, 338, 339
-_KINDS: dict[int, tuple[Space, int]] = {0: ("grey", 1), 1: ("grey", 1), 2: ("rgb", 3), 5: ("cmyk", 4), 8: ("lab", 3)}
-_PREMULTIPLIED, _PLAIN = 1, 2
+_AVIF = b"ftypavif"
 
 
-def tiff_tags(data: bytes) -> Tags | None:
-    """The first directory of a TIFF; None when the file is none."""
-    if data[:4] not in _TIFF:
-        return None
-    from PIL import TiffImagePlugin  # slow to import
-
-    file = io.BytesIO(data)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if 43 in data[2:4] else 8))
-    file.seek(tags.next)
-    tags.load(file)
-    return {tag: value if isinstance(value, tuple) else (value,) for tag, value in tags.items()}
+def is_deep(data: bytes) -> bool:
+    """Whether this is a PNG or AVIF of more than 8 bits."""
+    if data[4:12] == _AVIF:
+        box = data.find(b"av1C") + 4  # AV1 in ISO base media files, section 2.3.3: high_bitdepth
+        return box > 4 and int.from_bytes(data[box + 2 : box + 3]) & 0x40 != 0
+    return data[:8] == _PNG and data[24:25] == b"\x10"
 
 
-def is_deep(data: bytes, tags: Tags | None) -> bool:
-    """Whether this is a PNG or TIFF of unsigned 16-bit samples."""
-    if tags is None:
-        return data[:8] == _PNG and data[24:25] == b"\x10"
-    return set(tags.get(_BITS, (1,))) == {16} and set(tags.get(_FORMAT, (1,))) == {1}
-
-
-def read(data: bytes, tags: Tags | None, orientation: int, name: str, limits: Limits) -> Layers:
+def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     """The oriented pixels of such a file. Raises BadInputError and what libvips raises."""
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.vips import oriented, pyvips
 
-    if tags is None:
-        image = pyvips.Image.pngload_buffer(data, fail_on="error")
-        space, colours = _KINDS[1 if image.bands < 3 else 2]
-        extra = _PLAIN
+    if data[:8] == _PNG:
+        image, bits = pyvips.Image.pngload_buffer(data, fail_on="error"), 16
     else:
-        kind = tags.get(_PHOTOMETRIC, (1,))[0]
-        if kind not in _KINDS:
-            raise BadInputError(f"{name}: a 16-bit TIFF of photometric kind {kind}; accepted: grey, RGB, CMYK, CIELAB")
-        image = pyvips.Image.tiffload_buffer(data, fail_on="error")
-        space, colours = _KINDS[kind]
-        extra = tags.get(_EXTRA, (0,))[0]
+        image, orientation = pyvips.Image.heifload_buffer(data, fail_on="error"), 1  # turned by its decoder
+        bits = image.get("bits-per-sample")
     limits.check_size(image.width, image.height, name)
-    if image.bands < colours:
-        raise BadInputError(f"{name}: damaged ({image.bands} channels for {space}); try another file")
-    image = image.copy()
-    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    pixels = image.autorot().numpy().reshape(-1, image.height if orientation > 4 else image.width, image.bands)
-    samples = pixels[..., :colours]
-    notes: tuple[str, ...] = ()
-    if space == "lab":
-        samples = _shifted(samples)
-    alpha: Samples | None = None
-    if image.bands > colours and extra in (_PREMULTIPLIED, _PLAIN):
-        alpha = np.ascontiguousarray(pixels[..., colours])
-        if extra == _PREMULTIPLIED:
-            samples = _divided(samples, alpha)
-    elif image.bands > colours:
-        notes = ("extra channels without a meaning left out",)
-    return Layers(samples=np.ascontiguousarray(samples), space=space, alpha=alpha, notes=notes)
+    if image.format != "ushort" or image.bands > 4:
+        raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
+    pixels = full_scale(oriented(image, orientation), bits)
+    if image.bands < 3:
+        return Layers(samples=pixels[..., :1], space="grey", alpha=pixels[..., 1] if image.bands == 2 else None)
+    return Layers(samples=pixels[..., :3], space="rgb", alpha=pixels[..., 3] if image.bands == 4 else None)
 
 
-def _shifted(lab: Any) -> Samples:
-    """libvips' LABS (signed; L to 32767, a and b in 256ths) in the encoding of Layers."""
-    light = lab[..., :1] * (65535 / 32767)
-    chroma = (lab[..., 1:] / 256 + 128) * (65535 / 255)
-    shifted: Samples = np.rint(np.clip(np.concatenate([light, chroma], axis=-1), 0, 65535)).astype(np.uint16)
-    return shifted
-
-
-def _divided(samples: Samples, alpha: Samples) -> Samples:
-    """Samples that were multiplied with alpha, without it; where alpha is 0, 0."""
-    whole = samples.astype(np.uint64) * 65535 + alpha[..., None] // 2
-    divided: Samples = np.minimum(whole // np.maximum(alpha, 1)[..., None], 65535).astype(np.uint16)
-    return divided
+def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:
+    """Samples whose `bits` lie at the top of 16, as the decoders give them, with white at 65535."""
+    if bits == 16:
+        return samples
+    top = (1 << bits) - 1
+    stretched: Samples = (((samples >> (16 - bits)).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+    return stretched

@@ -1,19 +1,15 @@
-"""How many frames or pages a file has, counted on its structure alone and never past a limit."""
+"""How many frames a file has, without decoding them and never past a limit."""
 
 from __future__ import annotations
-
-import struct
 
 from PIL import Image
 
 
-def count_frames(data: bytes, image: Image.Image | None, stop: int) -> int:
-    """Frames of a file, of which Pillow opened `image` if it could; counting ends at `stop`."""
-    if data[:4] == b"GIF8":
+def count_frames(data: bytes, image: Image.Image, stop: int) -> int:
+    """Frames of a file that Pillow opened as `image`, up to `stop` for a GIF."""
+    if image.format == "GIF":
         return _gif_frames(data, stop)
-    if data[:2] in (b"II", b"MM"):
-        return _tiff_pages(data, stop)
-    if image is None or image.format == "MPO":  # the other pictures of an MPO are views or gain maps of the first
+    if image.format == "MPO":  # the others are views or gain maps of the first
         return 1
     return int(getattr(image, "n_frames", 1))
 
@@ -39,21 +35,3 @@ def _gif_frames(data: bytes, stop: int) -> int:
 
 def _colour_table(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _tiff_pages(data: bytes, stop: int) -> int:
-    """Directories of the chain, without reading their tags (TIFF 6.0, section 2, and BigTIFF)."""
-    order = "<" if data[:1] == b"I" else ">"
-    big = 43 in data[2:4]
-    count, entry, link = ("Q", 20, "Q") if big else ("H", 12, "I")
-    start = 8 if big else 4
-    seen: set[int] = set()
-    try:
-        (at,) = struct.unpack_from(order + link, data, start)
-        while at and at not in seen and len(seen) < stop:
-            seen.add(at)
-            (tags,) = struct.unpack_from(order + count, data, at)
-            (at,) = struct.unpack_from(order + link, data, at + struct.calcsize(count) + tags * entry)
-    except struct.error:
-        pass
-    return len(seen)

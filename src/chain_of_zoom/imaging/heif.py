@@ -10,6 +10,7 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, MissingError
 from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging.deep import full_scale
 from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers
@@ -36,11 +37,8 @@ def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     limits.check_size(opened.size[0], opened.size[1], name)
     info = opened.info
     pixels = np.asarray(opened)
-    if pixels.dtype == np.uint16:  # the decoder's bits at the top, zeros below
-        bits = info["bit_depth"]
-        wide = (pixels >> (16 - bits)).astype(np.uint32)
-        top = (1 << bits) - 1
-        pixels = ((wide * 65535 + top // 2) // top).astype(np.uint16)
+    if pixels.dtype == np.uint16:
+        pixels = full_scale(pixels, info["bit_depth"])
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     bands = pixels.shape[2]
     if bands not in (1, 3, 4):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
 ORIENTATION, DESCRIPTION, SOFTWARE = 0x0112, 0x010E, 0x0131
-EXIF_IFD, GPS_IFD, PROFILE = 0x8769, 0x8825, 0x8773
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 # What describes the photo rather than its file: description, camera, resolution, software, date, artist, computer,
 # rating, copyright, Windows' own texts; then the directories of exposure and place.
 KEPT = (
@@ -33,34 +32,27 @@ class Metadata:
 
 
 def read(image: Image.Image) -> Metadata:
-    """The metadata of an opened picture; what cannot be read is left out and noted."""
-    notes = []
-    orientation, exif = 1, None
-    try:
-        found = image.getexif()
-        orientation = found.get(ORIENTATION, 1)
-        exif = clean(found)
-    except Exception:  # Pillow raises almost anything on damaged EXIF, and the picture is whole
-        notes.append("unreadable EXIF left out")
-    if orientation not in range(1, 9):
-        orientation = 1
-    xmp = image.info.get("xmp")
+    """The metadata of an opened picture."""
+    exif = None
+    with suppress(Exception):  # Pillow raises almost anything on damaged EXIF, and the picture is whole
+        exif = image.getexif()
+    return of(exif, image.info.get("xmp"), image.info.get("icc_profile"))
+
+
+def of(exif: Image.Exif | None, xmp: object, profile: object) -> Metadata:
+    """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted."""
+    notes: tuple[str, ...] = ("unreadable EXIF left out",)
+    orientation, cleaned = 1, None
+    if exif is not None:
+        orientation = exif.get(ORIENTATION, 1)
+        with suppress(Exception):
+            cleaned, notes = clean(exif), ()
     return Metadata(
-        orientation=orientation,
-        exif=exif,
+        orientation=int(orientation) if orientation in range(1, 9) else 1,
+        exif=cleaned,
         xmp=xmp if isinstance(xmp, bytes) else None,
-        profile=image.info.get("icc_profile") or None,
-        notes=tuple(notes),
-    )
-
-
-def of_tags(tags: Mapping[int, tuple[Any, ...]]) -> Metadata:
-    """The same of the tags of a TIFF that Pillow cannot open; its EXIF is left out."""
-    orientation = tags.get(ORIENTATION, (1,))[0]
-    profile = tags.get(PROFILE, (None,))[0]
-    return Metadata(
-        orientation=orientation if orientation in range(1, 9) else 1,
         profile=profile if isinstance(profile, bytes) and profile else None,
+        notes=notes,
     )
 
 
