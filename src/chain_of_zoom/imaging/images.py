@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +22,7 @@ from chain_of_zoom.imaging import profiles
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
+from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.raster import Samples
 
 RGB8 = NDArray[np.uint8]
@@ -44,16 +44,14 @@ class Picture:
 
     pixels: uint8, H x W x 3, sRGB, oriented. path: where it came from. sha256: of the file's bytes.
     notes: what was changed on the way in (orientation, profile, alpha, bit depth), one sentence each.
-    profile: when asked to keep it, the ICC profile that the pixels are in instead of sRGB. exif: when asked to keep it.
-    Both are written into the files made from the picture.
+    kept: the profile that the pixels are in instead of sRGB, and EXIF data, when asked for.
     """
 
     pixels: RGB8
     path: Path
     sha256: str
     notes: tuple[str, ...] = ()
-    profile: bytes | None = None
-    exif: bytes | None = None
+    kept: Kept = NOTHING
 
     @property
     def size(self) -> Size:
@@ -104,9 +102,8 @@ def load(
     if exif:
         notes.append("EXIF data kept")
     pixels = np.require(to_8_bits(colour), requirements=["C", "W"])
-    return Picture(
-        pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), profile=profile, exif=exif
-    )
+    kept = Kept(profile=profile, exif=exif)
+    return Picture(pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), kept=kept)
 
 
 def composite(colour: Samples, alpha: Samples, matte: tuple[int, int, int] = WHITE) -> Samples:
@@ -201,22 +198,8 @@ def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
     return whole
 
 
-def encode_png(pixels: RGB8, texts: Mapping[str, str] | None = None, xmp: str | None = None) -> bytes:
-    """A PNG file as bytes, with text chunks and an XMP packet; the same input gives the same bytes."""
-    from PIL import PngImagePlugin  # slow to import, and not needed until the first state is written
-
-    info = PngImagePlugin.PngInfo()
-    for key, text in (texts or {}).items():
-        info.add_itxt(key, text)
-    if xmp:
-        info.add_itxt("XML:com.adobe.xmp", xmp)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
 def decode_png(data: bytes) -> RGB8:
-    """The pixels of a PNG that `encode_png` made."""
+    """The pixels of a PNG that this program wrote, as they are."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB")).copy()
 

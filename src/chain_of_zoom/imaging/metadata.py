@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
+
+from chain_of_zoom.imaging.provenance import SOFTWARE as NAME
 
 ORIENTATION, DESCRIPTION, SOFTWARE = 0x0112, 0x010E, 0x0131
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
@@ -16,8 +20,19 @@ KEPT = (
     *range(0x9C9B, 0x9CA0),
     *(EXIF_IFD, GPS_IFD),
 )
-# Sizes that no longer hold, and blocks whose inner offsets break when they are moved.
-DROPPED = {0x927C: "maker's note", 0xA002: "width", 0xA003: "height", 0xA005: "interoperability"}
+# Sizes that no longer hold, and blocks whose inner offsets break when they are moved, of the exposure's directory.
+DROPPED = (0x927C, 0xA002, 0xA003, 0xA005)  # maker's note, width, height, interoperability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What goes from a photo into the pictures made of it. profile: ICC, that their pixels are in. exif: as cleaned."""
+
+    profile: bytes | None = None
+    exif: bytes | None = None
+
+
+NOTHING = Kept()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +76,33 @@ def clean(exif: Image.Exif) -> bytes | None:
 
     None when nothing is left to say. Raises what Pillow raises on damaged EXIF.
     """
-    kept = Image.Exif()
-    for tag in KEPT:
-        if tag in exif:
-            kept[tag] = exif[tag] if tag not in (EXIF_IFD, GPS_IFD) else dict(exif.get_ifd(tag))
-    if EXIF_IFD in kept:
-        kept[EXIF_IFD] = {tag: value for tag, value in kept[EXIF_IFD].items() if tag not in DROPPED}
-    if not len(kept):
-        return None
-    kept[ORIENTATION] = 1
-    return kept.tobytes()
+    kept = entries(exif)
+    return _packed({**kept, ORIENTATION: 1}) if kept else None
+
+
+def labelled(exif: bytes | None, description: str) -> bytes:
+    """EXIF that says what the picture is and what wrote it, over what `exif` said of both."""
+    return _packed({**parse(exif), DESCRIPTION: description, SOFTWARE: NAME})
+
+
+def parse(exif: bytes | None) -> dict[int, Any]:
+    """The tags of `Kept.exif`; directories as dictionaries."""
+    parsed = Image.Exif()
+    if exif:
+        parsed.load(exif)
+    return entries(parsed)
+
+
+def entries(exif: Image.Exif) -> dict[int, Any]:
+    """The tags that describe a photo, however its pixels change."""
+    found = {tag: exif[tag] for tag in KEPT if tag in exif}
+    for tag in (EXIF_IFD, GPS_IFD):
+        if tag in found:
+            found[tag] = {key: value for key, value in exif.get_ifd(tag).items() if key not in DROPPED}
+    return found
+
+
+def _packed(tags: Mapping[int, Any]) -> bytes:
+    exif = Image.Exif()
+    exif.update(tags)
+    return exif.tobytes()

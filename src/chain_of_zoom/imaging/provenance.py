@@ -13,6 +13,8 @@ TRAINED_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithm
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 SOFTWARE = "Chain-of-Zoom"
 
+Label = tuple[dict[str, str], str]
+
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -24,7 +26,7 @@ xmp:CreatorTool="{tool}"{source_type}>
 <?xpacket end="w"?>"""
 
 
-def label(description: str, source_type: str | None) -> tuple[dict[str, str], str]:
+def label(description: str, source_type: str | None) -> Label:
     """PNG texts and XMP packet for one picture; source_type: TRAINED_MODEL, COMPOSITE, or None to claim nothing."""
     description = _NOT_XML.sub("\ufffd", description)
     attribute = f' Iptc4xmpExt:DigitalSourceType="{source_type}"' if source_type else ""
