@@ -3,6 +3,7 @@
     ChainOfZoomError
     ├── UsageError          2  an option, name or number that makes no sense
     ├── BadInputError       3  a picture that cannot be read
+    │   └── MetricError     3  a picture that a metric cannot judge
     ├── OutputError         4  a file or folder that cannot be written
     │   └── OccupiedError   4  a folder that holds another run, or files of somebody else, or is in use
     ├── MissingError        5  an extra, weights or a model that is not installed
@@ -28,6 +29,10 @@ class BadInputError(ChainOfZoomError):
     """A picture that cannot be read: missing, empty, damaged, or larger than the limits."""
 
     exit_code = 3
+
+
+class MetricError(BadInputError):
+    """A picture that a metric cannot judge: too small, of another size than its reference, without a finite value."""
 
 
 class OutputError(ChainOfZoomError):

@@ -1,0 +1,1 @@
+"""Measuring zooms: metrics, consistency with the source, protocols and reports."""
