@@ -37,6 +37,9 @@ EXTRAS = {  # as pyproject.toml has them
         "torch",
         "transformers",
     ],
+    "eval": ["scipy", "ssimulacra2"],
+    "eval-research": ["lpips", "pyiqa"],
+    "eval-torch": ["stlpips-pytorch", "torch"],
     "remote": ["anyio", "httpx"],
 }
 BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things

@@ -10,7 +10,7 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class MetricInfo:
 
     direction: which way is better. range: the least and the greatest value it can take. reference: whether it compares
     with a reference picture. source: the paper to cite. licence: of the code and the weights that compute it. extra:
-    what of this package brings them (`diffusion` beside it where the note says so); None for the core. note: what a
-    reader of its numbers must know: settings, caps, units.
+    what of this package brings them; None for the core. note: what a reader of its numbers must know: settings, caps,
+    units.
     """
 
     name: str
@@ -48,8 +48,8 @@ class Metric(ABC):
     """
 
     info: MetricInfo
-    needs: ClassVar[tuple[str, ...]] = ()
-    min_side: ClassVar[int] = 1
+    needs: tuple[str, ...] = ()
+    min_side: int = 1
 
     def __init__(self) -> None:
         self._loaded = False

@@ -7,9 +7,20 @@ from typing import cast
 from chain_of_zoom.evaluation.metrics.base import Metric
 from chain_of_zoom.plugins import Table, create
 
+_HERE = "chain_of_zoom.evaluation.metrics"
 METRICS: Table = {
-    "psnr": ("chain_of_zoom.evaluation.metrics.psnr:Psnr", {}, None),
-    "psnr-y": ("chain_of_zoom.evaluation.metrics.psnr:Psnr", {"channels": "y"}, None),
+    "niqe": (f"{_HERE}.niqe:Niqe", {}, "eval"),
+    "piqe": (f"{_HERE}.piqe:Piqe", {}, "eval"),
+    "psnr": (f"{_HERE}.psnr:Psnr", {}, None),
+    "psnr-y": (f"{_HERE}.psnr:Psnr", {"channels": "y"}, None),
+    "ssim": (f"{_HERE}.ssim:Ssim", {}, "eval"),
+    "ms-ssim": (f"{_HERE}.ssim:MsSsim", {}, "eval"),
+    "ssimulacra2": (f"{_HERE}.ssimulacra2:Ssimulacra2", {}, "eval"),
+    "st-lpips": (f"{_HERE}.stlpips:StLpips", {}, "eval-torch"),
+    **{
+        name: (f"{_HERE}.research:Research", {"name": name}, "eval-research")
+        for name in ("musiq", "maniqa-pipal", "clipiqa", "lpips", "dists")
+    },
 }
 
 
