@@ -22,7 +22,7 @@ from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.metrics.psnr import CAP, psnr_of
 from chain_of_zoom.evaluation.registration import shift_between
 from chain_of_zoom.imaging.geometry import Box, Size
-from chain_of_zoom.imaging.images import RGB8, area_reduce
+from chain_of_zoom.imaging.images import RGB8, area_reduce, size_of
 
 Window = tuple[float, float, float, float]
 Levels = NDArray[np.float64]
@@ -62,7 +62,8 @@ class Consistency:
     (0..255). gradient: mean length of the difference of gradients, over that of the ancestor's gradients plus one
     level per pixel; 0 is perfect, about 1 is as bad as no texture at all. shift: (x, y) that the content moved to the
     right and down, in pixels of the ancestor. color_shift: what was added to the mean of R, G and B, in levels.
-    size: the pixels compared; where the window holds no whole one, 1.
+    size: the pixels compared; where the window holds no whole one, 1. Of a photo that is finer than the state, the
+    state's own pixels count instead.
 
     gradient and shift are None where they cannot be told: `gap` says why.
     """
@@ -111,8 +112,7 @@ class StateConsistency:
 def consistency(state: Placed, ancestor: Placed) -> Consistency:
     """Compare a state with an ancestor, any number of steps above it.
 
-    Raises MetricError when the state's window leaves the ancestor's, or when the state has fewer pixels there than the
-    ancestor; MissingError without the extra [eval].
+    Raises MetricError when the state's window leaves the ancestor's, and MissingError without the extra [eval].
     """
     try:
         from scipy.ndimage import gaussian_filter
@@ -156,9 +156,10 @@ def chain_consistency(states: Sequence[Placed]) -> list[StateConsistency]:
 
 
 def on_common_grid(state: Placed, ancestor: Placed) -> tuple[Levels, Levels]:
-    """The state reduced by area to the ancestor's pixels, and those: float64, h x w x 3, levels 0..255.
+    """The finer of both reduced by area to the pixels of the other, over the state's window: float64, levels 0..255.
 
-    Whole pixels of the ancestor inside the state's window; where there is none, the mean over what the window has.
+    The ancestor is the coarser one, unless it is the photo and has more to show than the state. Its whole pixels
+    inside the window count; where there is none, the mean over what the window has. Raises MetricError.
     """
     width, height = _pixel(ancestor)
     x0, y0, x1, y1 = (
@@ -166,20 +167,25 @@ def on_common_grid(state: Placed, ancestor: Placed) -> tuple[Levels, Levels]:
         for edge, start, unit in zip(state.window, ancestor.window[:2] * 2, (width, height) * 2, strict=True)
     )
     rows, columns = ancestor.image.shape[:2]
-    if min(x0, y0) < -_SLACK or x1 > columns + _SLACK or y1 > rows + _SLACK:
+    if min(x0, y0) < -_SLACK or x1 > columns + _SLACK or y1 > rows + _SLACK or x1 <= x0 or y1 <= y0:
         raise MetricError(f"the window {state.window} leaves that of its ancestor, {ancestor.window}")
+    own = size_of(state.image)
+    across, down = own.width / (x1 - x0), own.height / (y1 - y0)
+    if min(across, down) < 1:
+        return state.image.astype(np.float64), _reduced(ancestor.image, (x0, y0, x1, y1), own)
     left, right = _whole(x0, x1)
     top, bottom = _whole(y0, y1)
-    size = Size(max(1, floor(right - left + _SLACK)), max(1, floor(bottom - top + _SLACK)))
-    across, down = state.image.shape[1] / (x1 - x0), state.image.shape[0] / (y1 - y0)
-    if min(across, down) < 1 - _SLACK:
-        raise MetricError("the state has fewer pixels than its ancestor has over the same window")
-    own = Box(
-        *(Fraction(v) for v in ((left - x0) * across, (top - y0) * down, (right - x0) * across, (bottom - y0) * down))
-    )
-    reduced = area_reduce(state.image.astype(np.float32), own, size)
-    theirs = area_reduce(ancestor.image.astype(np.float32), Box(*map(Fraction, (left, top, right, bottom))), size)
-    return reduced.astype(np.float64), theirs.astype(np.float64)
+    size = Size(max(1, round(right - left)), max(1, round(bottom - top)))
+    inside = ((left - x0) * across, (top - y0) * down, (right - x0) * across, (bottom - y0) * down)
+    return _reduced(state.image, inside, size), _reduced(ancestor.image, (left, top, right, bottom), size)
+
+
+def _reduced(image: RGB8, box: Window, size: Size) -> Levels:
+    """`box` of an image, in its pixels, averaged down to `size`; only what the box touches is read."""
+    left, top = max(0, floor(box[0])), max(0, floor(box[1]))
+    touched = image[top : ceil(box[3]), left : ceil(box[2])].astype(np.float32)
+    inside = Box(*map(Fraction, (box[0] - left, box[1] - top, box[2] - left, box[3] - top)))
+    return area_reduce(touched, inside, size).astype(np.float64)
 
 
 def _whole(start: float, stop: float) -> tuple[float, float]:

@@ -51,6 +51,7 @@ def _coarse(image: Plane, reference: Plane) -> tuple[float, float]:
 def _refined(image: Plane, reference: Plane, start: tuple[float, float]) -> tuple[float, tuple[float, float]] | None:
     """The correlation at the best shift near `start`, and that shift; None without texture or when it runs away."""
     from scipy.ndimage import shift as moved
+    from scipy.ndimage import spline_filter
 
     shift = np.array(start)
     # Pixels that no shift near the start brings in from outside.
@@ -64,15 +65,16 @@ def _refined(image: Plane, reference: Plane, start: tuple[float, float]) -> tupl
     if np.linalg.eigvalsh(normal).min() < len(slopes) * _LEAST_GRADIENT**2:
         return None
     wanted = reference[inner].ravel()
+    spline = spline_filter(image, mode="mirror")
     for _ in range(12):
-        values = moved(image, -shift[::-1], order=3, mode="nearest")[inner].ravel()
+        values = moved(spline, -shift[::-1], mode="mirror", prefilter=False)[inner].ravel()
         step = np.linalg.solve(normal, slopes.T @ (wanted - values))
         shift = shift + step
         if np.abs(shift - start).max() > _MARGIN:
             return None
         if np.abs(step).max() < 1e-3:
             break
-    values = moved(image, -shift[::-1], order=3, mode="nearest")[inner].ravel()
+    values = moved(spline, -shift[::-1], mode="mirror", prefilter=False)[inner].ravel()
     if not values.std():
         return None
     return float(np.corrcoef(values, wanted)[0, 1]), (float(shift[0]), float(shift[1]))

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from conftest import noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain_of_zoom.errors import MetricError, MissingError
+from chain_of_zoom.evaluation.prompts import (
+    INFOS,
+    distinct,
+    prompt_influence,
+    prompt_statistics,
+    repetition,
+    words_of,
+)
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8
+
+
+def test_words_are_what_stands_between_spaces_without_its_marks():
+    assert words_of('A wing, "dotted"; black-and-red … (close-up).') == [
+        "a",
+        "wing",
+        "dotted",
+        "black-and-red",
+        "…",
+        "close-up",
+    ]
+    assert words_of(" , ; ") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", 0),
+        ("fur", 0),
+        ("red fur", 0),
+        ("red fur red", 0),
+        ("fur fur fur fur", 1 / 2),  # two 3-grams, one kind
+        ("a b c a b c", 1 / 4),  # four 3-grams, three kinds
+        ("A b c a B c", 1 / 4),
+        ("x " * 102, 0.99),
+    ],
+)
+def test_repetition_by_hand(text, expected):
+    assert repetition(text) == pytest.approx(expected)
+
+
+@given(st.text("ab ", max_size=60))
+def test_repetition_is_a_share(text):
+    assert 0 <= repetition(text) < 1
+
+
+def test_distinct_by_hand():
+    texts = ["red fur", "red fur, long", ""]
+    assert distinct(texts, 1) == 3 / 5
+    assert distinct(texts, 2) == 2 / 3
+    assert distinct(["", "fur"], 2) is None
+
+
+def test_statistics_of_a_set():
+    found = prompt_statistics(["fur fur fur fur", "", "wet moss"])
+    assert (found.count, found.empty, found.words) == (3, 1 / 3, 2)
+    assert (found.distinct_1, found.repetition) == (3 / 6, 1 / 6)
+    assert set(found.values()) < set(INFOS)
+
+
+def waves(cycles: float) -> np.ndarray:
+    """A grey wave with so many cycles over 64 pixels, as a difference to lay on a picture."""
+    return 20 * np.cos(2 * np.pi * cycles * (np.arange(64) + 0.5) / 64)[None, :, None] * np.ones((64, 1, 3))
+
+
+def laid(difference: np.ndarray) -> tuple[RGB8, RGB8]:
+    ground = np.full((64, 64, 3), 128.0)
+    return np.rint(ground + difference).astype(np.uint8), ground.astype(np.uint8)
+
+
+def test_a_change_of_colour_contradicts_the_parent():
+    found = prompt_influence(*laid(np.full((64, 64, 3), 9.0)), Size(16, 16))
+    assert found.energy == pytest.approx(81)
+    assert found.contradiction == pytest.approx(1, abs=1e-12)
+
+
+def test_frequencies_are_split_where_the_parent_ends():
+    """A window of 16 pixels holds up to 8 cycles; rounding to levels spills a little."""
+    assert prompt_influence(*laid(waves(5)), Size(16, 16)).contradiction > 0.999
+    assert prompt_influence(*laid(waves(11)), Size(16, 16)).invention > 0.999
+    both = prompt_influence(*laid(waves(5) + waves(11)), Size(16, 16))
+    assert both.contradiction == pytest.approx(0.5, abs=0.01)
+    assert prompt_influence(*laid(waves(11)), Size(32, 16)).contradiction > 0.999
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 100), st.integers(1, 24), st.integers(1, 20))
+def test_shares_and_energy_add_up(seed, width, height):
+    one, other = noise(20, 24, seed), noise(20, 24, seed + 1)
+    found = prompt_influence(one, other, Size(width, height))
+    assert found.energy == pytest.approx(np.square(one.astype(float) - other).mean())
+    assert found.contradiction + found.invention == pytest.approx(1)
+    assert found.contradiction == pytest.approx(width * height / 480, abs=0.2)  # white noise: as its share of bins
+    assert found.values() == {"prompt.contradiction": found.contradiction}
+
+
+def test_no_change_has_no_shares_and_odd_sizes_are_refused():
+    picture = noise(8, 8)
+    same = prompt_influence(picture, picture, Size(2, 2))
+    assert (same.energy, same.contradiction, same.invention) == (0, None, None)
+    with pytest.raises(MetricError, match="states of 8x8 and 9x9 from a window of 2x2"):
+        prompt_influence(picture, noise(9, 9), Size(2, 2))
+    with pytest.raises(MetricError, match="window of 9x2"):
+        prompt_influence(picture, picture, Size(9, 2))
+
+
+def test_without_scipy_it_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.fft", None)
+    with pytest.raises(MissingError, match=r"chain-of-zoom\[eval\]"):
+        prompt_influence(noise(8, 8), noise(8, 8), Size(2, 2))
