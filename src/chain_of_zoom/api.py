@@ -31,8 +31,9 @@ from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
+from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, Picture, encode_png, load
+from chain_of_zoom.imaging.images import RGB8, Picture, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
 

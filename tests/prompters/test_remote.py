@@ -26,7 +26,8 @@ from fake_openai_server import answer
 pytest.importorskip("httpx", reason="needs the extra [remote]")
 
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.imaging.images import decode_png, encode_png
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.prompters.base import MULTI_SCALE, SINGLE_SCALE, PromptContext
 from chain_of_zoom.prompters.remote import LONGEST_PAUSE, Remote, _retry_after
 

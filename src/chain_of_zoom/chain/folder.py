@@ -16,7 +16,8 @@ from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
-from chain_of_zoom.imaging.images import RGB8, decode_png, encode_png, write_atomic
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import RGB8, decode_png, write_atomic
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 RECORD = "record.json"

@@ -10,7 +10,8 @@ from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.images import decode_png, encode_png, write_atomic
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import decode_png, write_atomic
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 
 

@@ -26,7 +26,8 @@ from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.imaging.images import RGB8, encode_png
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
 
 Result = TypeVar("Result")
