@@ -31,8 +31,8 @@ from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
-from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import RGB8, Picture, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
@@ -179,7 +179,8 @@ class ChainOfZoom:
         kind = FOLDERS[layout]
         path = kind.home(path, name or zoom.photo.path.stem)
         photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
-        return kind(path, self.begin(photo, zoom.request), force=force, branch=branch)
+        record = self.begin(photo, zoom.request)
+        return kind(path, record, force=force, branch=branch, kept=zoom.photo.kept)
 
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
@@ -223,7 +224,7 @@ class ChainOfZoom:
         offered = sorted(different.values(), key=lambda state: state.variant.candidate if state.variant else 0)
         sheet = candidates_sheet(zoom.photo.path.name or "picture", folder.branch.step, offered, self.backbone.info)
         text = f"Alternatives of state {folder.branch.step} of a zoom {self._about(zoom)}, all made by a model"
-        return folder.offer(folder.branch.step, offered, encode_png(sheet, *label(text, COMPOSITE)))
+        return folder.offer(folder.branch.step, offered, encode_png(sheet, *label(text, COMPOSITE), zoom.photo.kept.only_profile))
 
     def _about(self, zoom: Zoom) -> str:
         return f"into {zoom.photo.path.name or 'picture'} with {self.backbone.info.name}"
@@ -237,7 +238,8 @@ class ChainOfZoom:
         text = f"Contact sheet of a zoom {self._about(zoom)}" + (
             "; panels marked generated were made by a model" if generated else ""
         )
-        return encode_png(run_sheet(name, states, self.backbone.info), *label(text, COMPOSITE if generated else None))
+        sheet = run_sheet(name, states, self.backbone.info)
+        return encode_png(sheet, *label(text, COMPOSITE if generated else None), zoom.photo.kept.only_profile)
 
 
 def zoom(

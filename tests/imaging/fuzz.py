@@ -179,7 +179,7 @@ class Report:
 
 
 def run(jobs: list[list[str]]) -> Report:
-    """Give each list of arguments to a worker of its own, all at once; a worker that dies goes on after what killed it."""
+    """Give each list of arguments to a worker of its own, all at once; one that dies goes on after what killed it."""
     report = Report()
     workers = [_Worker(job) for job in jobs]
     for worker in workers:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 D50 = np.array([0.9642, 1.0, 0.8249])
-# IEC 61966-2-1 adapted to D50 by Bradford, columns red, green, blue; and Adobe RGB (1998), Annex A of its specification.
+# Columns red, green, blue: IEC 61966-2-1 adapted to D50 by Bradford, and Adobe RGB (1998), Annex A of its text.
 SRGB = np.array(
     [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
 )

@@ -18,6 +18,7 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import RGB8, decode_png, write_atomic
+from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 RECORD = "record.json"
@@ -55,16 +56,20 @@ def finished(path: Path, *, intact: bool = True) -> Record | None:
 class RunFolder:
     """Writes a run as it goes. The record is rewritten after every state, so what it lists is complete."""
 
-    def __init__(self, path: Path, record: Record, *, force: bool = False, branch: Branch | None = None) -> None:
+    def __init__(
+        self, path: Path, record: Record, *, force: bool = False, branch: Branch | None = None, kept: Kept = NOTHING
+    ) -> None:
         """Open or create the folder, for this process alone.
 
         branch: from where an earlier run is gone through again; what it says is replaced once there is something new.
+        kept: profile and EXIF data of the photo, for the states.
         Raises OutputError when it cannot be written, OccupiedError when it holds another run or is in use, and
         UsageError when the branch does not fit the earlier run.
         """
         self.path = path
         self.record = record
         self.branch = branch
+        self.kept = kept
         self.done: tuple[ScaleState, ...] = ()
         self._stale: set[str] = set()
         with naming(path):
@@ -134,7 +139,7 @@ class RunFolder:
 
     def _encode(self, state: ScaleState) -> bytes:
         source_type = TRAINED_MODEL if state.origin is Origin.GENERATED else None
-        return encode_png(state.image, *label(self._describe(state), source_type))
+        return encode_png(state.image, *label(self._describe(state), source_type), self.kept)
 
     @staticmethod
     def home(path: Path, name: str) -> Path:

@@ -37,7 +37,7 @@ class PublishedFolder(RunFolder):
         text = self.path / "txt" / f"{index - 1}.txt"
         self._make(scale.parent)
         if state.input is not None:
-            write_atomic(self.path / f"{index}_input.png", encode_png(state.input))
+            write_atomic(self.path / f"{index}_input.png", encode_png(state.input, kept=self.kept.only_profile))
             self._make(text.parent)
             write_atomic(text, (state.prompt or "").encode())
         write_atomic(scale, data)
@@ -50,7 +50,9 @@ class PublishedFolder(RunFolder):
         self._make(strip.parent)
         generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
         text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
-        write_atomic(strip, encode_png(np.concatenate(states, axis=1), *label(text, COMPOSITE if generated else None)))
+        source = COMPOSITE if generated else None
+        data = encode_png(np.concatenate(states, axis=1), *label(text, source), self.kept.only_profile)
+        write_atomic(strip, data)
         super().finish(sheet)
 
     def _make(self, folder: Path) -> None:

@@ -157,6 +157,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
         if self.input.sha256 != other.input.sha256:
             return f"another photo ({other.input.path})"
+        if self.input.notes != other.input.notes:
+            return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
         for part in ("settings", "backbone", "prompter", "prompter_sha256", "options", "software"):
             if part != but and (ours := getattr(self, part)) != (theirs := getattr(other, part)):
                 return f"other {part} ({_first_difference(theirs, ours)})"
@@ -170,6 +172,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     def from_json(cls, data: bytes) -> Record:
         """Raises msgspec.DecodeError when `data` is no record of this version."""
         return msgspec.json.decode(data, type=cls)
+
+
+def _listed(notes: tuple[str, ...]) -> str:
+    return ", ".join(notes) or "as it is"
 
 
 def _first_difference(theirs: object, ours: object) -> str:

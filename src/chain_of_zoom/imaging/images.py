@@ -21,15 +21,13 @@ from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging import profiles
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
-from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.imaging.reading import DEFAULT_READING, WHITE, Colour, Reading, colour_name
 
 RGB8 = NDArray[np.uint8]
 RGBF = NDArray[np.float32]
 Filter = Literal["nearest", "bicubic", "lanczos"]
-
-WHITE = (255, 255, 255)
 
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -70,43 +68,36 @@ def size_of(pixels: NDArray[np.generic]) -> Size:
     return Size(pixels.shape[1], pixels.shape[0])
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    matte: tuple[int, int, int] = WHITE,
-    keep_profile: bool = False,
-    keep_metadata: bool = False,
-) -> Picture:
+def load(path: str | os.PathLike[str], reading: Reading = DEFAULT_READING) -> Picture:
     """Read a picture file as oriented 8-bit sRGB.
 
-    EXIF orientation is applied, a profile converted, 16 bits are scaled to 8, alpha is laid on `matte` (sRGB, 0..255),
-    and the first frame of an animation taken; each is noted. keep_profile: leave RGB in its profile's space, and give
-    the profile to the files made from it; keep_metadata: give them the EXIF data, place included.
+    EXIF orientation is applied, a profile converted, 16 bits are scaled to 8, alpha is laid on the matte, and the first
+    frame of an animation taken; each is noted. `reading` may choose otherwise.
     Raises BadInputError; MissingError for HEIF without its extra; nothing else, whatever is in the file.
     """
-    raster = decode(path, limits=limits)
+    raster = decode(path, limits=reading.limits)
     colour, notes = raster.colour, list(raster.notes)
-    profile = raster.profile if keep_profile else None
-    if profile:
-        notes.append(f"left in the space of profile {profiles.name(profile)}")
+    kept = Kept(
+        profile=raster.profile if reading.keep_profile else None,
+        exif=raster.exif if reading.keep_metadata else None,
+    )
+    if kept.profile:
+        notes.append(f"left in the space of profile {profiles.name(kept.profile)}")
     else:
         colour, how = profiles.to_srgb(colour, raster.profile)
         notes += how
     if raster.alpha is not None:
-        colour = composite(colour, raster.alpha, matte)
-        notes.append(f"alpha laid on {colour_name(matte)}")
+        colour = composite(colour, raster.alpha, reading.matte)
+        notes.append(f"alpha laid on {colour_name(reading.matte)}")
     if colour.dtype == np.uint16:
         notes.append("16 bits scaled to 8")
-    exif = raster.exif if keep_metadata else None
-    if exif:
+    if kept.exif:
         notes.append("EXIF data kept")
     pixels = np.require(to_8_bits(colour), requirements=["C", "W"])
-    kept = Kept(profile=profile, exif=exif)
     return Picture(pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), kept=kept)
 
 
-def composite(colour: Samples, alpha: Samples, matte: tuple[int, int, int] = WHITE) -> Samples:
+def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples:
     """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
     bits = 8 * colour.itemsize
     top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
@@ -125,11 +116,6 @@ def to_8_bits(colour: Samples) -> RGB8:
     if colour.dtype == np.uint16:
         colour = ((colour.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return cast("RGB8", colour)
-
-
-def colour_name(colour: tuple[int, int, int]) -> str:
-    """`white`, `black`, or `#rrggbb`."""
-    return {WHITE: "white", (0, 0, 0): "black"}.get(colour, "#{:02x}{:02x}{:02x}".format(*colour))
 
 
 def resize(pixels: RGB8, size: Size, how: Filter, box: Box | None = None) -> RGB8:

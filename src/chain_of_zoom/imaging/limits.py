@@ -29,8 +29,8 @@ class Limits:
                 raise UsageError(f"limit {name}={value!r}; accepted: a number from 1; for example {name}=1e6")
 
     @classmethod
-    def parse(cls, values: Mapping[str, str]) -> Limits:
-        """Limits from texts, `{"pixels": "800e6"}`; those not named keep their defaults. Raises UsageError."""
+    def parse(cls, values: Mapping[str, str | float]) -> Limits:
+        """Limits from texts or numbers, `{"pixels": "800e6"}`; the others stay as they are. Raises UsageError."""
         known = [field.name for field in fields(cls)]
         numbers: dict[str, float] = {}
         for name, text in values.items():
@@ -38,7 +38,7 @@ class Limits:
                 raise UsageError(f"limit {name!r}; accepted: {', '.join(known)}; for example pixels=800e6")
             try:
                 numbers[name] = float(text) if name == "aspect" else int(float(text))
-            except (ValueError, OverflowError):
+            except (TypeError, ValueError, OverflowError):
                 raise UsageError(f"limit {name}={text!r}; accepted: a number; for example {name}=1e6") from None
         return cls(**numbers)  # type: ignore[arg-type]  # whole numbers but for aspect, as above
 
@@ -66,7 +66,9 @@ class Limits:
 
 
 def _too_much(limit: str, what: str, most: float) -> BadInputError:
-    return BadInputError(f"{what}; accepted: {limit} up to {most:g}; reduce it first, or raise the limit {limit}")
+    return BadInputError(
+        f"{what}; accepted: {limit} up to {most:g}; reduce it first, or raise the limit with --set photo.{limit}=NUMBER"
+    )
 
 
 DEFAULT_LIMITS = Limits()

@@ -31,6 +31,11 @@ class Kept:
     profile: bytes | None = None
     exif: bytes | None = None
 
+    @property
+    def only_profile(self) -> Kept:
+        """For sheets and strips, which have the photo's colours and are no photos."""
+        return Kept(profile=self.profile)
+
 
 NOTHING = Kept()
 
@@ -50,7 +55,8 @@ def read(image: Image.Image) -> Metadata:
     """The metadata of an opened picture."""
     exif = None
     with suppress(Exception):  # Pillow raises almost anything on damaged EXIF, and the picture is whole
-        exif = image.getexif()
+        found = image.getexif()
+        exif = found if found or not image.info.get("exif") else None  # empty at the second try, if the first failed
     return of(exif, image.info.get("xmp"), image.info.get("icc_profile"))
 
 
