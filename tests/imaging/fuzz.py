@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import resource
 import signal
 import struct
 import subprocess
 import sys
-import time
 import warnings
 import zlib
 from collections import Counter
@@ -202,32 +202,28 @@ class _Worker:
 
     def collect(self, report: Report) -> None:
         done = 0
-        for _ in range(100):
+        while len(report.troubles) < 100:
             out, err = self.process.communicate(timeout=3600)
-            lines = [json.loads(line) for line in out.splitlines()]
-            done += sum("outcome" in line for line in lines)
-            for line in lines:
-                if "outcome" in line:
-                    _note(report, line)
+            for line in out.splitlines():
+                _note(report, *json.loads(line))
+                done += 1
             if err.strip():
                 report.troubles.append(f"stderr: {err.strip()[:500]}")
             if self.process.returncode == 0:
                 return
-            last = lines[-1].get("name", "?") if lines else "start"
-            report.troubles.append(f"{last}: the process died ({self.process.returncode})")
+            report.troubles.append(f"{self.arguments}: {done} killed the process ({self.process.returncode})")
             done += 1
             self.start(done)
 
 
-def _note(report: Report, line: dict[str, object]) -> None:
+def _note(report: Report, name: str, outcome: str, reason: str, seconds: float, memory: int) -> None:
     report.files += 1
-    name, seconds, memory = str(line["name"]), float(str(line["seconds"])), int(str(line["memory"]))
-    report.outcomes[str(line["outcome"])] += 1
-    report.reasons[str(line["reason"])] += 1
+    report.outcomes[outcome] += 1
+    report.reasons[reason] += 1
     report.slowest = max(report.slowest, (seconds, name))
     report.largest = max(report.largest, (memory, name))
-    if line["outcome"] == "trouble":
-        report.troubles.append(f"{name}: {line['reason']}")
+    if outcome == "trouble":
+        report.troubles.append(f"{name}: {reason}")
     if seconds > SECONDS:
         report.troubles.append(f"{name}: {seconds:.1f} s")
 
@@ -244,47 +240,42 @@ def _inputs(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _work(skip: int, arguments: list[str]) -> None:
-    from chain_of_zoom.errors import BadInputError
-    from chain_of_zoom.imaging.images import Picture, load
-
-    originals()
     for data in originals().values():  # every decoder loaded, before memory is counted
-        _loaded(data, load)
+        _outcome(data)
     warnings.simplefilter("error")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_mapped() + MEMORY, resource.RLIM_INFINITY))
     for number, (name, data) in enumerate(_inputs(arguments)):
         if number < skip:
             continue
-        print(json.dumps({"name": name}), flush=True)
+        before = resource.getrusage(resource.RUSAGE_SELF)
         signal.setitimer(signal.ITIMER_PROF, 5 * SECONDS)  # its signal ends the process, in C code too
-        before, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        try:
-            found = _loaded(data, load)
-            assert isinstance(found, Picture)
-            assert found.pixels.ndim == 3
-            outcome, reason = "picture", "picture"
-        except BadInputError as error:
-            cause = type(error.__cause__).__name__
-            outcome, reason = "refused", cause if error.__cause__ else str(error).split(": ", 1)[1].split("(")[0][:40]
-            if "\n" in str(error):
-                outcome, reason = "trouble", f"message of several lines: {error!r}"
-        except BaseException as error:
-            outcome, reason = "trouble", f"{type(error).__name__}: {error}"
-        seconds = time.process_time() - before
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) << 10
-        line = {"name": name, "outcome": outcome, "reason": reason, "seconds": seconds, "memory": grown}
-        print(json.dumps(line), flush=True)
+        outcome, reason = _outcome(data)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(json.dumps([name, outcome, reason, seconds, (after.ru_maxrss - before.ru_maxrss) << 10]), flush=True)
     signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _loaded(data: bytes, load: object) -> object:
-    path = Path(f"/dev/shm/fuzz-{os.getpid()}") if Path("/dev/shm").is_dir() else Path(f"/tmp/fuzz-{os.getpid()}")
-    path.write_bytes(data)
+def _outcome(data: bytes) -> tuple[str, str]:
+    """What became of a file, and why in a word or two."""
+    from chain_of_zoom.errors import BadInputError
+    from chain_of_zoom.imaging.decode import decode_bytes
+    from chain_of_zoom.imaging.images import Picture, render
+
     try:
-        return load(path)  # type: ignore[operator]
-    finally:
-        path.unlink()
+        found = render(decode_bytes(data, Path("a")))
+        assert isinstance(found, Picture)
+        assert found.pixels.ndim == 3
+    except BadInputError as error:
+        if "\n" in str(error):
+            return "trouble", f"message of several lines: {error!r}"
+        if error.__cause__:
+            return "refused", type(error.__cause__).__name__
+        return "refused", re.sub(r"[0-9]+|\(.*", "", str(error))[:50]
+    except BaseException as error:
+        return "trouble", f"{type(error).__name__}: {error}"
+    return "picture", "picture"
 
 
 def _mapped() -> int:

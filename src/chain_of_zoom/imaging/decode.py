@@ -19,14 +19,13 @@ from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging import deep, heif, metadata, profiles, tiff
-from chain_of_zoom.imaging.frames import count_frames
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
+from chain_of_zoom.imaging.structure import check_blocks, count_frames
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIF"
-MAX_SCANS = 500  # of a progressive JPEG: encoders make about 10, and each is a pass over the whole picture
 
 _SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}
 _TURNS = {
@@ -109,7 +108,7 @@ def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     else:
         image = _open(data, name)
         limits.check_size(*image.size, name)
-        frames = count_frames(data, image, limits.frames + 1)
+        frames = count_frames(data, image)
         limits.check_frames(frames, name)
         if deep.is_deep(data):
             found = metadata.read(image)
@@ -124,8 +123,7 @@ def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
 
 def _open(data: bytes, name: str) -> Image.Image:
     """The picture with its header read. Pillow's own limit, 179 MP, is below what cameras stitch."""
-    if data[:2] == b"\xff\xd8" and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise BadInputError(f"{name}: {scans} scans; accepted: a JPEG of up to {MAX_SCANS}; save it anew first")
+    check_blocks(data, name)
     with _OPENING:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

@@ -22,7 +22,7 @@ from chain_of_zoom.imaging import profiles
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
-from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.imaging.reading import DEFAULT_READING, WHITE, Colour, Reading, colour_name
 
 RGB8 = NDArray[np.uint8]
@@ -75,7 +75,11 @@ def load(path: str | os.PathLike[str], reading: Reading = DEFAULT_READING) -> Pi
     frame of an animation taken; each is noted. `reading` may choose otherwise.
     Raises BadInputError; MissingError for HEIF without its extra; nothing else, whatever is in the file.
     """
-    raster = decode(path, limits=reading.limits)
+    return render(decode(path, limits=reading.limits), reading)
+
+
+def render(raster: Raster, reading: Reading = DEFAULT_READING) -> Picture:
+    """A decoded file as 8-bit sRGB, as `load` gives it."""
     colour, notes = raster.colour, list(raster.notes)
     kept = Kept(
         profile=raster.profile if reading.keep_profile else None,

@@ -39,7 +39,8 @@ def examine(profile: bytes) -> Profile | None:
         space, mode = _SPACES.get(opened.profile.xcolor_space, (None, ""))
         if space is None:
             return Profile(name=name, space=None, is_srgb=False)
-        transform = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
+        srgb, plain = ImageCms.createProfile("sRGB"), ImageCms.Flags.NOOPTIMIZE  # which takes longer than it saves
+        transform = ImageCms.buildTransform(opened, srgb, mode, "RGB", flags=plain)
         if space != "rgb":
             return Profile(name=name, space=space, is_srgb=False)
         steps = np.linspace(0, 255, 9).round().astype(np.uint8)
