@@ -28,7 +28,11 @@ if TYPE_CHECKING:
         OutputError,
         UsageError,
     )
+    from chain_of_zoom.imaging.decode import decode
     from chain_of_zoom.imaging.images import Picture, load
+    from chain_of_zoom.imaging.limits import Limits
+    from chain_of_zoom.imaging.raster import Raster
+    from chain_of_zoom.imaging.reading import Reading
     from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 _HOME = {
@@ -38,6 +42,7 @@ _HOME = {
     "BadInputError": "errors",
     "ChainOfZoom": "api",
     "ChainOfZoomError": "errors",
+    "Limits": "imaging.limits",
     "MissingError": "errors",
     "OccupiedError": "errors",
     "Origin": "chain.schedule",
@@ -46,11 +51,14 @@ _HOME = {
     "Picture": "imaging.images",
     "PromptContext": "prompters.base",
     "Prompter": "prompters.base",
+    "Raster": "imaging.raster",
+    "Reading": "imaging.reading",
     "Record": "chain.record",
     "ScaleState": "chain.state",
     "UsageError": "errors",
     "ZoomResult": "api",
     "animate": "api",
+    "decode": "imaging.decode",
     "load": "imaging.images",
     "load_backbone": "api",
     "load_prompter": "api",
@@ -65,6 +73,7 @@ __all__ = [
     "BadInputError",
     "ChainOfZoom",
     "ChainOfZoomError",
+    "Limits",
     "MissingError",
     "OccupiedError",
     "Origin",
@@ -73,11 +82,14 @@ __all__ = [
     "Picture",
     "PromptContext",
     "Prompter",
+    "Raster",
+    "Reading",
     "Record",
     "ScaleState",
     "UsageError",
     "ZoomResult",
     "animate",
+    "decode",
     "load",
     "load_backbone",
     "load_prompter",

@@ -31,10 +31,11 @@ from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
-from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
+from chain_of_zoom.imaging.reading import Reading
 from chain_of_zoom.prompters.base import Prompter
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class ChainOfZoom:
         for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
             print(state.magnification, state.origin, state.image.shape)
 
-    backbone_options, prompter_options: loader details (weights, device ...) for those given by name.
+    backbone_options, prompter_options: loader details (weights, device ...) for those given by name. photo_options: how
+    photos are read, as `Reading.parse` takes it.
     """
 
     def __init__(
@@ -94,9 +96,13 @@ class ChainOfZoom:
         *,
         backbone_options: Mapping[str, Any] | None = None,
         prompter_options: Mapping[str, Any] | None = None,
+        photo_options: Mapping[str, Any] | None = None,
     ) -> None:
         given = {"backbone": backbone_options or {}, "prompter": prompter_options or {}}
+        self.reading = Reading.parse(photo_options or {})
         self.options = {kind: {k: str(v) for k, v in options.items()} for kind, options in given.items()}
+        if choices := self.reading.choices:
+            self.options["photo"] = choices
         self.backbone = load_backbone(backbone, **given["backbone"]) if isinstance(backbone, str) else backbone
         self.prompter = load_prompter(prompter, **given["prompter"]) if isinstance(prompter, str) else prompter
         if not isinstance(self.backbone, Backbone) or not isinstance(self.prompter, Prompter):
@@ -104,7 +110,19 @@ class ChainOfZoom:
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
-        return self.run(self.prepare(_picture(photo), make_request(**settings)))
+        return self.run(self.prepare(self.picture(photo), make_request(**settings)))
+
+    def picture(self, photo: str | os.PathLike[str] | Picture | RGB8) -> Picture:
+        """A photo, read from its file if it is not here yet. Raises BadInputError and UsageError."""
+        if isinstance(photo, Picture):
+            return photo
+        if isinstance(photo, np.ndarray):
+            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
+                raise UsageError(
+                    f"array of {photo.dtype} {photo.shape}; accepted: uint8, H x W x 3, sRGB; convert it first"
+                )
+            return Picture.of_pixels(photo)
+        return load(photo, self.reading)
 
     def prepare(self, photo: Picture, request: ZoomRequest) -> Zoom:
         """Plan a zoom. Raises UsageError when it does not fit the photo."""
@@ -212,7 +230,8 @@ class ChainOfZoom:
 
             if animate or is_quick(states):
                 animation = Animation(states)
-                folder.animate(encode(animation, track(animation), ".webp", self._about(zoom)))
+                profile = zoom.photo.kept.profile
+                folder.animate(encode(animation, track(animation), ".webp", self._about(zoom), profile))
         folder.finish(self.sheet(zoom, states))
 
     def offer(self, zoom: Zoom, folder: RunFolder, states: Sequence[ScaleState]) -> CandidateSet:
@@ -224,7 +243,9 @@ class ChainOfZoom:
         offered = sorted(different.values(), key=lambda state: state.variant.candidate if state.variant else 0)
         sheet = candidates_sheet(zoom.photo.path.name or "picture", folder.branch.step, offered, self.backbone.info)
         text = f"Alternatives of state {folder.branch.step} of a zoom {self._about(zoom)}, all made by a model"
-        return folder.offer(folder.branch.step, offered, encode_png(sheet, *label(text, COMPOSITE), zoom.photo.kept.only_profile))
+        return folder.offer(
+            folder.branch.step, offered, encode_png(sheet, *label(text, COMPOSITE), zoom.photo.kept.only_profile)
+        )
 
     def _about(self, zoom: Zoom) -> str:
         return f"into {zoom.photo.path.name or 'picture'} with {self.backbone.info.name}"
@@ -258,6 +279,7 @@ def zoom(
     color_fix: ColorFix = "none",
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
+    photo_options: Mapping[str, Any] | None = None,
     layout: Layout = "default",
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -276,7 +298,13 @@ def zoom(
     The rest is as for `coz zoom` (docs/reference.md).
     Raises the errors of chain_of_zoom.errors.
     """
-    chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
+    chain = ChainOfZoom(
+        backbone,
+        prompter,
+        backbone_options=backbone_options,
+        prompter_options=prompter_options,
+        photo_options=photo_options,
+    )
     request = make_request(
         at=at,
         magnification=magnification,
@@ -288,7 +316,7 @@ def zoom(
         protocol=protocol,
         color_fix=color_fix,
     )
-    planned = chain.prepare(_picture(photo), request)
+    planned = chain.prepare(chain.picture(photo), request)
     branch = chain.branch(planned, Revision(resume_from=resume_from, candidates=candidates, candidate=candidate))
     if out is None:
         if branch or animate:
@@ -377,15 +405,3 @@ def spot_text(values: Sequence[float] | str | None) -> str | None:
     if not isinstance(values, Sequence):
         raise UsageError(f"at or box is {values!r}; accepted: numbers in a tuple, or text; for example at=(0.62, 0.4)")
     return ",".join(str(value) for value in values)
-
-
-def _picture(photo: str | os.PathLike[str] | Picture | RGB8) -> Picture:
-    if isinstance(photo, Picture):
-        return photo
-    if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-            raise UsageError(
-                f"array of {photo.dtype} {photo.shape}; accepted: uint8, H x W x 3, sRGB; convert it first"
-            )
-        return Picture.of_pixels(photo)
-    return load(photo)

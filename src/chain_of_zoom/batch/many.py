@@ -36,6 +36,7 @@ def zoom_many(
     prompter: str | Prompter = "null",
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
+    photo_options: Mapping[str, Any] | None = None,
     layout: Layout = "default",
     force: bool = False,
     skip_done: bool = False,
@@ -50,7 +51,13 @@ def zoom_many(
     Yields an Outcome for each zoom; what is wrong with one photo is an outcome with its error. Raises, at once,
     UsageError and MissingError, and while running OutputError when nothing can be written.
     """
-    chain = ChainOfZoom(backbone, prompter, backbone_options=backbone_options, prompter_options=prompter_options)
+    chain = ChainOfZoom(
+        backbone,
+        prompter,
+        backbone_options=backbone_options,
+        prompter_options=prompter_options,
+        photo_options=photo_options,
+    )
     request = make_request(**settings)
     paths = [photos] if isinstance(photos, str | os.PathLike) else photos
     out, file = Path(out), Path(listed) if listed else None

@@ -16,7 +16,7 @@ from chain_of_zoom.batch.tasks import Task, printable
 from chain_of_zoom.chain.folder import RunFolder, finished
 from chain_of_zoom.chain.record import Record, StateRecord, software
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError
-from chain_of_zoom.imaging.images import Picture, load
+from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.models.files import file_sha256
 
 
@@ -95,7 +95,7 @@ class Batch:
             return record
         if self._decoded is None or self._decoded.path != task.photo:
             self._decoded = None  # or two photos would be here, and a third at work
-            self._decoded = load(task.photo)
+            self._decoded = self.chain.picture(task.photo)
         return self._decoded
 
     def _kept(self, task: Task) -> Record | None:

@@ -16,7 +16,8 @@ from chain_of_zoom.chain.sheet import BEYOND, COLOURS
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, size_of
+from chain_of_zoom.imaging.images import RGB8, size_of, to_8_bits
+from chain_of_zoom.imaging.profiles import to_srgb
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.sheet import Colour
 from chain_of_zoom.imaging.strip import draw_strip, strip_height
@@ -106,14 +107,21 @@ def check_format(path: Path) -> str:
     return suffix
 
 
-def encode(animation: Animation, frames: Iterator[RGB8], suffix: str, about: str) -> bytes:
-    """The file of an animation. frames: those of `animation`, possibly counted on their way. about: photo and model."""
+def encode(
+    animation: Animation, frames: Iterator[RGB8], suffix: str, about: str, profile: bytes | None = None
+) -> bytes:
+    """The file of an animation, in sRGB.
+
+    frames: those of `animation`, possibly counted on their way. about: photo and model. profile: that they are in.
+    """
     first, last = (magnification_name(animation.states[i].magnification) for i in (0, -1))
     generated = any(state.origin is Origin.GENERATED for state in animation.states)
     text = f"Zoom from {first} to {last} {about}".rstrip()
     if generated:
         text += "; frames marked generated were made by a model, not photographed"
     _, xmp = label(text, COMPOSITE if generated else None)
+    if profile:
+        frames = (to_8_bits(to_srgb(frame, profile)[0]) for frame in frames)
     if suffix == ".mp4":
         from chain_of_zoom.imaging.video import encode_mp4
 

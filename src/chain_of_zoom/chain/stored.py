@@ -15,7 +15,7 @@ from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging.images import decode_png, write_atomic
+from chain_of_zoom.imaging.images import decode_png, profile_of_png, write_atomic
 
 
 def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
@@ -41,12 +41,17 @@ def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
 
 
 def animate_states(
-    states: Sequence[ScaleState], out: Path, seconds: float | None = None, track: Track = iter, about: str = ""
+    states: Sequence[ScaleState],
+    out: Path,
+    seconds: float | None = None,
+    track: Track = iter,
+    about: str = "",
+    profile: bytes | None = None,
 ) -> Path:
     """Write the animation of some states to a file. Raises UsageError, MissingError and OutputError."""
     suffix = check_format(out)
     animation = Animation(states, seconds, MAX_SIDE[suffix])
-    write_atomic(out, encode(animation, track(animation), suffix, about))
+    write_atomic(out, encode(animation, track(animation), suffix, about, profile))
     return out
 
 
@@ -58,7 +63,8 @@ def animate_folder(folder: Path, out: Path | None = None, seconds: float | None 
     with _alone(folder) if inside else nullcontext():
         record, states = read_run(folder)
         about = f"into {Path(record.input.path).name} with {record.backbone.name}"
-        animate_states(states, out, seconds, track, about)
+        profile = profile_of_png((folder / Path(record.states[0].file).name).read_bytes()) if states else None
+        animate_states(states, out, seconds, track, about, profile)
         if inside:
             write_atomic(folder / RECORD, msgspec.structs.replace(record, animation=out.name).to_json())
     return out

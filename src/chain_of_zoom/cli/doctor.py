@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.chain.record import Record
     from chain_of_zoom.imaging.images import RGB8
 
-CORE = ("chain-of-zoom", "numpy", "pillow", "ncnn", "msgspec", "typer")
+CORE = ("chain-of-zoom", "numpy", "pillow", "pyvips", "pyvips-binary", "ncnn", "msgspec", "typer")
 EXTRAS = {  # as pyproject.toml has them
     "diffusion": [
         "accelerate",
@@ -40,6 +40,7 @@ EXTRAS = {  # as pyproject.toml has them
     "eval": ["scipy", "ssimulacra2"],
     "eval-research": ["lpips", "pyiqa"],
     "eval-torch": ["stlpips-pytorch", "torch"],
+    "heif": ["pi-heif"],
     "remote": ["anyio", "httpx"],
 }
 BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things
@@ -141,7 +142,7 @@ def memory() -> int | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of our packages and those of the extras; None for one that is not installed."""
-    return {name: _version(name) for name in (*CORE, *EXTRAS["diffusion"], *EXTRAS["remote"], *BESIDE)}
+    return {name: _version(name) for name in (*CORE, *EXTRAS["diffusion"], *EXTRAS["heif"], *EXTRAS["remote"], *BESIDE)}
 
 
 def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Loader details of backbones and prompters: from flags, `--set`, a TOML file and a preset, in that order of weight."""
+"""Details of backbones, prompters and photos: flags, `--set`, a TOML file and a preset, the first weighing most."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.presets import find_preset, resolve
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
+KINDS = (*TABLES, "photo")
 Options = dict[str, dict[str, Any]]
 
 
 def read_config(path: Path | None) -> Options:
-    """The tables [backbone] and [prompter] of a TOML file. Raises UsageError."""
+    """The tables [backbone], [prompter] and [photo] of a TOML file. Raises UsageError."""
     if path is None:
-        return {"backbone": {}, "prompter": {}}
+        return {kind: {} for kind in KINDS}
     try:
         data = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
     for name, table in data.items():
-        if name not in TABLES or not isinstance(table, dict):
-            raise UsageError(f"--config {path} has {name!r}; accepted: the tables [backbone] and [prompter]; remove it")
-    return {kind: dict(data.get(kind, {})) for kind in TABLES}
+        if name not in KINDS or not isinstance(table, dict):
+            raise UsageError(
+                f"--config {path} has {name!r}; accepted: tables [backbone], [prompter], [photo]; remove it"
+            )
+    return {kind: dict(data.get(kind, {})) for kind in KINDS}
 
 
 def read_sets(texts: list[str]) -> Options:
     """`backbone.posterior=mode` and the like. Values that look like TOML (numbers, true, false) are read as such."""
-    options: Options = {"backbone": {}, "prompter": {}}
+    options: Options = {kind: {} for kind in KINDS}
     for text in texts:
         name, equals, value = text.partition("=")
         kind, _, key = name.partition(".")
         if not equals or kind not in options or not key:
-            raise UsageError(f"--set {text!r}; accepted: backbone.key=value or prompter.key=value")
+            raise UsageError(f"--set {text!r}; accepted: backbone.key=value, prompter.key=value, photo.key=value")
         options[kind][key] = _value(value)
     return options
 

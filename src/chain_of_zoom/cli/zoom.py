@@ -29,7 +29,7 @@ def zoom(
         list[Path] | None,
         typer.Argument(
             metavar="PHOTO...",
-            help="The pictures, or folders of them: JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF.",
+            help="The pictures, or folders of them: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIF with [heif].",
             show_default=False,
         ),
     ] = None,
@@ -114,6 +114,9 @@ def zoom(
     candidate: Annotated[
         int | None, typer.Option(metavar="J", help="Take this alternative as the state --resume-from, and go on.")
     ] = None,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Give the states the photo's EXIF data: camera, time, place.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
     base: Annotated[str | None, typer.Option(help="Base model: folder or hub name.")] = None,
     lora: Annotated[str | None, typer.Option(metavar="FILE", help="Transformer adapters of osediff-sd3.")] = None,
@@ -132,11 +135,15 @@ def zoom(
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="A loader detail: backbone.posterior=mode, prompter.timeout=20."
+            "--set",
+            metavar="KEY=VALUE",
+            help="A detail: backbone.posterior=mode, prompter.timeout=20, photo.matte=black (under alpha), "
+            "photo.profile=keep (no sRGB), photo.pixels=800e6 (a limit; also side, bytes, frames, aspect).",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of such details."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the record as JSON, and nothing else, on stdout.")
@@ -204,8 +211,14 @@ def zoom(
     )
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    options = loader_options(names, preset, read_config(config), read_sets(sets or []), flags, device, dtype)
-    chain = ChainOfZoom(*names, backbone_options=options["backbone"], prompter_options=options["prompter"])
+    in_file, given_here = read_config(config), read_sets(sets or [])
+    options = loader_options(names, preset, in_file, given_here, flags, device, dtype)
+    chain = ChainOfZoom(
+        *names,
+        backbone_options=options["backbone"],
+        prompter_options=options["prompter"],
+        photo_options={**in_file["photo"], **given_here["photo"], **({"metadata": "keep"} if keep_metadata else {})},
+    )
     _load_in_background(chain)
     places = cast("Layout", layout)
     show = not (quiet or as_json)

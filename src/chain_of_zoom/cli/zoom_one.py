@@ -16,7 +16,6 @@ from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.images import load
 
 
 def zoom_one(
@@ -33,7 +32,7 @@ def zoom_one(
     as_json: bool,
 ) -> None:
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
-    zoom = chain.prepare(load(photo), request)
+    zoom = chain.prepare(chain.picture(photo), request)
     if animate and len(zoom.steps) == 1:
         raise UsageError("--animate with one state alone; accepted: a larger --zoom; leave it out")
     branch = chain.branch(zoom, revision)

@@ -194,6 +194,13 @@ def decode_png(data: bytes) -> RGB8:
         return np.asarray(image.convert("RGB")).copy()
 
 
+def profile_of_png(data: bytes) -> bytes | None:
+    """The profile that those pixels are in, where it is not sRGB."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent: temporary name, fsync, rename. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.tmp")

@@ -67,7 +67,7 @@ class Limits:
 
 def _too_much(limit: str, what: str, most: float) -> BadInputError:
     return BadInputError(
-        f"{what}; accepted: {limit} up to {most:g}; reduce it first, or raise the limit with --set photo.{limit}=NUMBER"
+        f"{what}; accepted: {limit} up to {most:,}; reduce it first, or raise the limit with --set photo.{limit}=NUMBER"
     )
 
 

@@ -36,6 +36,13 @@ class Reading:
         if len(matte) != 3 or not all(isinstance(level, int) and 0 <= level <= 255 for level in matte):
             raise UsageError(f"matte {matte!r}; accepted: three numbers from 0 to 255; for example (255, 255, 255)")
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """What is not as by default and shows in the files, as `parse` takes it."""
+        kept = {"profile": self.keep_profile, "metadata": self.keep_metadata}
+        matte = {"matte": colour_name(self.matte)} if self.matte != WHITE else {}
+        return matte | {name: "keep" for name, chosen in kept.items() if chosen}
+
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Reading:
         """From `{"pixels": 800e6, "matte": "black", "profile": "keep", "metadata": "keep"}`. Raises UsageError."""

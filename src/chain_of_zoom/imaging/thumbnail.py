@@ -15,5 +15,6 @@ def thumbnail(png: bytes) -> bytes:
         small = image.convert("RGB")
         small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=80, method=4, xmp=image.info.get("xmp", b""))
+        profile = {key: value for key, value in image.info.items() if key == "icc_profile"}
+        small.save(buffer, "WEBP", quality=80, method=4, xmp=image.info.get("xmp", b""), **profile)
     return buffer.getvalue()
