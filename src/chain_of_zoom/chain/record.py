@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -188,15 +189,22 @@ def _first_difference(theirs: object, ours: object) -> str:
 
 def software(also: Iterable[str] = ()) -> dict[str, str]:
     """Versions of everything that can change a pixel: what is loaded, and the packages of `also` that are here."""
-    from importlib import metadata  # 70 ms, and not before the weights are being read
-
     packages = ["chain-of-zoom", "numpy", "pillow", "ncnn"]
     packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules or name in also]
     found = {"python": platform.python_version()}
     for name in packages:
-        with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
+        if version := _version(name):
+            found[name] = version
     return found
+
+
+@cache
+def _version(package: str) -> str | None:
+    from importlib import metadata  # 70 ms, and not before the weights are being read
+
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
 
 
 def schema() -> bytes:
