@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> dict:
-        app(["zoom", LEAF, "--protocol", "paper", "-q", "-o", "out", *args], standalone_mode=False)
+        app(["zoom", LEAF, "--protocol", "paper", "--no-animate", "-q", "-o", "out", *args], standalone_mode=False)
         return json.loads(next(Path("out").rglob("record.json")).read_bytes())
 
     return call
@@ -82,6 +83,27 @@ def test_tags(run, case):
     record = run("--zoom", "4", "--backbone", "bicubic", *RAM, *adapters)
     assert record["states"][1]["prompt"] == expected
     assert record["states"][1]["prompter"] == case
+
+
+def test_an_edited_prompt_is_what_the_backbone_reads(run):
+    """The text of the published run, typed into the record, gives the picture of the published run."""
+    expected = json.loads((PARITY / "cases" / "vlm_prompts_step1.json").read_text())["vlm"]
+    record = run("--zoom", "4", *SD3)
+    assert share_within("out/01_4x.png", "vlm_state1.png", 2) < 0.99
+    record["states"][1]["prompt"] = expected
+    Path("out/record.json").write_text(json.dumps(record))
+    edited = run("--zoom", "4", *SD3, "--resume-from", "1")["states"][1]
+    assert (edited["prompter"], edited["prompt"], edited["prompt_used"]) == ("edited", expected, True)
+    assert share_within("out/01_4x.png", "vlm_state1.png", 2) >= 0.999
+
+
+def test_candidates_follow_the_noise_of_the_posterior_and_without_it_the_ways_to_turn(run):
+    sampled = run("--zoom", "4", *SD3, "--candidates", "2")["candidates"][0]["states"]
+    assert [state["variant"]["seed"] for state in sampled] == [1, 1001]
+    assert sampled[0]["sha256"] != sampled[1]["sha256"]
+    shutil.rmtree("out")
+    still = run("--zoom", "4", *SD3, "--set", "backbone.posterior=mode", "--candidates", "2")["candidates"][0]["states"]
+    assert [state["variant"]["turn"] for state in still] == ["none", "flip-x"]
 
 
 def test_wavelet_and_the_published_layout(run):

@@ -31,7 +31,7 @@ def test_the_main_job_in_a_folder_with_a_difficult_name(coz_process, tmp_path):
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "été à la mer (1)_32x"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "00_1x.png", "01_4x.png", "02_8x.png", "03_32x.png", "record.json", "sheet.png",
+        "00_1x.png", "01_4x.png", "02_8x.png", "03_32x.png", "record.json", "sheet.png", "zoom.webp",
     ]  # fmt: skip
     assert "sheet.png" in done.stdout
     assert size_of(folder / "03_32x.png") == (64, 48)

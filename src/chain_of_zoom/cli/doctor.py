@@ -42,6 +42,7 @@ EXTRAS = {  # as pyproject.toml has them
     "eval-torch": ["stlpips-pytorch", "torch"],
     "heif": ["pi-heif"],
     "remote": ["anyio", "httpx"],
+    "video": ["imageio-ffmpeg"],
 }
 BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things
 PICTURE = "selftest.png"
@@ -142,7 +143,7 @@ def memory() -> int | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of our packages and those of the extras; None for one that is not installed."""
-    return {name: _version(name) for name in (*CORE, *EXTRAS["diffusion"], *EXTRAS["heif"], *EXTRAS["remote"], *BESIDE)}
+    return {name: _version(name) for name in (*CORE, *(p for extra in EXTRAS.values() for p in extra), *BESIDE)}
 
 
 def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -52,14 +53,11 @@ def encode_mp4(frames: Iterable[RGB8], durations: Sequence[int], tick: int, xmp:
         process = subprocess.Popen(
             [program, *_arguments(size_of(first), tick), str(made)], stdin=subprocess.PIPE, stdout=log, stderr=log
         )
-        assert process.stdin is not None
         try:
-            for frame, duration in zip(chain([first], frames), durations, strict=True):
-                for data in repeat(frame.tobytes(), duration // tick):
-                    process.stdin.write(data)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it stopped early, and its log says why
+            _feed(process, chain([first], frames), durations, tick)
+        except BaseException:
+            process.kill()
+            raise
         finally:
             code = process.wait()
         if code or not made.is_file():
@@ -67,6 +65,15 @@ def encode_mp4(frames: Iterable[RGB8], durations: Sequence[int], tick: int, xmp:
             why = " ".join(log.read().split())[-200:] or f"exit code {code}"
             raise OutputError(f"ffmpeg failed ({why}); accepted: an ffmpeg with libx264; or name a .webp file")
         return made.read_bytes() + _box(xmp)
+
+
+def _feed(process: subprocess.Popen[bytes], frames: Iterable[RGB8], durations: Sequence[int], tick: int) -> None:
+    """Hand over all frames; a program that stopped early has its reason in the log."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:
+        for frame, duration in zip(frames, durations, strict=True):
+            for data in repeat(frame.tobytes(), duration // tick):
+                process.stdin.write(data)
 
 
 def _arguments(size: tuple[int, int], tick: int) -> list[str]:
