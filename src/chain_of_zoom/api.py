@@ -202,7 +202,8 @@ class ChainOfZoom:
 
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
-        return Record.begin(photo, request, self.backbone_record, self.prompter, self.options)
+        device = self.backbone.runs_on()
+        return Record.begin(photo, request, self.backbone_record, self.prompter, self.options, device)
 
     @cached_property
     def backbone_record(self) -> BackboneRecord:

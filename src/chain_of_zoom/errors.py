@@ -6,7 +6,7 @@
     │   └── MetricError     3  a picture that a metric cannot judge
     ├── OutputError         4  a file or folder that cannot be written
     │   └── OccupiedError   4  a folder that holds another run, or files of somebody else, or is in use
-    ├── MissingError        5  an extra, weights or a model that is not installed
+    ├── MissingError        5  an extra, weights, a model or a plugin that is not installed, or not whole
     └── BackboneError       6  a backbone that failed or returned something unusable
 
 A message is one line: what is wrong; what is accepted; what to type.
@@ -46,7 +46,7 @@ class OccupiedError(OutputError):
 
 
 class MissingError(ChainOfZoomError):
-    """An extra, weights or a model that is not installed; the message names the command that gets it."""
+    """An extra, weights, a model or a plugin that is not installed, or not whole; the message says what to type."""
 
     exit_code = 5
 

@@ -1,4 +1,7 @@
-"""From a name to an object: a table of strings, so that listing names imports nothing heavy."""
+"""From a name to an object: a table of strings, so that listing names imports nothing heavy.
+
+Installed packages add names through entry points, which are looked at only for a name that is not in the table.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,14 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 # name -> ("module:Class", arguments, extra that brings what it imports; None for the core)
 Table = dict[str, tuple[str, dict[str, Any], str | None]]
@@ -33,20 +41,65 @@ PROMPTERS: Table = {
     "text": ("chain_of_zoom.prompters.fixed:Fixed", {"name": "text"}, None),
 }
 
+# kind -> (group of entry points, the class that a plugin of that kind extends)
+PLUGINS = {
+    "backbone": ("chain_of_zoom.backbones", "chain_of_zoom.backbones.base:Backbone"),
+    "prompter": ("chain_of_zoom.prompters", "chain_of_zoom.prompters.base:Prompter"),
+}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A name that an installed package adds. package: its name and version. clash: why the name cannot be used."""
+
+    kind: str
+    name: str
+    package: str
+    entry: EntryPoint
+    clash: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of the package {self.package}"
+
+    def broken(self, why: str) -> MissingError:
+        """The error for a plugin that cannot be used."""
+        name = self.package.split()[0]
+        return MissingError(
+            f"{self} {why}; accepted: what docs/plugins.md describes; type: pip install --upgrade {name}, "
+            f"or pip uninstall {name}"
+        )
+
+
+def installed(kind: str, table: Table) -> list[Plugin]:
+    """What installed packages add to a table, by name; nothing of theirs is imported."""
+    found = [(entry.name, f"{entry.dist.name} {entry.dist.version}", entry) for entry in _entries(kind) if entry.dist]
+    plugins = []
+    for name, package, entry in sorted(found, key=lambda each: each[:2]):
+        rivals = [other for same, other, _ in found if same == name and other != package]
+        clash = f"{' and '.join(rivals)} adds {name} too" if rivals else None
+        if name in table:
+            clash = f"{name} is built in and stays what it is"
+        plugins.append(Plugin(kind, name, package, entry, clash))
+    return plugins
+
+
+@cache
+def _entries(kind: str) -> tuple[EntryPoint, ...]:
+    from importlib.metadata import entry_points  # a tenth of a second with the question, which built-in names save
+
+    return tuple(entry_points(group=PLUGINS[kind][0])) if kind in PLUGINS else ()
+
 
 def factory(kind: str, table: Table, name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
     """What makes the object called `name`, and the arguments that the name stands for.
 
-    Raises UsageError for an unknown name and MissingError for a missing extra.
+    Raises UsageError for an unknown name and MissingError for a missing extra or a broken plugin.
     """
     if name not in table:
-        close = difflib.get_close_matches(name, table, 1)
-        hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
-        raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(table)}; {hint}?")
+        return _plugin_class(find_plugin(kind, table, name)), {}
     target, arguments, extra = table[name]
-    module, attribute = target.split(":")
     try:
-        return getattr(importlib.import_module(module), attribute), arguments
+        return _resolve(target), arguments
     except ImportError as error:
         package = f"chain-of-zoom[{extra}]" if extra else "--force-reinstall chain-of-zoom"
         raise MissingError(f"{kind} {name} needs {error.name}; type: pip install '{package}'") from error
@@ -58,5 +111,53 @@ def create(kind: str, table: Table, name: str, **options: Any) -> Any:
     try:
         inspect.signature(make).bind(**arguments, **options)
     except TypeError as error:
-        raise UsageError(f"{kind} {name}: {error}; see docs/reference.md for its options") from error
-    return make(**arguments, **options)
+        where = "docs/reference.md" if name in table else "its package's documentation"
+        raise UsageError(f"{kind} {name}: {error}; see {where} for its options") from error
+    if name in table:
+        return make(**arguments, **options)
+    return _made(find_plugin(kind, table, name), make, options)
+
+
+def _resolve(target: str) -> Any:
+    module, attribute = target.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def find_plugin(kind: str, table: Table, name: str) -> Plugin:
+    """The plugin of that name. Raises UsageError where there is none, or none that can be meant."""
+    plugins = installed(kind, table)
+    names = [*table, *(plugin.name for plugin in plugins if not plugin.clash)]
+    for plugin in plugins:
+        if plugin.name == name and plugin.clash:
+            raise UsageError(f"{plugin}: {plugin.clash}; type: pip uninstall {plugin.package.split()[0]}")
+        if plugin.name == name:
+            return plugin
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
+    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(names)}; {hint}?")
+
+
+def _plugin_class(plugin: Plugin) -> type:
+    contract: type = _resolve(PLUGINS[plugin.kind][1])
+    try:
+        made = plugin.entry.load()
+    except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+        raise plugin.broken(f"cannot be imported ({type(error).__name__}: {error})") from error
+    if not isinstance(made, type) or not issubclass(made, contract) or inspect.isabstract(made):
+        raise plugin.broken(f"({plugin.entry.value}) is no finished subclass of chain_of_zoom.{contract.__name__}")
+    return made
+
+
+def _made(plugin: Plugin, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """The object, which goes by the name it was asked for, and says which package it is from."""
+    try:
+        made = make(**options)
+        name = made.info.name if plugin.kind == "backbone" else made.name
+    except ChainOfZoomError:
+        raise
+    except Exception as error:
+        raise plugin.broken(f"cannot be made ({type(error).__name__}: {error})") from error
+    if name != plugin.name:
+        raise plugin.broken(f"calls itself {name!r}")
+    object.__setattr__(made, "package", plugin.package)  # even of a frozen dataclass
+    return made

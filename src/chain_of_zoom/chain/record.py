@@ -43,7 +43,10 @@ class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The backbone; evidence_limit is in output pixels per source pixel."""
+    """The backbone; evidence_limit is in output pixels per source pixel.
+
+    package: name and version of the package that brings it, for a plugin.
+    """
 
     name: str
     licence: str
@@ -51,6 +54,7 @@ class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
     text_aware: bool
     factor: int
     evidence_limit: float | None
+    package: str | None = None
 
     @classmethod
     def of(cls, backbone: Backbone) -> BackboneRecord:
@@ -63,6 +67,7 @@ class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
             text_aware=info.text_aware,
             factor=info.factor,
             evidence_limit=info.evidence_limit,
+            package=backbone.package,
         )
 
 
@@ -108,7 +113,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run. `complete` is False while states are missing.
 
     prompter_sha256: of the prompter's weight files, by role. options: loader details given to backbone and prompter.
-    choices: what the user decided about single states. candidates: alternatives that were offered. animation: its file.
+    prompter_package: for a plugin, as for the backbone. device: where the backbone runs; null for one that has no choice,
+    or where nothing is enlarged. choices: what the user decided about single states. candidates: alternatives that were offered. animation: its file.
     """
 
     version: Literal[1] = VERSION
@@ -119,7 +125,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     backbone: BackboneRecord
     prompter: str
     prompter_sha256: dict[str, str] = {}
+    prompter_package: str | None = None
     options: dict[str, dict[str, str]] = {}
+    device: str | None = None
     seed: int
     states: tuple[StateRecord, ...] = ()
     sheet: str | None = None
@@ -141,6 +149,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         backbone: BackboneRecord,
         prompter: Prompter,
         options: dict[str, dict[str, str]],
+        device: str | None = None,
     ) -> Record:
         """The record of a run before its first state."""
         return cls(
@@ -150,7 +159,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             backbone=backbone,
             prompter=prompter.name,
             prompter_sha256=prompter.weights_sha256(),
+            prompter_package=prompter.package,
             options=options,
+            device=device,
             seed=settings.seed,
         )
 
@@ -160,9 +171,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             return f"another photo ({other.input.path})"
         if self.input.notes != other.input.notes:
             return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
-        for part in ("settings", "backbone", "prompter", "prompter_sha256", "options", "software"):
-            if part != but and (ours := getattr(self, part)) != (theirs := getattr(other, part)):
+        for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
+            ours, theirs = getattr(self, part), getattr(other, part)
+            if part == "options" and (self.device or other.device):  # which say more than the name asked for
+                ours, theirs = _without_device(ours), _without_device(theirs)
+            if part != but and ours != theirs:
                 return f"other {part} ({_first_difference(theirs, ours)})"
+        if self.device and other.device and self.device != other.device:
+            return f"other device ({other.device}, now {self.device})"
         return None
 
     def to_json(self) -> bytes:
@@ -177,6 +193,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 def _listed(notes: tuple[str, ...]) -> str:
     return ", ".join(notes) or "as it is"
+
+
+def _without_device(options: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    backbone = {key: value for key, value in options.get("backbone", {}).items() if key != "device"}
+    return {**options, "backbone": backbone}
 
 
 def _first_difference(theirs: object, ours: object) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
-from chain_of_zoom.plugins import BACKBONES
+from chain_of_zoom.errors import ChainOfZoomError, UsageError
+from chain_of_zoom.plugins import BACKBONES, installed
 
 
 def evidence(limit: float | None) -> str:
@@ -21,34 +22,52 @@ def evidence(limit: float | None) -> str:
 def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
+    Those that installed packages add (docs/plugins.md) come last, with the package, and with what is wrong if broken.
+
     Example:  coz backbones --json
     """
-    rows: list[dict[str, Any]] = []
-    for name in BACKBONES:
-        backbone = load_backbone(name)
-        info = backbone.info
-        rows.append(
-            {
-                "name": name,
-                "default": name == DEFAULT_BACKBONE,
-                "factor": info.factor,
-                "text_aware": info.text_aware,
-                "licence": info.licence,
-                "evidence_limit": info.evidence_limit,
-                "install": backbone.missing(),
-                "summary": info.summary,
-            }
-        )
+    rows = [_row(name) for name in BACKBONES]
+    for plugin in installed("backbone", BACKBONES):
+        try:
+            if plugin.clash:
+                raise UsageError(plugin.clash)
+            rows.append(_row(plugin.name, plugin.package))
+        except ChainOfZoomError as error:
+            rows.append(dict.fromkeys(rows[0]) | {"name": plugin.name, "default": False, "package": plugin.package})
+            rows[-1]["broken"] = str(error)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        limit = row["evidence_limit"]
-        facts = (
-            f"{row['factor']}x a step",
-            "reads prompts" if row["text_aware"] else "ignores prompts",
-            evidence(limit),
-            f"licence {row['licence']}",
-            f"get it: {row['install']}" if row["install"] else "installed",
-        )
-        typer.echo(f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}\n    {'; '.join(facts)}")
+        typer.echo(_text(row))
+
+
+def _row(name: str, package: str | None = None) -> dict[str, Any]:
+    backbone = load_backbone(name)
+    info = backbone.info
+    return {
+        "name": name,
+        "default": name == DEFAULT_BACKBONE,
+        "factor": info.factor,
+        "text_aware": info.text_aware,
+        "licence": info.licence,
+        "evidence_limit": info.evidence_limit,
+        "install": backbone.missing(),
+        "summary": info.summary,
+        "package": package,
+        "broken": None,
+    }
+
+
+def _text(row: dict[str, Any]) -> str:
+    if row["broken"]:
+        return f"{row['name']} (broken, from {row['package']}): {row['broken']}"
+    facts = (
+        f"{row['factor']}x a step",
+        "reads prompts" if row["text_aware"] else "ignores prompts",
+        evidence(row["evidence_limit"]),
+        f"licence {row['licence']}",
+        f"get it: {row['install']}" if row["install"] else "installed",
+        *([f"from {row['package']}"] if row["package"] else []),
+    )
+    return f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}\n    {'; '.join(facts)}"

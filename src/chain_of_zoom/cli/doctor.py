@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chain_of_zoom import catalog
+from chain_of_zoom import catalog, plugins
 from chain_of_zoom.catalog import ITEMS, human_size
-from chain_of_zoom.errors import OutputError, UsageError
+from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
+from chain_of_zoom.models import vulkan
 from chain_of_zoom.presets import PRESETS, Preset, find_preset, resolve
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def examine() -> dict[str, Any]:
     return {
         **machine,
         "packages": versions(),
+        "plugins": _plugins(),
         "extras": {
             name: {"missing": names, "install": _install(name) if names else None} for name, names in gone.items()
         },
@@ -104,7 +106,7 @@ def examine() -> dict[str, Any]:
 
 
 def machine_facts() -> dict[str, Any]:
-    """Python, platform, cores, memory, what torch sees, and warnings; nothing that names the machine or its user."""
+    """Python, platform, cores, memory, what torch and ncnn see, and warnings; nothing that names machine or user."""
     torch, reason = _import("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: dict[str, Any] = {
@@ -114,8 +116,11 @@ def machine_facts() -> dict[str, Any]:
         "memory": memory(),
         "torch": torch.__version__ if torch else reason,
         "gpus": [],
+        "vulkan": vulkan.find_devices().as_json(),
         "warnings": [],
     }
+    if problem := vulkan.find_devices().problem:
+        facts["warnings"].append(f"{problem}, so the embedded backbones run on the CPU")
     if torch and torch.cuda.is_available():
         devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         facts["gpus"] = [{"name": device.name, "memory": device.total_memory} for device in devices]
@@ -203,12 +208,16 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [
         f"python {found['python']} on {found['platform']}, {found['cores']} cores, memory {size}",
         f"torch {found['torch']}; GPU: {', '.join(gpus)}",
+        f"Vulkan, for the embedded backbones: {', '.join(map(_vulkan, found['vulkan'])) or 'none'}",
         f"packages: {', '.join(packages)}",
         *(f"warning: {warning}" for warning in found["warnings"]),
     ]
     for name, extra in found["extras"].items():
         state = f"lacks {', '.join(extra['missing'])}; type: {extra['install']}" if extra["missing"] else "installed"
         lines.append(f"extra [{name}]: {state}")
+    for plugin in found["plugins"]:
+        state = f"broken: {plugin['broken']}" if plugin["broken"] else "can be used"
+        lines.append(f"plugin {plugin['kind']} {plugin['name']} ({plugin['package']}): {state}")
     lines += [f"weights {name}: {path or 'missing'}" for name, path in found["weights"].items()]
     for name, verdict in found["presets"].items():
         state = "can run here" if verdict["runs"] else f"lacks {', '.join(verdict['lacks'])}"
@@ -216,6 +225,29 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if any(path is None for path in found["weights"].values()):
         lines.append("for weights that are missing, type: coz models")
     return lines
+
+
+def _vulkan(device: dict[str, Any]) -> str:
+    software = ", used only when asked for" if device["kind"] == "software" else ""
+    return f"gpu:{device['index']} {device['name']} ({device['kind']}, {human_size(device['memory'])} free{software})"
+
+
+def _plugins() -> list[dict[str, Any]]:
+    """What other packages add, and whether it can be made."""
+    rows = []
+    for kind, table in (("backbone", plugins.BACKBONES), ("prompter", plugins.PROMPTERS)):
+        for plugin in plugins.installed(kind, table):
+            row: dict[str, Any] = {"kind": kind, "name": plugin.name, "package": plugin.package}
+            rows.append(row | {"broken": plugin.clash or _problem(plugin, table)})
+    return rows
+
+
+def _problem(plugin: plugins.Plugin, table: plugins.Table) -> str | None:
+    try:
+        plugins.create(plugin.kind, table, plugin.name)
+    except ChainOfZoomError as error:
+        return str(error)
+    return None
 
 
 def _verdict(

@@ -72,7 +72,10 @@ def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any
 def accepted(kind: str, name: str) -> list[str]:
     """Names of the options that a backbone or prompter takes."""
     factory, fixed = plugins.factory(kind, TABLES[kind], name)
-    return [key for key in inspect.signature(factory).parameters if key not in fixed]
+    parameters = inspect.signature(factory).parameters
+    return [
+        key for key, p in parameters.items() if key not in fixed and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
 
 
 def shared(backbone: str, prompter: str, **values: Any) -> Options:

@@ -60,7 +60,9 @@ def zoom(
     prompt: Annotated[str, typer.Option(metavar="TEXT", help="Your own words, for backbones that read prompts.")] = "",
     prompter: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who writes the prompts: null (default), text, vlm, dape, remote."),
+        typer.Option(
+            metavar="NAME", help="Who writes the prompts: null (default), text, vlm, dape, remote, or a plugin's."
+        ),
     ] = None,
     color_fix: Annotated[
         str, typer.Option(metavar="none|adain|wavelet", help="Give every enlarged state the colours it was made from.")
@@ -130,7 +132,9 @@ def zoom(
     dape: Annotated[str | None, typer.Option(metavar="FILE", help="DAPE adapters; plain RAM without.")] = None,
     tags: Annotated[str | None, typer.Option(metavar="FILE", help="List of tags, one a line.")] = None,
     thresholds: Annotated[str | None, typer.Option(metavar="FILE", help="Threshold of every tag, one a line.")] = None,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 ...")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, cpu, gpu, gpu:1 ...; see `coz doctor`.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")] = None,
     sets: Annotated[
         list[str] | None,

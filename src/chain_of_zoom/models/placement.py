@@ -10,13 +10,13 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """A torch device; "auto" is the GPU when there is one. Raises UsageError for one that is not there."""
+    """A torch device; "auto" is the GPU when there is one, "gpu" is cuda. Raises UsageError for one not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device("cuda" + name[3:] if name.partition(":")[0] == "gpu" else name)
     except RuntimeError:
-        raise UsageError(f"device {name!r}; accepted: auto, cpu, cuda, cuda:N; for example --device cpu") from None
+        raise UsageError(f"device {name!r}; accepted: auto, cpu, gpu, cuda, cuda:N; for example --device cpu") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UsageError(f"device {name} is not there; accepted: auto, cpu; type: --device cpu, and see coz doctor")
     return device

@@ -33,11 +33,13 @@ class PromptContext:
 class Prompter(ABC):
     """Writes the text that guides the next step; called once per step with all pictures of a batch.
 
-    looks: whether it looks at the pictures, so that an empty text is worth a note.
+    looks: whether it looks at the pictures, so that an empty text is worth a note. package: name and version of the
+    package that brings it as a plugin.
     """
 
     name: str
     looks: bool = True
+    package: str | None = None
 
     def load(self) -> None:  # noqa: B027 - prompters without weights have nothing to read
         """Read weights before the first call, where there are any. Raises MissingError."""
