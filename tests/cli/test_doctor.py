@@ -23,6 +23,7 @@ from chain_of_zoom.catalog import ITEMS
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.cli import doctor as cli
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
+from chain_of_zoom.models import vulkan
 from chain_of_zoom.presets import PRESETS
 
 
@@ -67,7 +68,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def machine(memory: float, *gpus: float) -> dict[str, object]:
-    facts = {"python": "3.11.0", "platform": "Linux", "cores": 2, "torch": "2.13.0", "warnings": []}
+    facts = {"python": "3.11.0", "platform": "Linux", "cores": 2, "torch": "2.13.0", "warnings": [], "vulkan": []}
     return {**facts, "memory": int(memory), "gpus": [{"name": "H100", "memory": int(gpu)} for gpu in gpus]}
 
 
@@ -114,8 +115,19 @@ def test_missing_packages_are_named_with_the_command(plain, tiny, monkeypatch):
     assert "preset paper-null: lacks package peft" in text
 
 
+def test_vulkan_devices_are_shown_with_the_names_that_device_takes(plain, monkeypatch):
+    rows = [
+        {"index": 0, "name": "Arc", "kind": "discrete", "memory": 8 * 10**9},
+        {"index": 1, "name": "llvmpipe", "kind": "software", "memory": 10**9},
+    ]
+    monkeypatch.setattr(cli, "machine_facts", lambda: {**machine(32e9), "vulkan": rows})
+    shown = "gpu:0 Arc (discrete, 8 GB free), gpu:1 llvmpipe (software, 1 GB free, used only when asked for)"
+    assert f"Vulkan, for the embedded backbones: {shown}\n" in invoke("doctor")
+
+
 def test_the_real_machine_is_described(home):
     found = json.loads(invoke("doctor", "--json"))
+    assert found["vulkan"] == vulkan.find_devices().as_json()
     assert found["python"] == platform.python_version()
     assert found["cores"] >= 1
     assert 1e8 < found["memory"] < 1e14

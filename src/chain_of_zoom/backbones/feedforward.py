@@ -131,7 +131,8 @@ class FeedForward(Backbone):
 
     def _load(self) -> None:
         self._files()  # what is missing is said before any GPU is asked
-        self._gpu, self._why_cpu = vulkan.choose(self.device)
+        self._gpu, problem = vulkan.choose(self.device)
+        self._why_cpu = f"made on the CPU: {problem}" if problem else None
         if self._gpu is None:
             self._net = self._read(None)
         elif problem := self._use_gpu(self._gpu):

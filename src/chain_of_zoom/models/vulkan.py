@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -67,6 +66,8 @@ def may_have_gpu() -> bool:
 @cache
 def find_devices() -> Found:
     """Every Vulkan device of this machine; asked in a process of its own, once."""
+    import subprocess  # only those who ask pay for it
+
     if not sys.executable or getattr(sys, "frozen", False):  # nothing here that could run the question
         return Found(problem="this program cannot ask for GPUs when packed into one file")
     paths = json.dumps([path for path in sys.path if path])  # the same packages, but not those of the current folder
