@@ -112,10 +112,10 @@ class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run. `complete` is False while states are missing.
 
-    prompter_sha256: of the prompter's weight files, by role. options: loader details given to backbone and prompter.
-    prompter_package: for a plugin, as for the backbone. device: where the backbone ran; null for one that has no choice,
-    or where nothing is enlarged. choices: what the user decided about single states. candidates: alternatives that
-    were offered. animation: its file.
+    prompter_sha256: of the prompter's weight files, by role. prompter_package: for a plugin, as for the backbone.
+    options: loader details given to backbone and prompter. device: where the backbone ran; null for one that has no
+    choice, or where nothing is enlarged. choices: what the user decided about single states. candidates: alternatives
+    that were offered. animation: its file.
     """
 
     version: Literal[1] = VERSION
