@@ -9,13 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import pyvips
-from cases import ALPHA, ALPHA16, FLAT, RGB, RGB16
+from cases import ALPHA, FLAT, RGB, RGB16
 from makers import ADOBE_PROFILE
 from PIL import Image
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import decode_bytes
-from chain_of_zoom.imaging.encode import encode, encode_animation, encode_png
+from chain_of_zoom.imaging.encode import encode, encode_png
 from chain_of_zoom.imaging.metadata import Kept, parse
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
@@ -115,16 +115,6 @@ def test_8_bit_tiff_in_other_readers():
         assert image.getexif().get_ifd(0x8825)[1] == "N"
 
 
-def test_an_animation_says_what_it_is():
-    data = encode_animation([FLAT, 255 - FLAT, FLAT], 40, LABEL, kept())
-    assert xmp_of(data)[0] == TRAINED_MODEL
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.n_frames == 3
-        assert image.info["icc_profile"] == ADOBE_PROFILE
-        image.seek(1)
-        np.testing.assert_allclose(np.asarray(image.convert("RGB"))[8::16, 8::16], 255 - FLAT[8::16, 8::16], atol=9)
-
-
 def test_a_plain_png_has_nothing_but_pixels():
     with Image.open(io.BytesIO(encode_png(RGB))) as image:
         assert image.info == {}
@@ -136,8 +126,3 @@ def test_a_plain_png_has_nothing_but_pixels():
 def test_what_a_format_cannot_hold_is_refused(pixels, kind):
     with pytest.raises(UsageError, match="accepted"):
         encode(pixels, kind, LABEL)
-
-
-def test_big_enough_for_several_strips_and_odd_alpha():
-    pixels = np.dstack([RGB16, ALPHA16])
-    assert decode_bytes(encode(pixels, "png", LABEL), Path("a")).alpha.dtype == np.uint16

@@ -14,7 +14,7 @@ from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.images import FORMATS
+from chain_of_zoom.imaging.decode import SUFFIXES
 
 RESERVED = (INDEX, SUMMARY, THUMBNAILS, "per-sample", "per-scale", "recursive")
 
@@ -58,22 +58,14 @@ def expand(path: Path, out: Path, *, recursive: bool = False) -> list[Path]:
 
 
 def _pictures(folder: Path, out: Path, *, recursive: bool) -> Iterator[Path]:
-    extensions = known_extensions()
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
         if path.is_dir():
             if recursive and not path.is_symlink() and path.resolve() != out and not _is_ours(path):
                 yield from _pictures(path, out, recursive=True)
-        elif path.suffix.lower() in extensions:
+        elif path.suffix.lower() in SUFFIXES:
             yield path
-
-
-def known_extensions() -> set[str]:
-    """Lower-case suffixes of the formats that are read."""
-    from PIL import Image  # reading the table imports all of Pillow's formats
-
-    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 def _is_ours(folder: Path) -> bool:

@@ -211,7 +211,7 @@ def _first_difference(theirs: object, ours: object) -> str:
 
 def software(also: Iterable[str] = ()) -> dict[str, str]:
     """Versions of everything that can change a pixel: what is loaded, and the packages of `also` that are here."""
-    packages = ["chain-of-zoom", "numpy", "pillow", "ncnn"]
+    packages = ["chain-of-zoom", "numpy", "pillow", "pyvips-binary", "ncnn"]
     packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules or name in also]
     found = {"python": platform.python_version()}
     for name in packages:

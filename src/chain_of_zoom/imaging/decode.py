@@ -25,6 +25,10 @@ from chain_of_zoom.imaging.raster import Layers, Raster, Space
 from chain_of_zoom.imaging.structure import check_blocks, count_frames
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
+    ".avif", ".avifs", ".heic", ".heif", ".hif",
+}  # fmt: skip
 ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIF"
 
 _SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}

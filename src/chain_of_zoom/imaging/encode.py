@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -41,14 +41,7 @@ def encode(pixels: Samples, kind: Format, label: Label, kept: Kept = NOTHING, *,
     if kind == "png":
         return _deep_png(pixels, label, kept) if pixels.itemsize == 2 else encode_png(pixels, *label, kept=kept)
     options: dict[str, dict[str, Any]] = {"jpeg": {"subsampling": 0}, "avif": {"subsampling": "4:4:4"}}
-    return _saved([pixels], kind, label, kept, quality=quality, **options.get(kind, {}))
-
-
-def encode_animation(
-    frames: Sequence[Samples], milliseconds: int, label: Label, kept: Kept = NOTHING, *, quality: int = 85
-) -> bytes:
-    """An animated WebP of uint8 frames (H x W x 3 or 4), each shown for so long, over and over."""
-    return _saved(frames, "webp", label, kept, quality=quality, duration=milliseconds, loop=0)
+    return _saved(pixels, kind, label, kept, quality=quality, **options.get(kind, {}))
 
 
 def encode_png(
@@ -76,15 +69,13 @@ def _texts(texts: dict[str, str] | None, xmp: str | None) -> Iterator[tuple[str,
         yield "XML:com.adobe.xmp", xmp
 
 
-def _saved(frames: Sequence[Samples], kind: str, label: Label, kept: Kept, **options: Any) -> bytes:
+def _saved(pixels: Samples, kind: str, label: Label, kept: Kept, **options: Any) -> bytes:
     texts, xmp = label
-    first, *others = (Image.fromarray(frame) for frame in frames)
-    if others:
-        options |= {"save_all": True, "append_images": others}
     if kept.profile:
         options["icc_profile"] = kept.profile
+    exif = metadata.labelled(kept.exif, texts["Description"])
     buffer = io.BytesIO()
-    first.save(buffer, kind, xmp=xmp.encode(), exif=metadata.labelled(kept.exif, texts["Description"]), **options)
+    Image.fromarray(pixels).save(buffer, kind, xmp=xmp.encode(), exif=exif, **options)
     return buffer.getvalue()
 
 
