@@ -63,7 +63,6 @@ def test_what_is_ignored_and_what_is_beyond_evidence_is_said(coz):
     ("args", "code", "says"),
     [
         (["zoom", "none.png"], 3, "no such file"),
-        (["zoom", "."], 3, "folder"),
         (["zoom", "empty.png"], 3, "empty"),
         (["zoom", "text.png"], 3, "not a picture"),
         (["zoom", "cut.png"], 3, "damaged"),

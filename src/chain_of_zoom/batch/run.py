@@ -16,6 +16,7 @@ from chain_of_zoom.batch.tasks import Task, printable
 from chain_of_zoom.chain.folder import RunFolder, finished
 from chain_of_zoom.chain.record import Record, StateRecord, software
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError
+from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.models.files import file_sha256
 
@@ -91,6 +92,8 @@ class Batch:
         """The photo, or the record of its complete run; only one thread calls it."""
         if printable(task.photo) != str(task.photo):
             raise BadInputError(f"{printable(task.photo)}: the name is not UTF-8; accepted: any other; rename it")
+        if task.photo.is_dir():
+            raise BadInputError(f"{task.photo}: no pictures in this folder; {ACCEPTED}; --recursive looks further down")
         if not self.force and (record := self._kept(task)):
             return record
         if self._decoded is None or self._decoded.path != task.photo:

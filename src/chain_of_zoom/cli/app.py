@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -58,9 +60,19 @@ def main() -> NoReturn:
         code = _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         code = _fail(f"{error.format_message().rstrip('.')}; type: coz --help", 2)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO):
+            code = _unexpected(error)
+        else:  # files have errors of their own: this is what was printed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at its end, and would complain
+            code = _fail(f"cannot write to standard output ({error.strerror}); check where it goes", 4)
     except Exception as error:
-        code = _fail(f"unexpected {type(error).__name__}: {error}; add --debug and report what it prints", 1)
+        code = _unexpected(error)
     sys.exit(code)
+
+
+def _unexpected(error: Exception) -> int:
+    return _fail(f"unexpected {type(error).__name__}: {error}; add --debug and report what it prints", 1)
 
 
 def _fail(message: str, code: int) -> int:
