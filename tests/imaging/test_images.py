@@ -6,13 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import PHOTO, noise
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from chain_of_zoom.errors import BadInputError, OutputError
 from chain_of_zoom.imaging import images
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Box, Size
-from chain_of_zoom.imaging.images import area_reduce, load, resize, to_uint8, write_atomic
+from chain_of_zoom.imaging.images import area_reduce, enlarge_part, load, resize, to_uint8, write_atomic
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -162,3 +164,18 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         write_atomic(tmp_path / "a", b"data")
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    edges=st.tuples(*[st.floats(0, 1)] * 4),
+    factor=st.sampled_from([2, 4]),
+)
+def test_a_part_of_the_enlargement_is_that_of_the_whole(size, edges, factor):
+    picture = noise(*size)
+    whole = resize(picture, Size(size[1] * factor, size[0] * factor), "lanczos")
+    rows, columns = (
+        slice(int(min(a, b) * (side - 1)) * factor, int(max(a, b) * (side - 1)) * factor + 1)
+        for side, (a, b) in zip(size, (edges[:2], edges[2:]), strict=True)
+    )
+    np.testing.assert_array_equal(enlarge_part(picture, factor, rows, columns), whole[rows, columns])

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -143,8 +143,10 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
     def _spans(self, size: Size, tile: int, overlap: int, blend: Blend) -> tuple[list[Span], list[Span]]:
         """Rows and columns of tiles, in pixels of the result; smooth ones reach into its padding."""
-        if tile < 8 or tile % 2:
-            raise UsageError(f"tile {tile}; accepted: an even number of latents from 8; for example --tile 64")
+        if blend not in get_args(Blend):
+            raise UsageError(f"blend {blend!r}; accepted: {', '.join(get_args(Blend))}; type: --blend smooth")
+        if not 8 <= tile <= 192 or tile % 2:
+            raise UsageError(f"tile {tile}; accepted: an even number of latents, 8 to 192; for example --tile 64")
         if not 0 <= overlap < tile:
             raise UsageError(f"overlap {overlap}; accepted: 0 to {tile - 1}, less than the tile; type: --overlap 16")
         tile, overlap = tile * LATENT, overlap * LATENT

@@ -39,7 +39,7 @@ class SmoothPicture(TiledPicture):
         self.latents_down, self.latents_across = (fade_weights(spans, fade, LATENT) for spans in (rows, columns))
         self.samples = _sample_boxes(rows, columns) if len(rows) * len(columns) > 1 else []
         self.origin = digest(run.identity, *(self._enlarged(*box) for box in self.samples))
-        self._statistics: dict[int, list[Tensor]] = {}
+        self._statistics: list[Tensor] = []
 
     def __call__(self) -> Iterator[Piece]:
         """Bands of the whole width, top to bottom, as soon as no other row of tiles reaches into them."""
@@ -115,29 +115,26 @@ class SmoothPicture(TiledPicture):
 
     def _norms(self, stage: int) -> tuple[torch.nn.Module, Sequence[Tensor] | None]:
         """A half of the VAE, and the statistics for its group norms: its own, when there is but one tile."""
-        half = "encoder" if stage == ENCODED else "decoder"
-        net: torch.nn.Module = getattr(self.model.vae, half)
-        if not self.samples:
-            return net, None
-        if stage not in self._statistics:
-            name = f"norms-{half}-{digest(self.origin, self.run.seed)}"
-            found = self.stored(name)
-            if found is None:
-                found = torch.stack(self._sampled(stage, net)).cpu().numpy()
-                self.keep(name, found)
-            self._statistics[stage] = list(torch.from_numpy(found).to(self.model.device))
-        return net, self._statistics[stage]
+        encoder, decoder = self.model.vae.encoder, self.model.vae.decoder
+        if self.samples and not self._statistics:
+            name = f"norms-{digest(self.origin, self.run.seed)}"
+            statistics = self.stored(name)
+            if statistics is None:
+                statistics = torch.stack(self._sampled(encoder, decoder)).cpu().numpy()
+                self.keep(name, statistics)
+            self._statistics = list(torch.from_numpy(statistics).to(self.model.device))
+        in_encoder = sum(isinstance(module, torch.nn.GroupNorm) for module in encoder.modules())
+        of_net = slice(in_encoder) if stage == ENCODED else slice(in_encoder, None)
+        return encoder if stage == ENCODED else decoder, self._statistics[of_net] or None
 
-    def _sampled(self, stage: int, net: torch.nn.Module) -> list[Tensor]:
-        """Statistics over the samples; for the decoder, of samples denoised without a prompt: no tile's own counts."""
+    def _sampled(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> list[Tensor]:
+        """Statistics over the samples, of the encoder and then of the decoder.
+
+        For the decoder they are denoised without a prompt, so that no prompt of a tile reaches beyond it.
+        """
         pixels = to_tensor(np.stack([self._enlarged(*box) for box in self.samples])).to(self.model.device)
-        seeds = range(self.run.seed, self.run.seed + len(pixels))
-        if stage == ENCODED:
-            with pooled_norms(net) as statistics:
-                self.model.encode(pixels, seeds)
-            return statistics
-        with fixed_norms(*self._norms(ENCODED)):
-            z = self.model.encode(pixels, seeds)
+        with pooled_norms(encoder) as of_encoder:
+            z = self.model.encode(pixels, range(self.run.seed, self.run.seed + len(pixels)))
         denoised = self._denoised(z)
         if not denoised.isfinite().all() and self.model.dtype != torch.float32:
             if self.run.on_fallback:
@@ -146,9 +143,9 @@ class SmoothPicture(TiledPicture):
                 denoised = self._denoised(z)
         if not denoised.isfinite().all():
             raise BackboneError("samples of the picture were denoised to NaN; change --seed, or try --dtype float32")
-        with pooled_norms(net) as statistics:
+        with pooled_norms(decoder) as of_decoder:
             self.model.decode(denoised)
-        return statistics
+        return of_encoder + of_decoder
 
     def _denoised(self, z: Tensor) -> Tensor:
         parts = (z[start : start + self.run.batch] for start in range(0, len(z), self.run.batch))
