@@ -142,7 +142,7 @@ FIELDS = np.array([[[200, 40, 60], [60, 180, 80], [50, 70, 190]], [[230, 210, 60
 
 
 def test_heif_is_turned_once_and_keeps_its_exif(tmp_path):
-    pytest.importorskip("pi_heif", reason="the extra [heif] is not installed")
+    pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
     raster = decode(DATA / "turned.heic")
     np.testing.assert_allclose(raster.colour[8::16, 8::16], FIELDS, atol=2)
     exif = Image.Exif()
@@ -151,7 +151,7 @@ def test_heif_is_turned_once_and_keeps_its_exif(tmp_path):
 
 
 def test_heif_of_ten_bits_keeps_them():
-    pytest.importorskip("pi_heif", reason="the extra [heif] is not installed")
+    pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
     raster = decode(DATA / "ten_bits.heic")
     assert raster.colour.dtype == np.uint16
     np.testing.assert_allclose(raster.colour[8::16, 8::16] / 257, FIELDS, atol=1)
@@ -159,8 +159,15 @@ def test_heif_of_ten_bits_keeps_them():
 
 
 def test_heif_without_the_extra_names_the_command(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pi_heif", None)
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[heif\]'"):
+        load(DATA / "turned.heic")
+
+
+def test_heif_is_not_given_to_a_libheif_with_holes(monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
+    monkeypatch.setattr(pillow_heif, "libheif_version", lambda: "1.23.4")
+    with pytest.raises(MissingError, match=r"1\.23\.4 .* pip install -U 'chain-of-zoom\[heif\]'"):
         load(DATA / "turned.heic")
 
 

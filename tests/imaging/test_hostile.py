@@ -208,6 +208,6 @@ def test_the_same_numbers_give_the_same_mutant():
 
 
 def test_every_original_of_the_fuzzer_is_whole():
-    pytest.importorskip("pi_heif", reason="the extra [heif] is not installed")
+    pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
     for data in fuzz.originals().values():
         assert render(decode_bytes(data, Path("a"))).pixels.std() > 10

@@ -41,7 +41,7 @@ EXTRAS = {  # as pyproject.toml has them
     "eval": ["scipy", "ssimulacra2"],
     "eval-research": ["lpips", "pyiqa"],
     "eval-torch": ["stlpips-pytorch", "torch"],
-    "heif": ["pi-heif"],
+    "heif": ["pillow-heif"],
     "remote": ["anyio", "httpx"],
     "video": ["imageio-ffmpeg"],
 }

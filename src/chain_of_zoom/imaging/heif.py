@@ -1,4 +1,4 @@
-"""HEIF (HEIC), the format of telephones: read by pi-heif, an extra."""
+"""HEIF (HEIC), the format of telephones: read by pillow-heif, an extra."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers
 
+_SAFE = (1, 23, 5)  # libheif before that can be made to write where it should not, and crashed on damaged files here
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
@@ -26,13 +27,19 @@ def is_heif(data: bytes) -> bool:
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     """The pixels (libheif turns them itself) and the metadata. Raises MissingError without the extra."""
     try:
-        import pi_heif
+        import pillow_heif
     except ImportError:
         raise MissingError(
             f"{name}: HEIF needs the extra heif; accepted without: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; "
             "pip install 'chain-of-zoom[heif]'"
         ) from None
-    opened = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    version = pillow_heif.libheif_version()
+    if tuple(int(part) for part in version.split(".")[:3]) < _SAFE:
+        raise MissingError(
+            f"{name}: the libheif {version} that is installed has known holes; accepted: {'.'.join(map(str, _SAFE))} "
+            "or newer; pip install -U 'chain-of-zoom[heif]'"
+        )
+    opened = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     limits.check_frames(len(opened), name)
     limits.check_size(opened.size[0], opened.size[1], name)
     info = opened.info
