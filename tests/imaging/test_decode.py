@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +161,7 @@ def test_heif_of_ten_bits_keeps_them():
 
 
 def test_heif_without_the_extra_names_the_command(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[heif\]'"):
         load(DATA / "turned.heic")
 
@@ -169,6 +171,16 @@ def test_heif_is_not_given_to_a_libheif_with_holes(monkeypatch):
     monkeypatch.setattr(pillow_heif, "libheif_version", lambda: "1.23.4")
     with pytest.raises(MissingError, match=r"1\.23\.4 .* pip install -U 'chain-of-zoom\[heif\]'"):
         load(DATA / "turned.heic")
+
+
+def test_an_ordinary_picture_imports_nothing_for_the_others(tmp_path):
+    path = at(tmp_path / "a.jpg", saved(FLAT, "RGB", "JPEG"))
+    program = (
+        f"import sys, chain_of_zoom; chain_of_zoom.load({str(path)!r});"
+        "print({'pyvips', 'pillow_heif', 'PIL.ImageCms', 'chain_of_zoom.imaging.encode'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_reading_is_parsed_and_refuses_what_it_does_not_know():
