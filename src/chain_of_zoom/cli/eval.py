@@ -1,0 +1,214 @@
+"""`coz eval`: which way to zoom is better, at which depth, and how much of it is invented."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from chain_of_zoom.cli.options import Options, accepted, combine, read_config, read_sets
+from chain_of_zoom.errors import UsageError
+
+if TYPE_CHECKING:
+    from chain_of_zoom.evaluation.evaluate import Progress
+    from chain_of_zoom.evaluation.methods import Method
+    from chain_of_zoom.evaluation.protocols import Protocol
+    from chain_of_zoom.evaluation.results import Results
+
+eval_app = typer.Typer()
+
+
+@eval_app.callback(invoke_without_command=True)
+def evaluate(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="A folder of pictures, one picture, or a manifest.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="LIST", help="[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ...")
+    ] = None,
+    protocol: Annotated[str, typer.Option(metavar="paper|true-zoom", help="Which question to ask.")] = "paper",
+    scales: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Of 4,16,64,256; all of them, or 4,16 for true-zoom.")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Instead of the protocol's own; `coz eval metrics` lists them.")
+    ] = None,
+    spots: Annotated[
+        str, typer.Option(metavar="N|centre", help="true-zoom: textured places per photo, or its centre.")
+    ] = "1",
+    reduce: Annotated[
+        str, typer.Option(metavar="area|bicubic", help="true-zoom: how the photo is made smaller.")
+    ] = "area",
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N pictures.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of spots, backbones and intervals.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; <data>_<protocol>/ by default.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="[METHOD/]KEY=VALUE", help="A loader detail, of one method or of all that take it."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown, too.")] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=0, help="Processes for metrics; one per core by default.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace states in DIR that were made in another way.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, without single values.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Compare ways to zoom on a set of pictures: tables with intervals, charts, examples to drag, in one page.
+
+    paper: the published loop on 512x512 px of the centre, up to 256x. true-zoom: photos are reduced 4x and 16x, zoomed
+    back and compared with their own pixels, the only measure of what is invented. Stop with Ctrl-C and run the same
+    command to go on; more methods or metrics cost only themselves.
+
+    \b
+    Examples:
+      coz eval --data photos/ --methods realsr,realesrgan,bicubic -o comparison
+      coz eval --data photos.json --protocol true-zoom --spots 3 --methods bicubic,realsr,realsr:direct
+      coz eval --data DIV2K_train_HR --metrics niqe,musiq,maniqa-pipal,clipiqa --methods \\
+        nearest,osediff-sd3:direct+dape,osediff-sd3+null,osediff-sd3+dape,osediff-sd3+vlm-adapter
+    """
+    if context.invoked_subcommand:
+        return
+    if data is None or methods is None:
+        lacks = "--data" if data is None else "--methods"
+        raise UsageError(f"{lacks} is missing; accepted: {lacks} with a value; see coz eval --help")
+    from chain_of_zoom.evaluation.data import read_data
+    from chain_of_zoom.evaluation.evaluate import Benchmark
+    from chain_of_zoom.evaluation.evaluate import evaluate as run
+    from chain_of_zoom.evaluation.methods import parse_methods
+    from chain_of_zoom.evaluation.page import write_page
+
+    chosen = parse_methods(methods)
+    asked = _protocol(protocol, scales, spots, reduce, seed)
+    benchmark = Benchmark(
+        methods=chosen,
+        protocol=asked,
+        metrics=_metrics(metrics, asked),
+        options=_options(chosen, config, sets or []),
+        data=read_data(data, limit),
+        seed=seed,
+        jobs=jobs,
+        command=shlex.join(["coz", *sys.argv[1:]]),
+    )
+    folder = out or Path(f"{data.resolve().stem}_{asked.name}")
+    with _bar(show=not (quiet or as_json)) as progress:
+        results = run(benchmark, folder, force=force, progress=progress)
+    page = write_page(results, folder)
+    if markdown:
+        from chain_of_zoom.evaluation.markdown import tables
+        from chain_of_zoom.imaging.images import write_atomic
+
+        write_atomic(markdown, tables(results).encode())
+    if as_json:
+        short = msgspec.to_builtins(msgspec.structs.replace(results, values=()))
+        typer.echo(msgspec.json.format(msgspec.json.encode(short), indent=2))
+    elif not quiet:
+        _summarise(results, page)
+
+
+def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: int) -> Protocol:
+    from chain_of_zoom.evaluation.protocols import SCALES, Paper
+    from chain_of_zoom.evaluation.true_zoom import MEASURED, TrueZoom
+
+    if name not in (Paper.name, TrueZoom.name):
+        raise UsageError(f"--protocol {name!r}; accepted: paper, true-zoom; for example --protocol true-zoom")
+    if name == Paper.name and (spots != "1" or reduction != "area"):
+        raise UsageError("--spots and --reduce go with --protocol true-zoom; accepted: one of the two; leave them out")
+    if scales is None:
+        depths: Sequence[int] = SCALES if name == Paper.name else MEASURED
+    else:
+        parts = [part.strip().removesuffix("x") for part in scales.split(",")]
+        depths = [int(part) if part.isdecimal() else 0 for part in parts]
+    if name == Paper.name:
+        return Paper(depths)
+    if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
+        raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 3")
+    return TrueZoom(depths, spots=0 if spots == "centre" else int(spots), seed=seed, reduction=reduction)
+
+
+def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
+    from chain_of_zoom.evaluation.metrics.table import load_metric
+
+    if listed is None:
+        return list(protocol.metrics)
+    names = list(dict.fromkeys(part.strip() for part in listed.split(",") if part.strip()))
+    if not names:
+        raise UsageError("--metrics is empty; accepted: names with commas; see coz eval metrics")
+    for name in names:
+        load_metric(name)  # unknown names are an error; what merely cannot run here is a gap in the report
+    return names
+
+
+def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]) -> dict[str, Options]:
+    """Loader details by method: the file's, then --set's, those for one method last. Raises UsageError."""
+    names = [method.name for method in methods]
+    for_all, for_one = [text for text in sets if "/" not in text.partition("=")[0]], dict[str, list[str]]()
+    for text in sets:
+        if text not in for_all:
+            name, _, detail = text.partition("/")
+            if name not in names:
+                raise UsageError(f"--set {text!r}: no method {name!r}; accepted: {', '.join(names)}; check the name")
+            for_one.setdefault(name, []).append(detail)
+    common = [read_config(config), read_sets(for_all)]
+    options: dict[str, Options] = {}
+    used: set[tuple[str, str]] = set()
+    for method in methods:
+        taken = {kind: accepted(kind, getattr(method, kind)) for kind in ("backbone", "prompter")}
+        fitting = [
+            {kind: {k: v for k, v in layer[kind].items() if k in taken[kind]} for kind in taken} for layer in common
+        ]
+        used |= {(kind, key) for layer in fitting for kind in taken for key in layer[kind]}
+        options[method.name] = combine(method.backbone, method.prompter, *fitting, read_sets(for_one.get(method.name, [])))
+    for layer in common:
+        for kind, details in layer.items():
+            for key in details:
+                if (kind, key) not in used:
+                    raise UsageError(f"{kind} option {key} means nothing to {', '.join(names)}; leave it out")
+    return options
+
+
+@contextmanager
+def _bar(*, show: bool) -> Iterator[Progress | None]:
+    """A bar with the time left, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not (show and console.is_terminal):
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console) as bar:
+        task = bar.add_task("reading", total=None, left="")
+        began: dict[str, tuple[float, int]] = {}
+
+        def progress(what: str, done: int, total: int, left: float | None) -> None:
+            phase = what.partition(":")[0]
+            start, before = began.setdefault(phase, (time.monotonic(), done))
+            if left is None and done > before:
+                left = (time.monotonic() - start) / (done - before) * (total - done)
+            text = "" if left is None else f"about {_duration(left)} left"
+            bar.update(task, description=what, completed=done, total=total, left=text)
+
+        yield progress
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

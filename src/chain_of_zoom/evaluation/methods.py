@@ -1,0 +1,182 @@
+"""Methods in one line: what enlarges, how it recurs, and who writes the prompts.
+
+    [LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]]
+
+`realsr`, `realsr:direct`, `osediff-sd3+null`, `osediff-sd3:direct+dape`, `osediff-sd3+vlm@single`. Prompters are those
+of `coz zoom`, and two more: `vlm-adapter` is `vlm` with the paper's aligned adapter, and `wrong` sends the words of
+another picture, so that the rest can be told from no reading at all. A label sets a method apart from the same one
+with other options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from chain_of_zoom import presets
+from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain.request import Mode
+from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.plugins import BACKBONES, PROMPTERS
+from chain_of_zoom.prompters.base import Prompter
+
+Options = Mapping[str, Mapping[str, Any]]
+
+ALIGNED, WRONG = "vlm-adapter", "wrong"
+WRITERS = (*PROMPTERS, ALIGNED, WRONG)
+EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
+
+# What other pictures show; none of it is in a photograph of nature.
+WRONG_TEXTS = (
+    "fire engine, red paint, chrome, hose",
+    "printed circuit board, solder, copper, chips",
+    "pizza, melted cheese, olives, crust",
+    "brick wall, mortar, graffiti",
+    "knitted sweater, wool, stitches",
+    "newspaper page, columns of text, ink",
+    "circular saw blade, steel teeth",
+    "piano keys, ivory, black lacquer",
+)
+
+# The preset that knows the weights of the paper's backbone with each prompter.
+_PRESETS = {"vlm": "paper-vlm-base", ALIGNED: "paper", "dape": "paper-dape"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One way to zoom.
+
+    name: its label, or the text it was written as. writer: who writes the prompts, as written; None when nobody was
+    named. multi_scale: whether the prompter sees two scales; None leaves it at its own default.
+    """
+
+    name: str
+    backbone: str
+    mode: Mode = "chain"
+    writer: str | None = None
+    multi_scale: bool | None = None
+
+    @property
+    def prompter(self) -> str:
+        """The name of its prompter among those of `coz zoom`."""
+        return {None: "null", WRONG: "null", ALIGNED: "vlm"}.get(self.writer, str(self.writer))
+
+    @property
+    def folder(self) -> str:
+        """A name for its folder: what is safe in file names and URLs stays."""
+        return re.sub(r"[^A-Za-z0-9.-]", "_", self.name)
+
+    def text(self, picture: str) -> str:
+        """The user's own text for a picture: the words of another one for `wrong`, else nothing."""
+        if self.writer != WRONG:
+            return ""
+        return WRONG_TEXTS[hashlib.sha256(picture.encode()).digest()[0] % len(WRONG_TEXTS)]
+
+
+def parse_methods(text: str) -> list[Method]:
+    """A list with commas. Raises UsageError, also for a name given twice."""
+    methods = [parse_method(part.strip()) for part in text.split(",") if part.strip()]
+    if not methods:
+        raise UsageError(f"--methods is empty; accepted: BACKBONE[:direct][+PROMPTER] and more with commas; {EXAMPLE}")
+    folders: dict[str, str] = {}
+    for method in methods:
+        if method.folder in folders:
+            raise UsageError(
+                f"methods {folders[method.folder]!r} and {method.name!r} share a name; accepted: each once; "
+                f"give one a label: --methods other={method.name}"
+            )
+        folders[method.folder] = method.name
+    return methods
+
+
+def parse_method(text: str) -> Method:
+    """One method. Raises UsageError that says which part is wrong."""
+    label, equals, written = text.rpartition("=")
+    if equals and not re.fullmatch(r"[\w.-]+", label):
+        raise UsageError(f"label {label!r} of a method; accepted: letters, digits, - _ and .; for example mine=realsr")
+    chain, plus, writer = written.partition("+")
+    backbone, colon, mode = chain.partition(":")
+    writer, at, scales = writer.partition("@")
+    _among("backbone", backbone, BACKBONES, text)
+    if colon:
+        _among("recursion", mode, ("chain", "direct"), text)
+    if plus:
+        _among("prompter", writer, WRITERS, text)
+        if writer != "null" and not load_backbone(backbone).info.text_aware:
+            raise UsageError(
+                f"method {text!r}: {backbone} reads no prompts; accepted: {backbone} alone; leave +{writer} out"
+            )
+    if at:
+        _among("view", scales, ("multi", "single"), text)
+        if writer not in ("vlm", ALIGNED, "remote"):
+            raise UsageError(
+                f"method {text!r}: {writer} looks at one picture; accepted: @multi or @single after vlm, "
+                f"{ALIGNED} and remote; leave @{scales} out"
+            )
+    return Method(
+        name=label or written,
+        backbone=backbone,
+        mode=cast("Mode", mode or "chain"),
+        writer=writer or None,
+        multi_scale=scales == "multi" if at else None,
+    )
+
+
+def _among(what: str, name: str, accepted: Iterable[str], text: str) -> None:
+    known = list(accepted)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]}?" if close else EXAMPLE
+        raise UsageError(f"method {text!r}: unknown {what} {name!r}; accepted: {', '.join(known)}; {hint}")
+
+
+def build(methods: Iterable[Method], options: Mapping[str, Options]) -> dict[str, ChainOfZoom]:
+    """The methods ready to run, by name; those with the same backbone or prompter share it. No weights are read.
+
+    options: by the name of the method, loader details of "backbone" and "prompter". Raises UsageError for details that
+    make no sense, and MissingError when an extra or weights are not here.
+    """
+    backbones: dict[str, Backbone] = {}
+    prompters: dict[str, Prompter] = {}
+    chains: dict[str, ChainOfZoom] = {}
+    for method in methods:
+        told = _with_weights(method, options.get(method.name, {}))
+        keys = {kind: f"{getattr(method, kind)} {sorted(told[kind].items())}" for kind in ("backbone", "prompter")}
+        if keys["backbone"] not in backbones:
+            backbone = load_backbone(method.backbone, **told["backbone"])
+            if command := backbone.missing():
+                raise MissingError(f"method {method.name}: {method.backbone} is not installed; type: {command}")
+            backbones[keys["backbone"]] = backbone
+        if keys["prompter"] not in prompters:
+            prompters[keys["prompter"]] = load_prompter(method.prompter, **told["prompter"])
+        chains[method.name] = ChainOfZoom(
+            backbones[keys["backbone"]],
+            prompters[keys["prompter"]],
+            backbone_options=told["backbone"],
+            prompter_options=told["prompter"],
+        )
+    return chains
+
+
+def _with_weights(method: Method, given: Options) -> dict[str, dict[str, Any]]:
+    """What was given, over the weights that the paper's presets find on this machine."""
+    told = {kind: dict(given.get(kind, {})) for kind in ("backbone", "prompter")}
+    if method.multi_scale is not None:
+        told["prompter"].setdefault("multi_scale", method.multi_scale)
+    paper = method.backbone == "osediff-sd3"
+    if not paper and method.writer not in _PRESETS:
+        return told
+    name = _PRESETS.get(method.writer or "", "paper-null")
+    preset = presets.find_preset(name)
+    named = {*told["backbone"], *told["prompter"]}
+    found = presets.resolve(name, named | (set() if paper else set(preset.backbone_items)))
+    if paper:
+        told["backbone"] = found[0] | told["backbone"]
+    if method.writer in _PRESETS:
+        told["prompter"] = found[1] | told["prompter"]
+    return told

@@ -1,0 +1,193 @@
+"""Reduce a photo 4x and 16x, zoom back, compare with its own pixels: the only measure here of what is invented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
+from chain_of_zoom.errors import BadInputError, OutputError, UsageError
+from chain_of_zoom.evaluation.data import Item
+from chain_of_zoom.evaluation.methods import Method
+from chain_of_zoom.evaluation.protocols import Case, Protocol, Run, check_scales
+from chain_of_zoom.evaluation.spots import Spot, centre, textured
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, encode_png, load, resize, size_of, write_atomic
+from chain_of_zoom.models.files import file_sha256
+
+Reduction = Literal["area", "bicubic"]
+
+MEASURED = (4, 16)
+NOTE = "prepared.json"
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies ready for a photo, and what it was made from.
+
+    wanted: everything that decides it. side: of the truth, in pixels. corners: top left of the truth at every spot,
+    multiples of the largest reduction. inputs: depth -> SHA-256 of the reduced photo.
+    """
+
+    wanted: dict[str, Any]
+    side: int
+    corners: tuple[Spot, ...]
+    inputs: dict[int, str]
+
+
+class TrueZoom(Protocol):
+    """The chain as `coz zoom` runs it, on a reduced photo, up to one real pixel per pixel.
+
+    The truth is a window of the photo about the spot, 512x512 px, or smaller where the reduced photo would not be
+    larger than the window of the first step.
+    """
+
+    name = "true-zoom"
+    about = "the photo is reduced 4x and 16x, zoomed back by as much, and compared with its own pixels"
+    has_truth = True
+
+    def __init__(
+        self, scales: Sequence[int] = MEASURED, *, spots: int = 1, seed: int = 0, reduction: Reduction = "area"
+    ) -> None:
+        """spots: per photo, on textured places; 0 is its centre alone. seed: of their choice. Raises UsageError."""
+        if reduction not in ("area", "bicubic"):
+            raise UsageError(f"--reduce {reduction!r}; accepted: area, bicubic; for example --reduce area")
+        asked = check_scales(scales)
+        self.depths = tuple(depth for depth in asked if depth in MEASURED)
+        if not self.depths:
+            raise UsageError("--protocol true-zoom has a truth at 4x and 16x only; accepted: --scales 4,16")
+        self.gaps = {
+            depth: f"reduced {depth}x, photos have too few pixels left to zoom into: no truth at {depth}x"
+            for depth in asked
+            if depth not in MEASURED
+        }
+        self.spots, self.seed, self.reduction = spots, seed, reduction
+
+    def facts(self) -> dict[str, Any]:
+        """How inputs are made."""
+        return {"reduction": self.reduction, "spots": self.spots or "centre", "seed_of_spots": self.seed}
+
+    def cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
+        """The spots, with the reduced photos as inputs and the real pixels as truth, written once."""
+        folder = home / item.id
+        wanted = {
+            "photo": item.sha256,
+            "depths": list(self.depths),
+            **self.facts(),
+            "pinned": [list(spot) for spot in item.spots or ()],
+        }
+        done = _read(folder / NOTE)
+        if done is None or done.wanted != wanted:
+            if done is not None and not force:
+                raise OutputError(
+                    f"{folder} holds inputs made in another way (photo, spots, --scales or --reduce); accepted: the "
+                    "same settings; add --force to make them again, or name another folder with -o"
+                )
+            done = self._prepare(item, folder, wanted)
+        return [self._case(item, folder, done, index) for index in range(len(done.corners))]
+
+    def runs(self, case: Case, method: Method, seed: int) -> list[Run]:
+        """One run per depth; its last state shows the truth's window at one real pixel per pixel."""
+        return [
+            Run(
+                folder=case.folder / method.folder / f"{depth}x",
+                photo=case.inputs[depth][0],
+                photo_sha256=case.inputs[depth][1],
+                request=ZoomRequest(
+                    box=",".join(f"{edge}px" for edge in case.boxes[depth]),
+                    size=(case.side, case.side),
+                    mode=method.mode,
+                    seed=seed,
+                    prompt=method.text(case.picture),
+                ),
+                states={depth: -1},
+            )
+            for depth in self.depths
+        ]
+
+    def _case(self, item: Item, folder: Path, done: Prepared, index: int) -> Case:
+        x, y = done.corners[index]
+        home = folder / f"spot{index + 1}"
+        return Case(
+            picture=item.id,
+            spot=index + 1,
+            folder=home,
+            inputs={depth: (folder / f"input_{depth}x.png", sha256) for depth, sha256 in done.inputs.items()},
+            boxes={
+                depth: (x // depth, y // depth, (x + done.side) // depth, (y + done.side) // depth)
+                for depth in self.depths
+            },
+            side=done.side,
+            truth=home / "truth.png",
+        )
+
+    def _prepare(self, item: Item, folder: Path, wanted: dict[str, Any]) -> Prepared:
+        pixels = load(item.path).pixels
+        step = self.depths[-1]
+        side = _side(size_of(pixels), step, item.path.name)
+        if item.spots is not None and self.spots:
+            spots = list(item.spots[: self.spots])
+        else:
+            spots = textured(pixels, self.spots, self.seed) if self.spots else centre(pixels)
+        pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
+        corners = tuple(dict.fromkeys(_corner(spot, side, size_of(pixels), step) for spot in spots))
+        inputs = {}
+        _make(folder)
+        for depth in self.depths:
+            file = folder / f"input_{depth}x.png"
+            write_atomic(file, encode_png(reduced(pixels, depth, self.reduction)))
+            inputs[depth] = file_sha256(file)
+        for index, (x, y) in enumerate(corners, 1):
+            _make(folder / f"spot{index}")
+            truth = np.ascontiguousarray(pixels[y : y + side, x : x + side])
+            write_atomic(folder / f"spot{index}" / "truth.png", encode_png(truth))
+        done = Prepared(wanted=wanted, side=side, corners=corners, inputs=inputs)
+        write_atomic(folder / NOTE, msgspec.json.encode(done))  # last: what it lists is there
+        return done
+
+
+def reduced(pixels: RGB8, factor: int, how: Reduction) -> RGB8:
+    """A picture whose sides `factor` divides, made smaller: by the mean of areas (rounded), or by bicubic."""
+    height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
+    if how == "bicubic":
+        return resize(pixels, Size(width, height), "bicubic")
+    sums = pixels.reshape(height, factor, width, factor, 3).sum(axis=(1, 3), dtype=np.uint32)
+    means: RGB8 = ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+    return means
+
+
+def _side(size: Size, step: int, name: str) -> int:
+    """The largest multiple of 64 up to 512 whose first window is smaller than the photo reduced by `step`."""
+    side = min(PAPER_SIDE, (min(size) // step * 4 - 1) // 64 * 64)
+    if side < 128:
+        raise BadInputError(
+            f"{name} has {size} px, too few to be reduced {step}x; accepted: a short side of at least "
+            f"{33 * step} px; leave it out, or use --scales 4"
+        )
+    return side
+
+
+def _corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
+    """Top left of the square about a spot, inside the picture, on the grid that the reduction keeps."""
+    x, y = (
+        min(max(round((middle - side / 2) / step) * step, 0), (limit - side) // step * step)
+        for middle, limit in zip(spot, size, strict=True)
+    )
+    return x, y
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder} ({error.strerror or error}); name another folder with -o") from error
+
+
+def _read(note: Path) -> Prepared | None:
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=Prepared)
+    except (OSError, msgspec.DecodeError):
+        return None
