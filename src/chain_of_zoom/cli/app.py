@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import animate, backbones, doctor, models, zoom
+from chain_of_zoom.cli import animate, backbones, doctor, eval, models, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -27,6 +27,7 @@ app.command("zoom")(zoom.zoom)
 app.command("animate")(animate.animate)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")
+app.add_typer(eval.eval_app, name="eval")
 app.command("doctor")(doctor.doctor)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
 
-from chain_of_zoom.cli.options import Options, accepted, combine, read_config, read_sets
+from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
 from chain_of_zoom.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.evaluation.methods import Method
     from chain_of_zoom.evaluation.protocols import Protocol
     from chain_of_zoom.evaluation.results import Results
+    from chain_of_zoom.evaluation.true_zoom import Reduction
 
 eval_app = typer.Typer()
 
@@ -32,7 +35,8 @@ def evaluate(
         Path | None, typer.Option(metavar="PATH", help="A folder of pictures, one picture, or a manifest.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(metavar="LIST", help="[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ...")
+        str | None,
+        typer.Option(metavar="LIST", help="[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ..."),
     ] = None,
     protocol: Annotated[str, typer.Option(metavar="paper|true-zoom", help="Which question to ask.")] = "paper",
     scales: Annotated[
@@ -63,7 +67,9 @@ def evaluate(
     ] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown, too.")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=0, help="Processes for metrics; one per core by default.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace states in DIR that were made in another way.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace states in DIR that were made in another way.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, without single values.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -114,10 +120,79 @@ def evaluate(
 
         write_atomic(markdown, tables(results).encode())
     if as_json:
-        short = msgspec.to_builtins(msgspec.structs.replace(results, values=()))
-        typer.echo(msgspec.json.format(msgspec.json.encode(short), indent=2))
+        short = msgspec.structs.replace(results, values=(), shown=())
+        typer.echo(msgspec.json.format(msgspec.json.encode(short), indent=2).decode())
     elif not quiet:
         _summarise(results, page)
+
+
+@eval_app.command("data")
+def data(
+    what: Annotated[str, typer.Argument(metavar="photos|more-photos|FOLDER", help="A named set, or a folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write; <name>.json by default.")
+    ] = None,
+    spots: Annotated[int, typer.Option(metavar="N", min=1, help="Textured places per photo.")] = 3,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the choice of places.")] = 0,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Pin a set of pictures in a manifest: paths, checksums, spots. Nothing is copied.
+
+    photos are twelve photographs of five Debian packages, more-photos nineteen others; the error names the packages
+    when they are absent. DIV2K_train_HR, DIV2K_valid_HR and DIV8K are recognised by folder and file names.
+
+    \b
+    Examples:
+      coz eval data photos -o photos.json
+      coz eval data DIV2K_valid_HR -o div2k.json
+    """
+    from chain_of_zoom.evaluation.data import make_manifest
+    from chain_of_zoom.imaging.images import write_atomic
+
+    path = out or Path(f"{Path(what).resolve().name}.json")
+    manifest = make_manifest(what, path, spots=spots, seed=seed)
+    write_atomic(path, manifest.to_json())
+    total = sum(len(picture.spots) for picture in manifest.pictures)
+    typer.echo(f"{path}  {len(manifest.pictures)} pictures, {total} spots")
+
+
+@eval_app.command("metrics")
+def metrics(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack."""
+    from chain_of_zoom.evaluation.consistency import INFOS
+    from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
+
+    rows = [(load_metric(name).info, load_metric(name).missing()) for name in METRICS]
+    rows += [(info, None) for info in INFOS.values()]
+    if as_json:
+        listed = [{**dataclasses.asdict(info), "missing": why} for info, why in rows]
+        for row in listed:
+            del row["range"]  # infinite ends are no JSON
+        typer.echo(json.dumps(listed, indent=2))
+        return
+    for info, why in rows:
+        compares = "" if info.name in INFOS else "; against a truth" if info.reference else "; of a picture alone"
+        typer.echo(f"{info.name}: {info.direction} is better{compares}; {why or 'can run'}")
+        typer.echo(f"    {info.note + '; ' if info.note else ''}{info.source}; licence: {info.licence}")
+
+
+@eval_app.command("compare")
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="A folder that coz eval wrote.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Compare two benchmarks, B less A, method by method on the pictures that both have; and say what else differs.
+
+    Example:  coz eval compare old new
+    """
+    from chain_of_zoom.evaluation.compare import compare as compared
+    from chain_of_zoom.evaluation.compare import plain
+    from chain_of_zoom.evaluation.results import read_results
+
+    found = compared(read_results(before), read_results(after))
+    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() if as_json else plain(found))
 
 
 def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: int) -> Protocol:
@@ -137,7 +212,8 @@ def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: i
         return Paper(depths)
     if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
         raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 3")
-    return TrueZoom(depths, spots=0 if spots == "centre" else int(spots), seed=seed, reduction=reduction)
+    count = 0 if spots == "centre" else int(spots)
+    return TrueZoom(depths, spots=count, seed=seed, reduction=cast("Reduction", reduction))
 
 
 def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
@@ -154,25 +230,37 @@ def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
 
 
 def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]) -> dict[str, Options]:
-    """Loader details by method: the file's, then --set's, those for one method last. Raises UsageError."""
+    """Loader details by method: for all that take them, over that for one method; --set over the file.
+
+    Raises UsageError for a detail that no method takes, or the one method does not.
+    """
     names = [method.name for method in methods]
-    for_all, for_one = [text for text in sets if "/" not in text.partition("=")[0]], dict[str, list[str]]()
+    tables = read_toml(config)
+    for name, table in tables.items():
+        if name not in (*TABLES, *names) or not isinstance(table, dict):
+            raise UsageError(
+                f"--config {config} has {name!r}; accepted: tables [backbone], [prompter] and, for one method, "
+                f'["{names[0]}".backbone]; remove it'
+            )
+    for_all = [text for text in sets if "/" not in text.partition("=")[0]]
+    for_one: dict[str, list[str]] = {}
     for text in sets:
         if text not in for_all:
             name, _, detail = text.partition("/")
             if name not in names:
                 raise UsageError(f"--set {text!r}: no method {name!r}; accepted: {', '.join(names)}; check the name")
             for_one.setdefault(name, []).append(detail)
-    common = [read_config(config), read_sets(for_all)]
+    common: list[Options] = [{kind: dict(tables.get(kind, {})) for kind in TABLES}, read_sets(for_all)]
     options: dict[str, Options] = {}
     used: set[tuple[str, str]] = set()
     for method in methods:
-        taken = {kind: accepted(kind, getattr(method, kind)) for kind in ("backbone", "prompter")}
+        taken = {kind: accepted(kind, getattr(method, kind)) for kind in TABLES}
         fitting = [
-            {kind: {k: v for k, v in layer[kind].items() if k in taken[kind]} for kind in taken} for layer in common
+            {kind: {k: v for k, v in layer[kind].items() if k in taken[kind]} for kind in TABLES} for layer in common
         ]
-        used |= {(kind, key) for layer in fitting for kind in taken for key in layer[kind]}
-        options[method.name] = combine(method.backbone, method.prompter, *fitting, read_sets(for_one.get(method.name, [])))
+        used |= {(kind, key) for layer in fitting for kind in TABLES for key in layer[kind]}
+        own = [tables.get(method.name, {}), read_sets(for_one.get(method.name, []))]
+        options[method.name] = combine(method.backbone, method.prompter, *fitting, *own)
     for layer in common:
         for kind, details in layer.items():
             for key in details:
@@ -212,3 +300,16 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _summarise(results: Results, page: Path) -> None:
+    from chain_of_zoom.evaluation.markdown import plain
+
+    typer.echo(plain(results))
+    for gap in results.gaps:
+        typer.echo(f"not measured: {gap.what}: {gap.why}")
+    if results.failures:
+        first = results.failures[0]
+        place = ", ".join(filter(None, (first.picture, first.method, first.metric)))
+        typer.echo(f"failed: {len(results.failures)}, listed in the page; the first: {place}: {first.error}")
+    typer.echo(f"{page}  everything, with pictures: open it in a browser")

@@ -19,18 +19,23 @@ Options = dict[str, dict[str, Any]]
 
 def read_config(path: Path | None) -> Options:
     """The tables [backbone], [prompter] and [photo] of a TOML file. Raises UsageError."""
-    if path is None:
-        return {kind: {} for kind in KINDS}
-    try:
-        data = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
+    data = read_toml(path)
     for name, table in data.items():
         if name not in KINDS or not isinstance(table, dict):
             raise UsageError(
                 f"--config {path} has {name!r}; accepted: tables [backbone], [prompter], [photo]; remove it"
             )
     return {kind: dict(data.get(kind, {})) for kind in KINDS}
+
+
+def read_toml(path: Path | None) -> dict[str, Any]:
+    """Whatever a TOML file holds; nothing without a file. Raises UsageError."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
 
 
 def read_sets(texts: list[str]) -> Options:

@@ -74,7 +74,7 @@ def evaluate(benchmark: Benchmark, out: Path, *, force: bool = False, progress: 
         say("metrics", len(scores), len(tasks), None)
     values, unjudged, untold = tally.values(made, scores)
     directions = {name: info.direction for name, info in metrics.items()}
-    table, bootstrap = arranged(values), Bootstrap(seed=benchmark.seed)
+    table, bootstrap = arranged(v for v in values if v.metric in directions), Bootstrap(seed=benchmark.seed)
     results = Results(
         protocol=protocol.name,
         about=protocol.about,
@@ -160,6 +160,7 @@ def _states(
             for run in benchmark.protocol.runs(case, method, benchmark.seed):
                 try:
                     record = maker.make(run, force=force)
+                    unprompted = maker.without_prompts(run, record)
                 except OF_ONE_PICTURE as error:
                     failures.append(
                         Failure(
@@ -171,8 +172,7 @@ def _states(
                         )
                     )
                     continue
-                linked = benchmark.protocol.is_linked(method)
-                mine.append(Made(case=case, method=method, run=run, record=record, linked=linked))
+                mine.append(Made(case=case, method=method, run=run, record=record, unprompted=unprompted))
                 seconds += mine[-1].seconds()
             clock.tick(method.name, seconds)
         made += mine

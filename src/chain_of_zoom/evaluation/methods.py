@@ -67,6 +67,11 @@ class Method:
         return {None: "null", WRONG: "null", ALIGNED: "vlm"}.get(self.writer, str(self.writer))
 
     @property
+    def resamples(self) -> bool:
+        """Whether it invents nothing."""
+        return load_backbone(self.backbone).info.resample is not None
+
+    @property
     def folder(self) -> str:
         """A name for its folder: what is safe in file names and URLs stays."""
         return re.sub(r"[^A-Za-z0-9.-]", "_", self.name)

@@ -18,13 +18,20 @@ SCALES = (4, 16, 64, 256)
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One zoom to make. folder: for its states. states: depth -> which of its states shows it."""
+    """One zoom to make.
+
+    folder: for its states. states: depth -> which of its states shows it. linked: each state is cut from the one
+    before, not from the origin. from_photo: the origin, which all states should be consistent with, is the photo and
+    not state 0.
+    """
 
     folder: Path
     photo: Path
     photo_sha256: str
     request: ZoomRequest
     states: dict[int, int]
+    linked: bool
+    from_photo: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +50,14 @@ class Case:
 class Protocol(ABC):
     """Which zooms are made of a picture, and what their states are compared with.
 
-    has_truth: whether there is anything to compare with. depths: those it can measure; gaps: asked for, and why not.
+    has_truth: whether there is anything to compare with. metrics: unless others are asked for; the first one decides
+    which examples are shown as best and worst. depths: those it can measure; gaps: asked for, and why not.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     has_truth: ClassVar[bool]
+    metrics: ClassVar[tuple[str, ...]]
     depths: tuple[int, ...]
     gaps: dict[int, str]
 
@@ -76,8 +85,9 @@ class Paper(Protocol):
     """The published loop (method, section 2): 512x512 px of the centre, 4x a step, texts sent as they are."""
 
     name = "paper"
-    about = "the published loop: a 512x512 crop of the centre, 4x a step; there is no truth beyond it"
+    about = "The published loop: a 512x512 crop of the centre, 4x a step; there is no truth beyond it"
     has_truth = False
+    metrics = ("niqe", "piqe", "consistency.psnr", "consistency.gradient", "consistency.1x-psnr")
 
     def __init__(self, scales: Sequence[int] = SCALES) -> None:
         self.depths = check_scales(scales)
@@ -100,4 +110,14 @@ class Paper(Protocol):
         )
         states = {depth: SCALES.index(depth) + 1 for depth in self.depths}
         folder = case.folder / method.folder
-        return [Run(folder=folder, photo=photo, photo_sha256=sha256, request=request, states=states)]
+        return [
+            Run(
+                folder=folder,
+                photo=photo,
+                photo_sha256=sha256,
+                request=request,
+                states=states,
+                linked=method.mode == "chain" and not method.resamples,
+                from_photo=False,
+            )
+        ]

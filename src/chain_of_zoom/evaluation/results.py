@@ -33,7 +33,10 @@ class Value(_Struct, frozen=True, kw_only=True):
 
 
 class Cell(_Struct, frozen=True, kw_only=True):
-    """A method's mean of a metric at a depth. best: no other method's mean is better."""
+    """A method's mean of a metric at a depth.
+
+    best: no other mean is better; only among the methods that have as many pictures as any.
+    """
 
     method: str
     depth: int
@@ -193,12 +196,22 @@ def means(table: PerPicture, directions: dict[str, Direction], bootstrap: Bootst
         key: bootstrap.interval([sum(spots.values()) / len(spots) for spots in pictures.values()])
         for key, pictures in table.items()
     }
+    most: dict[tuple[int, str], int] = {}
+    for (_, depth, metric), interval in intervals.items():
+        most[depth, metric] = max(most.get((depth, metric), 0), interval.n)
     best: dict[tuple[int, str], float] = {}
     for (_, depth, metric), interval in intervals.items():
-        choose = max if directions[metric] == "higher" else min
-        best[depth, metric] = choose(best.get((depth, metric), interval.mean), interval.mean)
+        if interval.n == most[depth, metric]:
+            choose = max if directions[metric] == "higher" else min
+            best[depth, metric] = choose(best.get((depth, metric), interval.mean), interval.mean)
     return tuple(
-        Cell(method=method, depth=depth, metric=metric, interval=interval, best=interval.mean == best[depth, metric])
+        Cell(
+            method=method,
+            depth=depth,
+            metric=metric,
+            interval=interval,
+            best=interval.n == most[depth, metric] and interval.mean == best[depth, metric],
+        )
         for (method, depth, metric), interval in intervals.items()
     )
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,20 +18,29 @@ from chain_of_zoom.errors import ChainOfZoomError, MissingError
 from chain_of_zoom.evaluation import consistency
 from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
-from chain_of_zoom.imaging.images import RGB8, decode_png, write_atomic
+from chain_of_zoom.evaluation.prompts import prompt_influence
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, decode_png, size_of, write_atomic
 
 SCORES = "scores.json"
+
+INFLUENCE = ("prompt.change", "prompt.contradiction")
+"""What a prompt changed in its step: root mean square, in levels; and the share that the parent could have told."""
 
 Window = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enlarged:
-    """One state that was enlarged. depth: where it counts; None for one that only stands between."""
+    """One state that was enlarged.
+
+    depth: where it counts; None for one that only stands between. unprompted: the same step without its prompt.
+    """
 
     file: str
     window: Window
     depth: int | None
+    unprompted: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,9 @@ def judge(task: Task) -> list[Score]:
     kept = _read(task.folder / SCORES)
     judged = _Judged(task, kept)
     scores = [judged.score(i, name) for i, state in enumerate(task.states) if state.depth for name in task.metrics]
+    scores += [
+        judged.influence(i, name) for i, state in enumerate(task.states) if state.unprompted for name in INFLUENCE
+    ]
     if judged.new:
         write_atomic(task.folder / SCORES, msgspec.json.encode(kept | judged.new))
     return scores
@@ -118,7 +130,9 @@ class _Judged:
         key = _key(info, depth, seen)
         try:
             if key not in self.kept:
-                self.new[key] = self._consistency(index, name) if name in consistency.INFOS else self._plain(index, name)
+                self.new[key] = (
+                    self._consistency(index, name) if name in consistency.INFOS else self._plain(index, name)
+                )
             value = (self.kept | self.new)[key]
         except MissingError as error:
             return Score(depth=depth, metric=name, error=str(error), missing=True)
@@ -130,9 +144,34 @@ class _Judged:
         return _metric(name)(_decoded(self.data[index]), _decoded(self.truth) if self.truth else None)
 
     def _consistency(self, index: int, name: str) -> float | None:
-        return self._measured()[index].values()[name]
+        return self._measured[index].values()[name]
 
-    @cache  # noqa: B019 - lives as long as the run is judged
+    def influence(self, index: int, name: str) -> Score:
+        """What the prompt of one state changed; None where it changed nothing at all."""
+        state = self.task.states[index]
+        assert state.depth
+        assert state.unprompted
+        without = (self.task.folder / state.unprompted).read_bytes()
+        key = f"{name}@{state.depth}:{_digest(name, [self.data[index], without])}"
+        try:
+            if key not in self.kept:
+                found = prompt_influence(_decoded(self.data[index]), _decoded(without), self._parent_pixels(index))
+                self.new[key] = found.energy**0.5 if name == INFLUENCE[0] else found.contradiction
+        except ChainOfZoomError as error:
+            missing = isinstance(error, MissingError)
+            return Score(depth=state.depth, metric=name, error=str(error), missing=missing)
+        return Score(depth=state.depth, metric=name, value=(self.kept | self.new)[key])
+
+    def _parent_pixels(self, index: int) -> Size:
+        """How many pixels of its parent a state was made from."""
+        linked = self.task.linked and index > 0
+        window = self.task.states[index - 1].window if linked else self.task.origin_window
+        size = size_of(_decoded(self.data[index - 1] if linked else self.origin))
+        x0, y0, x1, y1 = self.task.states[index].window
+        across, down = size.width / (window[2] - window[0]), size.height / (window[3] - window[1])
+        return Size(max(1, round((x1 - x0) * across)), max(1, round((y1 - y0) * down)))
+
+    @cached_property
     def _measured(self) -> list[consistency.StateConsistency]:
         origin = consistency.View(_decoded(self.origin), self.task.origin_window)
         views = [
@@ -162,10 +201,14 @@ def _decoded(data: bytes) -> RGB8:
 
 def _key(info: MetricInfo, depth: int, pictures: Sequence[bytes]) -> str:
     """What a number is of: the metric as it describes itself, this version of it, and the pixels it saw."""
-    digest = hashlib.sha256(f"{info!r} {metadata.version('chain-of-zoom')}".encode())
+    return f"{info.name}@{depth}:{_digest(repr(info), pictures)}"
+
+
+def _digest(what: str, pictures: Sequence[bytes]) -> str:
+    digest = hashlib.sha256(f"{what} {metadata.version('chain-of-zoom')}".encode())
     for data in pictures:
         digest.update(hashlib.sha256(data).digest())
-    return f"{info.name}@{depth}:{digest.hexdigest()[:32]}"
+    return digest.hexdigest()[:32]
 
 
 def _read(path: Path) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ from chain_of_zoom.imaging.images import RGB8
 CELL = 512
 RULE = (
     "cells of a grid of 512 px, by the energy of their gradients: first the most detailed one, "
-    "then others drawn from the more detailed half"
+    "then others drawn from the most detailed quarter"
 )
 
 Spot = tuple[int, int]
@@ -26,15 +26,15 @@ def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
 
     The picture is cut into whole cells of 512x512 px from its top left corner (smaller ones when its short side is
     smaller). The first spot is the middle of the cell with the highest mean squared gradient of grey; the others are
-    drawn with `seed`, without repetition, from the half of the cells that has the most. A longer list begins with the
-    shorter one. Fewer come back when there are fewer such cells.
+    drawn with `seed`, without repetition, from the quarter of the cells that has the most. A longer list begins with
+    the shorter one. Fewer come back when there are fewer such cells.
     """
     side = min(CELL, *pixels.shape[:2])
     rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
     corners = [(x * side, y * side) for y in range(rows) for x in range(columns)]
     energies = [_energy(pixels[y : y + side, x : x + side]) for x, y in corners]
     order = sorted(range(len(corners)), key=lambda i: -energies[i])
-    detailed = order[1 : -(-len(order) // 2)]
+    detailed = order[1 : -(-len(order) // 4)]
     drawn = np.random.default_rng(seed).permutation(len(detailed))
     chosen = [order[0], *(detailed[i] for i in drawn)][:count]
     return [(corners[i][0] + side // 2, corners[i][1] + side // 2) for i in chosen]

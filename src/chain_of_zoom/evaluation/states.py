@@ -16,7 +16,7 @@ from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Run
 from chain_of_zoom.evaluation.results import MethodNote
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import Picture, load
+from chain_of_zoom.imaging.images import Picture, decode_png, encode_png, load, write_atomic
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 
 TORCH = ("torch", "transformers", "diffusers")
@@ -45,6 +45,25 @@ class Maker:
             folder.add(state)
         folder.complete()
         return folder.record
+
+    def without_prompts(self, run: Run, record: Record) -> dict[int, str]:
+        """For every depth whose state had a prompt: the same step from the same parent with none; its file.
+
+        The name of the file holds the hash of the state it belongs to, so that it cannot be taken for another's.
+        """
+        found: dict[int, str] = {}
+        for depth, index in run.states.items():
+            entry = record.states[index]
+            if not entry.prompt_used:
+                continue
+            found[depth] = name = f"without_prompt_{depth}x_{entry.sha256[:16]}.png"
+            if not (run.folder / name).is_file():
+                before = record.states[: index % len(record.states)]
+                done = [state.state(decode_png((run.folder / state.file).read_bytes())) for state in before]
+                mute = ChainOfZoom(self.chain.backbone, "null")
+                zoom = mute.prepare(load(run.photo), msgspec.structs.replace(run.request, prompt=""))
+                write_atomic(run.folder / name, encode_png(next(iter(mute.run(zoom, done))).image))
+        return found
 
     def note(self, seconds: dict[int, float]) -> MethodNote:
         """What the method is, for the report."""

@@ -20,13 +20,13 @@ from chain_of_zoom.evaluation.score import Enlarged, Score, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """One finished zoom. linked: each state was cut from the one before."""
+    """One finished zoom. unprompted: depth -> the same step without a prompt, where there was one."""
 
     case: Case
     method: Method
     run: Run
     record: Record
-    linked: bool
+    unprompted: dict[int, str]
 
     def depths(self) -> dict[int, int]:
         """Depth -> index of the state that shows it, from 0."""
@@ -45,17 +45,23 @@ class Made:
         """What to judge: enlarged states have been given a text, even if empty; the others are the photo's own."""
         depth_of = {index: depth for depth, index in self.depths().items()}
         first = self.record.states[0]
-        zoomed = self.case.zoomed_picture(self.run)
+        origin = self.run.photo if self.run.from_photo else self.run.folder / first.file
+        whole = (0.0, 0.0, float(self.record.input.size[0]), float(self.record.input.size[1]))
         return Task(
             folder=self.run.folder,
             states=tuple(
-                Enlarged(file=state.file, window=state.window, depth=depth_of.get(index))
+                Enlarged(
+                    file=state.file,
+                    window=state.window,
+                    depth=depth_of.get(index),
+                    unprompted=self.unprompted.get(depth_of.get(index, 0)),
+                )
                 for index, state in enumerate(self.record.states)
                 if state.prompter is not None
             ),
-            origin=zoomed or self.run.folder / first.file,
-            origin_window=(0.0, 0.0, *map(float, self.record.input.size)) if zoomed else first.window,
-            linked=self.linked,
+            origin=origin,
+            origin_window=whole if self.run.from_photo else first.window,
+            linked=self.run.linked,
             truth=self.case.truth,
             metrics=tuple(metrics),
         )
@@ -68,16 +74,21 @@ def values(made: Sequence[Made], scores: Mapping[int, Sequence[Score]]) -> tuple
     missing: dict[str, str] = {}
     untold: Counter[tuple[str, int]] = Counter()
     for index, each in enumerate(made):
+        picture, spot, method = each.case.picture, each.case.spot, each.method.name
         for one in scores[index]:
-            place = {"picture": each.case.picture, "spot": each.case.spot, "method": each.method.name}
+            depth, metric = one.depth, one.metric
             if one.value is not None:
-                found.append(Value(**place, depth=one.depth, metric=one.metric, value=one.value))
+                value = one.value
+                found.append(Value(picture=picture, spot=spot, method=method, depth=depth, metric=metric, value=value))
             elif one.missing:
-                missing[one.metric] = one.error
+                missing[metric] = one.error
             elif one.error:
-                failures.append(Failure(**place, depth=one.depth, metric=one.metric, error=one.error))
+                error = one.error
+                failures.append(
+                    Failure(picture=picture, spot=spot, method=method, depth=depth, metric=metric, error=error)
+                )
             else:
-                untold[one.metric, one.depth] += 1
+                untold[metric, depth] += 1
     gaps = [Gap(what=metric, why=why) for metric, why in missing.items()]
     gaps += [
         Gap(what=f"{metric} at {depth}x", why=f"cannot be told on {count} states: too few pixels or too little texture")

@@ -46,8 +46,12 @@ class TrueZoom(Protocol):
     """
 
     name = "true-zoom"
-    about = "the photo is reduced 4x and 16x, zoomed back by as much, and compared with its own pixels"
+    about = "Photos are reduced 4x and 16x, zoomed back by as much, and compared with its own pixels"
     has_truth = True
+    metrics = (
+        *("st-lpips", "ssimulacra2", "psnr", "ssim", "detail", "sharpness", "niqe"),
+        *("consistency.psnr", "consistency.1x-psnr"),
+    )
 
     def __init__(
         self, scales: Sequence[int] = MEASURED, *, spots: int = 1, seed: int = 0, reduction: Reduction = "area"
@@ -104,6 +108,8 @@ class TrueZoom(Protocol):
                     prompt=method.text(case.picture),
                 ),
                 states={depth: -1},
+                linked=method.mode == "chain",
+                from_photo=True,
             )
             for depth in self.depths
         ]

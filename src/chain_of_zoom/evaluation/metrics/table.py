@@ -9,6 +9,8 @@ from chain_of_zoom.plugins import Table, create
 
 _HERE = "chain_of_zoom.evaluation.metrics"
 METRICS: Table = {
+    "detail": (f"{_HERE}.gradients:Detail", {}, None),
+    "sharpness": (f"{_HERE}.gradients:Sharpness", {}, None),
     "niqe": (f"{_HERE}.niqe:Niqe", {}, "eval"),
     "piqe": (f"{_HERE}.piqe:Piqe", {}, "eval"),
     "psnr": (f"{_HERE}.psnr:Psnr", {}, None),
