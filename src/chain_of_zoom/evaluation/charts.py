@@ -123,8 +123,9 @@ def nice_ticks(values: Sequence[float], count: int = 5) -> list[float]:
     low, high = min(values), max(values)
     span = (high - low) or abs(high) or 1.0
     raw = span / count
-    power = 10 ** math.floor(math.log10(raw))
+    exponent = math.floor(math.log10(raw))
+    power = 10.0**exponent
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first, last = math.floor(low / step), math.ceil(high / step)
     last = max(last, first + 1)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    return [round(i * step, max(0, 1 - exponent)) for i in range(first, last + 1)]
