@@ -80,7 +80,7 @@ def test_the_page_opens_moves_and_fetches_nothing_from_elsewhere(made, browser: 
     opened.locator("button[data-case]").first.click()
     assert opened.locator("button[data-case]").first.get_attribute("aria-pressed") == "true"
     opened.click("#full")
-    assert opened.locator(".pair").first.bounding_box()["width"] == 384, "as many pixels as the states have"
+    assert opened.locator(".pair").first.bounding_box()["width"] == 256, "as many pixels as the states have"
     assert troubles == []
     assert len(asked) > 10
     assert all(url.startswith("file://") for url in asked)

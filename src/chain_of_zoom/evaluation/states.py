@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib import metadata
 from pathlib import Path
 
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.folder import RECORD, RunFolder
-from chain_of_zoom.chain.record import BackboneRecord, InputRecord, Record, software
+from chain_of_zoom.chain.record import InputRecord, Record, software
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Run
 from chain_of_zoom.evaluation.results import MethodNote
-from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import Picture, decode_png, encode_png, load, write_atomic
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import decode_png, load, write_atomic
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 
 TORCH = ("torch", "transformers", "diffusers")
@@ -26,24 +25,23 @@ class Maker:
     """Makes states with one method. Weights are read when the first missing state is made."""
 
     def __init__(self, method: Method, chain: ChainOfZoom) -> None:
-        """Hashes the weights, once for all pictures. Raises MissingError."""
         self.method = method
         self.chain = chain
-        self._backbone = BackboneRecord.of(chain.backbone)
-        self._prompter_sha256 = chain.prompter.weights_sha256()
         self._software = _software(method)
 
     def make(self, run: Run, *, force: bool = False) -> Record:
-        """The record of a complete run. Raises the errors of `coz zoom`; OutputError for another run's folder."""
-        wanted = self._record(run)
-        if (found := finished(run.folder)) and not wanted.difference(found):
+        """The record of a complete run. Raises the errors of `coz zoom`; OccupiedError for another run's folder."""
+        path = os.path.relpath(run.photo, run.folder)
+        # Size and notes are not known before the photo is read, and do not make another run.
+        wanted = self._record(InputRecord(path=path, sha256=run.photo_sha256, size=(0, 0)), run)
+        if (found := complete(run.folder)) and not wanted.difference(found):
             return found
         photo = load(run.photo)
         zoom = self.chain.prepare(photo, run.request)
-        folder = _Folder(run.folder, self._record(run, photo), force=force)
-        for state in self.chain.run(zoom, folder.done):
-            folder.add(state)
-        folder.complete()
+        with _Folder(run.folder, self._record(InputRecord.of(photo, path), run), force=force) as folder:
+            for state in self.chain.run(zoom, folder.done):
+                folder.add(state)
+            folder.complete()
         return folder.record
 
     def without_prompts(self, run: Run, record: Record) -> dict[int, str]:
@@ -72,31 +70,16 @@ class Maker:
             backbone=self.method.backbone,
             mode=self.method.mode,
             writer=self.method.writer,
-            licence=self._backbone.licence,
-            text_aware=self._backbone.text_aware,
-            weights_sha256=self._backbone.weights_sha256,
+            licence=self.chain.backbone_record.licence,
+            text_aware=self.chain.backbone_record.text_aware,
+            weights_sha256=self.chain.backbone_record.weights_sha256,
             options=self.chain.options,
             software=self._software,
             seconds=seconds,
         )
 
-    def _record(self, run: Run, photo: Picture | None = None) -> Record:
-        size = photo.size if photo else Size(0, 0)
-        return Record(
-            software=self._software,
-            input=InputRecord(
-                path=os.path.relpath(run.photo, run.folder),
-                sha256=run.photo_sha256,
-                size=(size.width, size.height),
-                notes=photo.notes if photo else (),
-            ),
-            settings=run.request,
-            backbone=self._backbone,
-            prompter=self.chain.prompter.name,
-            prompter_sha256=self._prompter_sha256,
-            options=self.chain.options,
-            seed=run.request.seed,
-        )
+    def _record(self, photo: InputRecord, run: Run) -> Record:
+        return msgspec.structs.replace(self.chain.begin(photo, run.request), software=self._software)
 
 
 class _Folder(RunFolder):
@@ -109,13 +92,11 @@ class _Folder(RunFolder):
 
 def _software(method: Method) -> dict[str, str]:
     """Versions that can change a pixel of this method: what other methods have loaded does not count."""
-    versions = {name: version for name, version in software().items() if name not in TORCH}
-    if BACKBONES[method.backbone][2] or PROMPTERS[method.prompter][2]:
-        versions |= {name: metadata.version(name) for name in TORCH}
-    return versions
+    torch = BACKBONES[method.backbone][2] or PROMPTERS[method.prompter][2]
+    return {name: version for name, version in software(TORCH).items() if torch or name not in TORCH}
 
 
-def finished(folder: Path) -> Record | None:
+def complete(folder: Path) -> Record | None:
     """The record of a complete run whose files are as it says; None when there is none."""
     try:
         record = Record.from_json((folder / RECORD).read_bytes())

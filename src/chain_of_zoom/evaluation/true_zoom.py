@@ -15,8 +15,9 @@ from chain_of_zoom.evaluation.data import Item
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, Protocol, Run, check_scales
 from chain_of_zoom.evaluation.spots import Spot, centre, textured
+from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, encode_png, load, resize, size_of, write_atomic
+from chain_of_zoom.imaging.images import RGB8, load, resize, size_of, write_atomic
 from chain_of_zoom.models.files import file_sha256
 
 Reduction = Literal["area", "bicubic"]
