@@ -221,8 +221,10 @@ def test_a_changed_prompt_changes_its_tile_and_those_that_overlap_it(backbone, c
 
 
 def test_every_option_that_matters_is_in_the_names(backbone):
-    picture, stores = noise(16, 16), []
-    for made, seed, grid in ((picture, 0, {}), (picture, 1, {}), (noise(16, 16, 1), 0, {}), (noise(20, 16), 0, SMALL)):
+    picture, long, stores = noise(16, 16), noise(24, 16), []
+    wide = {"tile": 8, "overlap": 2}  # the same two tiles as with 4, faded otherwise
+    runs = (picture, 0, {}), (picture, 1, {}), (noise(16, 16, 1), 0, {}), (long, 0, SMALL), (long, 0, wide)
+    for made, seed, grid in runs:
         stores.append({})
         whole(backbone, made, seed=seed, store=stores[-1], **grid)
     other = load_backbone("osediff-sd3", **TINY, t5_tokens=16, shift_in=True)

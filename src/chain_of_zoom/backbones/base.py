@@ -218,9 +218,9 @@ class WholeTile(NamedTuple):
 class WholePictureBackbone(Backbone):
     """A backbone that enlarges a whole picture by overlapping tiles, each with a prompt of its own.
 
-    `tile` and `overlap` count latents, as published. Blends: "smooth" (default) fades every tile into its neighbours
-    as pixels, holding a band of tiles at a time; "published" repeats the published script to the letter, with the whole
-    latent in memory.
+    `tile` and `overlap` count latents, as published. Blends: "smooth" (default) fades tiles into their neighbours,
+    holding the rows of tiles that overlap; "published" repeats the published script to the letter, with the latent of
+    the whole picture in memory.
     """
 
     @abstractmethod
@@ -251,7 +251,7 @@ class WholePictureBackbone(Backbone):
         """Enlarge a picture (uint8, h x w x 3) piece by piece: (box, float32 RGB in [0, 1]).
 
         The boxes come top to bottom and partition `whole_size`; "smooth" gives bands of the whole width. prompts: one
-        per tile of `tiles(...)`, in its order, each read when the row of its tile begins. batch: tiles computed
+        per tile of `tiles(...)`, in its order, each read a row of tiles ahead. batch: tiles computed
         together, by default 1 on a CPU (the bits of the result then do not depend on what is in the store) and 4 on
         a GPU.
         store: every finished piece is put there, under a name fit for a file that changes with all it depends on, and

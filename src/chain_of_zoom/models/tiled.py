@@ -133,7 +133,14 @@ class TiledPicture(ABC):
                     self.live[stage, tile] = piece
         for start in range(0, len(missing), self.run.batch):
             batch = missing[start : start + self.run.batch]
-            made = self.compute(stage, batch, self.inputs(stage, batch))
+            inputs = self.inputs(stage, batch)
+            try:
+                made = self.compute(stage, batch, inputs)
+            except torch.OutOfMemoryError as error:
+                raise BackboneError(
+                    f"{batch[0]} and {len(batch) - 1} more do not fit into the memory of the GPU; "
+                    "accepted: fewer or smaller tiles at once; type: --batch 1, or --tile 32"
+                ) from error
             for tile, piece in zip(batch, made, strict=True):
                 piece = self._usable(stage, tile, piece)
                 self.live[stage, tile] = piece

@@ -38,7 +38,7 @@ class SmoothPicture(TiledPicture):
         self.down, self.across = fade_weights(rows, fade), fade_weights(columns, fade)
         self.latents_down, self.latents_across = (fade_weights(spans, fade, LATENT) for spans in (rows, columns))
         self.samples = _sample_boxes(rows, columns) if len(rows) * len(columns) > 1 else []
-        self.origin = digest(run.identity, *(self._enlarged(*box) for box in self.samples))
+        self.origin = digest(run.identity, rows, columns, fade, *(self._enlarged(*box) for box in self.samples))
         self._statistics: list[Tensor] = []
 
     def __call__(self) -> Iterator[Piece]:
