@@ -72,6 +72,7 @@ def reference() -> str:
             head,
             help_of(),
             help_of("zoom"),
+            help_of("animate"),
             help_of("backbones"),
             help_of("models"),
             help_of("models", "get"),

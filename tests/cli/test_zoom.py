@@ -40,7 +40,7 @@ def test_the_main_job_in_a_folder_with_a_difficult_name(coz_process, tmp_path):
 
 
 def test_json_is_the_record_and_nothing_else(coz, tmp_path):
-    done = coz("zoom", PHOTO, "--box", "200,90,240,120", *FAST[:2], "--json", "-o", "out")
+    done = coz("zoom", PHOTO, "--box", "200,90,240,120", *FAST[:2], "--no-animate", "--json", "-o", "out")
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "record.json").read_bytes())
     assert done.stderr == ""
     last = json.loads(done.stdout)["states"][-1]
