@@ -25,6 +25,8 @@ def exit_codes() -> str:
     return "\n".join(
         ["## Exit codes and errors", "", "| code | Python | meaning |", "|---|---|---|", "| 0 | | Done. |", *rows]
         + ["| 130 | `KeyboardInterrupt` | Interrupted; complete states are kept. |", ""]
+        + ["A batch goes on after a failure and returns the code of the first one; 4 (nothing can be written)"]
+        + ["and 5 stop it at once.", ""]
     )
 
 

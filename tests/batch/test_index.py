@@ -49,7 +49,7 @@ def test_every_picture_loads_and_every_link_leads_somewhere(tmp_path, opened):
     shutil.copy(PHOTO, tmp_path / f"{HOSTILE}.png")
     (tmp_path / "broken.png").write_bytes(PHOTO.read_bytes()[:5000])
     photos = [tmp_path / "a.png", tmp_path / f"{HOSTILE}.png", tmp_path / "broken.png"]
-    list(zoom_many(photos, out=tmp_path / "out", prompt="<b>bold</b>", **FAST))
+    list(zoom_many(photos, out=tmp_path / "out", prompt="<b>bold</b>", animate=True, **FAST))
     shutil.move(tmp_path / "out", tmp_path / "elsewhere")
     page = opened(tmp_path / "elsewhere" / "index.html")
     assert page.title() == "3 zooms with fake"
@@ -73,6 +73,7 @@ def test_every_picture_loads_and_every_link_leads_somewhere(tmp_path, opened):
     assert colours == ["measured", "measured", "measured", "beyond", "beyond"]
     dyed = page.locator("a.beyond").first.evaluate("each => getComputedStyle(each).color")
     assert dyed == "rgb(255, 84, 84)"
+    assert page.locator(".card").first.locator("a:text-is('animation')").get_attribute("href") == "a/zoom.webp"
     page.locator("text=sheet").first.click()
     page.wait_for_url("**/sheet.png")
 

@@ -16,6 +16,7 @@ from conftest import noise
 from chain_of_zoom import (
     BackboneError,
     BadInputError,
+    ChainOfZoom,
     MissingError,
     OccupiedError,
     OutputError,
@@ -28,7 +29,7 @@ from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.batch import run, summary
 from chain_of_zoom.batch.summary import Summary
 from chain_of_zoom.chain import record
-from chain_of_zoom.imaging import images, sheet
+from chain_of_zoom.imaging import sheet
 
 FAST = {"backbone": "fake", "size": (24, 16), "magnification": 4}
 
@@ -134,7 +135,8 @@ def test_complete_runs_are_kept_without_decoding_the_photo(tmp_path, photos, mon
     before = contents(tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.*")}
     decoded = []
-    monkeypatch.setattr(run, "load", lambda path: decoded.append(path) or images.load(path))
+    real = ChainOfZoom.picture
+    monkeypatch.setattr(ChainOfZoom, "picture", lambda self, path: decoded.append(path) or real(self, path))
     assert statuses(zoom_many(photos, out=tmp_path / "out", skip_done=skip_done, **FAST)) == [
         "kept", "failed", "kept", "kept",
     ]  # fmt: skip
@@ -253,15 +255,17 @@ def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
     alive: list[weakref.ref] = []
     most = 0
 
-    def load(path):
+    real = ChainOfZoom.picture
+
+    def load(self, path):
         nonlocal most
-        picture = images.load(path)
+        picture = real(self, path)
         alive.append(weakref.ref(picture))
         gc.collect()
         most = max(most, sum(each() is not None for each in alive))
         return picture
 
-    monkeypatch.setattr(run, "load", load)
+    monkeypatch.setattr(ChainOfZoom, "picture", load)
     assert statuses(zoom_many(photos, at=["0,0", "1,1"], out=tmp_path / "out", **FAST)) == ["done"] * 12
     assert len(alive) == 6, "one decoding for all spots of a photo"
     assert most == 2, "the one at work and the next"

@@ -58,8 +58,8 @@ def test_what_is_no_folder_and_what_is_empty_stays_to_fail_in_its_turn(tmp_path)
 
 
 def test_extensions_are_those_of_the_formats():
-    assert set(SUFFIXES) >= {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"}
-    assert not set(SUFFIXES) & {".txt", ".pdf", ".psd", ".json"}
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"} <= SUFFIXES
+    assert not SUFFIXES & {".txt", ".pdf", ".psd", ".json"}
 
 
 def test_every_photo_with_every_spot():

@@ -192,7 +192,7 @@ def test_a_terminal_sees_a_bar_with_the_time_left(tmp_path, photos):
 def test_a_full_standard_output_is_one_line(tmp_path, photos):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
-    for args in (["photos/a.png"], ["photos/a.png", "photos/c.png"], ["photos/a.png", "--json"]):
+    for args in (["photos/a.png"], ["photos/a.png", "photos/c.png", "--json"]):
         shutil.rmtree(tmp_path / "zooms", ignore_errors=True)
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run(

@@ -56,6 +56,7 @@ def _card(run: RunSummary) -> dict[str, object]:
         "prompt": run.settings.prompt,
         "sheet": run.sheet,
         "record": run.record,
+        "animation": run.animation,
         "states": pictures,
         "shown": [picture for picture in dict.fromkeys((pictures[0], pictures[-1])) if picture.thumbnail],
     }

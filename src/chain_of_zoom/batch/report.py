@@ -16,7 +16,7 @@ import msgspec
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, RunSummary, StateSummary, Summary
 from chain_of_zoom.batch.tasks import Task, printable
-from chain_of_zoom.chain.folder import naming
+from chain_of_zoom.chain.folder import RECORD, naming
 from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OccupiedError, OutputError
@@ -108,7 +108,11 @@ class Report:
             for i, entry in enumerate(record.states)
         ]
         return msgspec.structs.replace(
-            run, record=f"{home}/record.json", sheet=f"{home}/{record.sheet}", states=tuple(states)
+            run,
+            record=f"{home}/{RECORD}",
+            sheet=f"{home}/{record.sheet}",
+            animation=f"{home}/{record.animation}" if record.animation else None,
+            states=tuple(states),
         )
 
     def _thumbnail(self, state: Path, sha256: str) -> str | None:

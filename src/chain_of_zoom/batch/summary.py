@@ -64,7 +64,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Paths are relative to the summary and have slashes.
 
     status: "done" in this call, "kept" complete from before, "failed", or "waiting" for its turn.
-    seconds: of this call. record, sheet and states: of complete runs.
+    seconds: of this call. record, sheet, animation and states: of complete runs.
     """
 
     name: str
@@ -74,6 +74,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     record: str | None = None
     sheet: str | None = None
+    animation: str | None = None
     states: tuple[StateSummary, ...] = ()
     error: Failure | None = None
 

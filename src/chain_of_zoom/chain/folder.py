@@ -42,7 +42,9 @@ def finished(path: Path, *, intact: bool = True) -> Record | None:
     """
     try:
         record = Record.from_json((path / RECORD).read_bytes())
-        if not (record.complete and record.sheet and (path / record.sheet).is_file()):
+        if not (record.complete and record.sheet):
+            return None
+        if not all((path / name).is_file() for name in (record.sheet, record.animation) if name):
             return None
         for entry in record.states:
             file = path / Path(entry.file).name
