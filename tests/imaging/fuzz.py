@@ -21,7 +21,7 @@ import sys
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -231,14 +231,12 @@ def _note(report: Report, name: str, outcome: str, reason: str, seconds: float, 
 
 
 def _inputs(arguments: list[str]) -> Iterator[tuple[str, bytes]]:
-    if arguments[0] == "--mutants":
-        seed, start, stop, step = map(int, arguments[1:])
-        for index in range(start, stop, step):
-            name, data = mutant(seed, index)
-            yield f"mutant {seed} {index} ({name})", data
-    else:
-        for path in arguments:
-            yield path, Path(path).read_bytes()
+    seed, start, stop, step = map(int, arguments[:4])
+    for path in arguments[4:]:
+        yield Path(path).name, Path(path).read_bytes()
+    for index in range(start, stop, step):
+        name, data = mutant(seed, index)
+        yield f"mutant {seed} {index} ({name})", data
 
 
 def _work(skip: int, arguments: list[str]) -> None:
@@ -285,9 +283,9 @@ def _mapped() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def mutants(count: int, seed: int, workers: int = 2) -> list[list[str]]:
-    """Jobs that cover mutants 0 to `count`."""
-    return [["--mutants", str(seed), str(worker), str(count), str(workers)] for worker in range(workers)]
+def jobs(count: int, seed: int, files: Sequence[str] = (), workers: int = 2) -> list[list[str]]:
+    """For `run`: mutants 0 to `count`, and files besides, in equal parts."""
+    return [[*map(str, (seed, i, count, workers)), *files[i::workers]] for i in range(workers)]
 
 
 def main() -> None:
@@ -296,7 +294,7 @@ def main() -> None:
         _work(int(sys.argv[2]), sys.argv[3:])
         return
     seed = int(sys.argv[sys.argv.index("--seed") + 1]) if "--seed" in sys.argv else 0
-    report = run(mutants(int(sys.argv[1]), seed, os.cpu_count() or 1))
+    report = run(jobs(int(sys.argv[1]), seed, workers=os.cpu_count() or 1))
     print(report.files, dict(report.outcomes), "slowest", report.slowest, "largest", report.largest)
     print(*report.reasons.most_common(60), sep="\n")
     print(*report.troubles, sep="\n")

@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import zlib
+from functools import cache
 from pathlib import Path
 
 import fuzz
@@ -91,6 +92,7 @@ def resized(kind: str, how: str, size: tuple[int, int], claimed: tuple[int, int]
     return saved(FLAT, "RGB", kind).replace(struct.pack(how, *size), struct.pack(how, *claimed))
 
 
+@cache
 def hostile() -> dict[str, bytes]:
     """Bombs and mazes by name."""
     bomb = zeros(1 << 30)
@@ -139,23 +141,23 @@ def hostile() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def test_bombs_and_mazes_are_refused_or_read_soon_and_small(tmp_path):
-    paths = []
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> fuzz.Report:
+    folder = tmp_path_factory.mktemp("hostile")
     for name, data in hostile().items():
-        (tmp_path / name).write_bytes(data)
-        paths.append(str(tmp_path / name))
-    report = fuzz.run([paths[::2], paths[1::2]])
-    assert report.troubles == []
-    assert report.files == len(paths)
-    assert report.outcomes["refused"] > 20
+        (folder / name).write_bytes(data)
+    return fuzz.run(fuzz.jobs(MUTANTS, SEED, sorted(map(str, folder.iterdir()))))
 
 
-def test_mutants_are_read_or_refused_and_nothing_else():
-    report = fuzz.run(fuzz.mutants(MUTANTS, SEED))
+def test_bombs_mazes_and_mutants_are_read_or_refused_soon_and_small_and_nothing_else(report):
     assert report.troubles == []
-    assert report.files == MUTANTS
-    # A fuzzer whose files all are read, or all refused at the door, tests nothing.
-    assert report.outcomes["picture"] > MUTANTS / 10
+    assert report.files == MUTANTS + len(hostile())
+
+
+def test_the_search_gets_past_the_door(report):
+    """A fuzzer whose files are all read, or all refused at once, would test nothing."""
+    assert report.outcomes["picture"] > report.files / 10
+    assert report.outcomes["refused"] > report.files / 10
     assert len(report.reasons) > 10
 
 
