@@ -98,9 +98,11 @@ class Backbone(ABC):
         seeds: Sequence[int] | None = None,
         *,
         on_fallback: OnFallback | None = None,
+        at_once: bool = False,
     ) -> list[RGBF]:
         """Enlarge every window; `on_fallback(index, what)` hears of tiles, retries and the like.
 
+        at_once: hand every window to the network in one piece, though it be larger than `info.max_pixels`.
         Raises MissingError when weights are absent and BackboneError when a result is unusable.
         """
         prompts = [""] * len(windows) if prompts is None else prompts
@@ -111,7 +113,7 @@ class Backbone(ABC):
             assert window.ndim == 3, window.shape
             assert window.shape[2] == 3, window.shape
         self.load()
-        plans = [self._tiles(size_of(window)) for window in windows]
+        plans = [self._tiles(size_of(window), at_once) for window in windows]
         tiles = [
             (self._padded(window[t.rows.start : t.rows.stop, t.columns.start : t.columns.stop]), prompt, seed)
             for window, prompt, seed, plan in zip(windows, prompts, seeds, plans, strict=True)
@@ -142,9 +144,9 @@ class Backbone(ABC):
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         """Enlarge windows that fit at once: float32, factor*h x factor*w x 3, values about [0, 1]."""
 
-    def _tiles(self, size: Size) -> list[Tile]:
+    def _tiles(self, size: Size, at_once: bool) -> list[Tile]:
         limit = self.info.max_pixels
-        if limit is None or size.width * size.height <= limit:
+        if at_once or limit is None or size.width * size.height <= limit:
             return plan_tiles(size, max(size), 0)
         return plan_tiles(size, int(limit**0.5), self.info.halo)
 
@@ -173,12 +175,13 @@ class Backbone(ABC):
         return joined
 
     def _check(self, window: RGB8, result: RGBF) -> None:
-        if not np.isfinite(result).all():
+        least, most = float(result.min()), float(result.max())  # NaN or infinite if any pixel is
+        if not np.isfinite(most - least):
             raise BackboneError(f"{self.info.name} returned NaN or infinite pixels; try another --backbone")
         # Networks overshoot on noise, but not in the mean: that is a picture in 0 to 255.
-        if np.abs(result).mean() > 4:
+        if max(-least, most) > 4 and np.abs(result).mean() > 4:
             raise BackboneError(f"{self.info.name} returned values around {result.mean():.0f}; accepted: about 0 to 1")
-        if np.ptp(result) == 0 and np.ptp(window) > 8:
+        if most == least and np.ptp(window) > 8:
             raise BackboneError(f"{self.info.name} returned a flat picture; try another --backbone")
 
 

@@ -200,7 +200,7 @@ class FeedForward(Backbone):
         extractor = net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
         status, output = extractor.extract("output")
-        return None if status else np.ascontiguousarray(np.array(output).transpose(1, 2, 0))
+        return None if status else np.ascontiguousarray(np.asarray(output).transpose(1, 2, 0))
 
 
 def _cores() -> int:

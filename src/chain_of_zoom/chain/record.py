@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -109,26 +109,58 @@ class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[StateRecord, ...]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole run. `complete` is False while states are missing.
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What every kind of run has. `complete` is False while something is missing. Each kind adds its `settings`.
 
     prompter_sha256: of the prompter's weight files, by role. prompter_package: for a plugin, as for the backbone.
     options: loader details given to backbone and prompter. device: where the backbone ran; null for one that has no
-    choice, or where nothing is enlarged. choices: what the user decided about single states. candidates: alternatives
-    that were offered. animation: its file.
+    choice, or where nothing is enlarged.
     """
 
     version: Literal[1] = VERSION
     complete: bool = False
     software: dict[str, str]
     input: InputRecord
-    settings: ZoomRequest
     backbone: BackboneRecord
     prompter: str
     prompter_sha256: dict[str, str] = {}
     prompter_package: str | None = None
     options: dict[str, dict[str, str]] = {}
     device: str | None = None
+
+    def difference(self, other: Self, *, but: str = "") -> str | None:
+        """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
+        if self.input.sha256 != other.input.sha256:
+            return f"another photo ({other.input.path})"
+        if self.input.notes != other.input.notes:
+            return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
+        for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
+            ours, theirs = getattr(self, part), getattr(other, part)
+            if part == "options" and (self.device or other.device):  # which say more than the name asked for
+                ours, theirs = _without_device(ours), _without_device(theirs)
+            if part != but and ours != theirs:
+                return f"other {part} ({_first_difference(theirs, ours)})"
+        if self.device and other.device and self.device != other.device:
+            return f"other device ({other.device}, now {self.device})"
+        return None
+
+    def to_json(self) -> bytes:
+        """Indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Raises msgspec.DecodeError when `data` is no record of this version."""
+        return msgspec.json.decode(data, type=cls)
+
+
+class Record(RunRecord, frozen=True, kw_only=True):
+    """A whole zoom.
+
+    choices: what the user decided about single states. candidates: alternatives that were offered. animation: its file.
+    """
+
+    settings: ZoomRequest
     seed: int
     states: tuple[StateRecord, ...] = ()
     sheet: str | None = None
@@ -165,31 +197,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             device=device,
             seed=settings.seed,
         )
-
-    def difference(self, other: Record, *, but: str = "") -> str | None:
-        """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
-        if self.input.sha256 != other.input.sha256:
-            return f"another photo ({other.input.path})"
-        if self.input.notes != other.input.notes:
-            return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
-        for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
-            ours, theirs = getattr(self, part), getattr(other, part)
-            if part == "options" and (self.device or other.device):  # which say more than the name asked for
-                ours, theirs = _without_device(ours), _without_device(theirs)
-            if part != but and ours != theirs:
-                return f"other {part} ({_first_difference(theirs, ours)})"
-        if self.device and other.device and self.device != other.device:
-            return f"other device ({other.device}, now {self.device})"
-        return None
-
-    def to_json(self) -> bytes:
-        """Indented JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Record:
-        """Raises msgspec.DecodeError when `data` is no record of this version."""
-        return msgspec.json.decode(data, type=cls)
 
 
 def _listed(notes: tuple[str, ...]) -> str:

@@ -165,20 +165,23 @@ def enlarge_part(picture: RGB8, factor: int, rows: slice, columns: slice) -> RGB
 
 def area_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
     """Average `box` of a float picture down to `size`, each output pixel the exact mean of the area it covers."""
-    columns = _area_weights(box.x0, box.x1, size.width, pixels.shape[1])
-    rows = _area_weights(box.y0, box.y1, size.height, pixels.shape[0])
-    reduced = np.tensordot(rows, pixels, axes=(1, 0))
-    return np.ascontiguousarray(np.tensordot(columns, reduced, axes=(1, 1)).swapaxes(0, 1))
+    rows = _area_means(pixels, box.y0, box.y1, size.height)
+    means = _area_means(rows.swapaxes(0, 1), box.x0, box.x1, size.width).swapaxes(0, 1)
+    return np.ascontiguousarray(means, dtype=np.float32)
 
 
-def _area_weights(start: Fraction, stop: Fraction, count: int, length: int) -> NDArray[np.float32]:
-    """count x length matrix: row i holds the share of every pixel in the i-th of `count` equal parts of the span."""
+def _area_means(
+    pixels: NDArray[np.float32 | np.float64], start: Fraction, stop: Fraction, count: int
+) -> NDArray[np.float64]:
+    """Means of `count` equal parts of the span along the first axis, as differences of running sums."""
     edges = np.linspace(float(start), float(stop), count + 1)
-    pixels = np.arange(length)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights = np.maximum(overlap, 0)
-    shares: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+    whole = np.minimum(edges.astype(int), len(pixels) - 1)
+    first, last = whole[0], whole[-1] + 1
+    sums = np.zeros((last - first + 1, *pixels.shape[1:]))
+    np.cumsum(pixels[first:last], axis=0, dtype=np.float64, out=sums[1:])
+    parts = sums[whole - first] + (edges - whole)[:, None, None] * pixels[whole]
+    means: NDArray[np.float64] = np.diff(parts, axis=0) / np.diff(edges)[:, None, None]
+    return means
 
 
 def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
