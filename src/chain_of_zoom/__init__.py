@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.imaging.raster import Raster
     from chain_of_zoom.imaging.reading import Reading
     from chain_of_zoom.prompters.base import PromptContext, Prompter
+    from chain_of_zoom.upscaling.run import UpscaleResult, upscale
 
 _HOME = {
     "Backbone": "backbones.base",
@@ -56,12 +57,14 @@ _HOME = {
     "Record": "chain.record",
     "ScaleState": "chain.state",
     "UsageError": "errors",
+    "UpscaleResult": "upscaling.run",
     "ZoomResult": "api",
     "animate": "api",
     "decode": "imaging.decode",
     "load": "imaging.images",
     "load_backbone": "api",
     "load_prompter": "api",
+    "upscale": "upscaling.run",
     "zoom": "api",
     "zoom_many": "batch.many",
 }
@@ -86,6 +89,7 @@ __all__ = [
     "Reading",
     "Record",
     "ScaleState",
+    "UpscaleResult",
     "UsageError",
     "ZoomResult",
     "animate",
@@ -93,6 +97,7 @@ __all__ = [
     "load",
     "load_backbone",
     "load_prompter",
+    "upscale",
     "zoom",
     "zoom_many",
 ]

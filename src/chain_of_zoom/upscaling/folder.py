@@ -1,0 +1,166 @@
+"""Where an enlargement is made and where it ends up: resumed, replaced or refused, and put in place whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from chain_of_zoom.chain.lock import lock_folder
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.upscaling import deepzoom
+from chain_of_zoom.upscaling.canvas import Canvas
+from chain_of_zoom.upscaling.job import Job
+from chain_of_zoom.upscaling.record import UpscaleRecord
+from chain_of_zoom.upscaling.request import OnProgress
+from chain_of_zoom.upscaling.writers import write_picture
+
+RECORD = "record.json"
+PROMPTS = "prompts.json"
+
+
+class Folder:
+    """The work folder of a job and the files beside its output."""
+
+    def __init__(self, job: Job, record: UpscaleRecord) -> None:
+        self.job, self.record = job, record
+        self.path = job.work
+
+    @property
+    def book_path(self) -> Path:
+        """The prompts so far."""
+        return self.path / PROMPTS
+
+    def finished(self) -> UpscaleRecord | None:
+        """The record of an earlier run of the same kind whose output is still there as it was written."""
+        earlier = _read(self.job.record_path)
+        if earlier is None or not earlier.complete or self.record.difference(earlier):
+            return None
+        if earlier.output.file != self.job.out.name or not self.job.out.exists():
+            return None
+        return earlier if _fingerprint(self.job)[0] == earlier.output.sha256 else None
+
+    @contextmanager
+    def opened(self, *, force: bool, redo: bool) -> Iterator[None]:
+        """Make the work folder, or take up the one of the same run that stopped; nobody else writes to it meanwhile.
+
+        force: replace whatever is there. redo: the output may be replaced, being this run's own.
+        Raises OutputError, and OccupiedError while another process is at it.
+        """
+        job = self.job
+        if not force:
+            resumed = self._is_resumed()
+            stranger = next((path for path in self._outputs() if path.exists()), None)
+            if stranger and not (redo or resumed):
+                raise OutputError(
+                    f"{stranger} is there already; add --force to replace it, or name another file with -o"
+                )
+        with _writing(job.out.parent):
+            self.path.mkdir(parents=True, exist_ok=True)
+            unlock = lock_folder(self, self.path)
+        try:
+            with _writing(job.out.parent):
+                if force:
+                    _empty(self.path)
+            write_atomic(self.path / RECORD, self.record.to_json())
+            yield
+        finally:
+            unlock()
+
+    def put(self, canvas: Canvas, on_progress: OnProgress) -> None:
+        """Write the output in the work folder and move it into place."""
+        job = self.job
+        made = self.path / f"output{job.kind.suffixes[0]}"
+        stem = made.with_suffix("") if job.kind.name == "Deep Zoom" else made
+        with _writing(job.out.parent):
+            shutil.rmtree(deepzoom.tiles_folder(made), ignore_errors=True)
+            made.unlink(missing_ok=True)
+            write_picture(canvas, stem, job.kind, job.tags(), job.request.quality, on_progress)
+            if job.kind.name == "Deep Zoom":
+                (deepzoom.tiles_folder(made) / "vips-properties.xml").unlink(missing_ok=True)
+                deepzoom.put_label(made, job.description())
+                shutil.rmtree(deepzoom.tiles_folder(job.out), ignore_errors=True)
+                deepzoom.tiles_folder(made).replace(deepzoom.tiles_folder(job.out))
+            else:
+                _sync(made)
+            made.replace(job.out)
+        if job.kind.name == "Deep Zoom":
+            suffix = "jpg" if canvas.channels == 3 else "png"
+            deepzoom.write_page(job.out, job.size, suffix, job.description())
+
+    def close(self, record: UpscaleRecord) -> UpscaleRecord:
+        """Write the record and, of a backbone that reads them, the prompts."""
+        sha256, size = _fingerprint(self.job)
+        output = msgspec.structs.replace(record.output, sha256=sha256, bytes=size)
+        record = msgspec.structs.replace(record, output=output, complete=True)
+        if self.job.chain.backbone.info.text_aware:
+            write_atomic(self.job.prompts_path, self.book_path.read_bytes())
+        write_atomic(self.job.record_path, record.to_json())
+        write_atomic(self.path / RECORD, record.to_json())  # last: until then the output may be replaced
+        return record
+
+    def tidy(self) -> None:
+        """Drop what no later run can use; canvases stay where prompts can be edited, so that only these are redone."""
+        if not self.job.chain.backbone.info.text_aware:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _outputs(self) -> list[Path]:
+        """Files that this job would overwrite."""
+        out = self.job.out
+        pages = [deepzoom.page_of(out), deepzoom.tiles_folder(out)] if self.job.kind.name == "Deep Zoom" else []
+        return [out, *pages]
+
+    def _is_resumed(self) -> bool:
+        """Whether the work folder is that of the same run, stopped. Raises OutputError when it is another's."""
+        earlier = _read(self.path / RECORD)
+        if earlier is None:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
+            return False
+        if difference := self.record.difference(earlier):
+            raise OutputError(
+                f"{self.path} holds another run: {difference}; accepted: the same run, which goes on; "
+                "add --force to replace it, or name another file with -o"
+            )
+        return not earlier.complete
+
+
+def _read(path: Path) -> UpscaleRecord | None:
+    try:
+        return UpscaleRecord.from_json(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _fingerprint(job: Job) -> tuple[str, int]:
+    if job.kind.name == "Deep Zoom":
+        return deepzoom.fingerprint(job.out)
+    with job.out.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write in {folder} ({error.strerror or error}); name another file with -o") from error

@@ -1,0 +1,53 @@
+"""What each output format holds, and its limits: known before anything is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain_of_zoom.errors import OutputError, UsageError
+from chain_of_zoom.imaging.geometry import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format. most: pixels along a side. deep: holds 16 bits. alpha, exif: holds them. lossy: has a quality."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    most: int
+    deep: bool
+    alpha: bool
+    exif: bool
+    lossy: bool
+
+    def check(self, size: Size) -> None:
+        """Raises OutputError when a picture of `size` does not fit."""
+        if max(size) > self.most:
+            roomier = " or ".join(f.suffixes[0] for f in FORMATS if f.most > max(size))
+            raise OutputError(
+                f"{size} pixels do not fit in {self.name}; accepted: up to {self.most} a side; "
+                f"name a file that ends in {roomier}, for example -o big{FORMATS[-1].suffixes[0]}"
+            )
+
+
+# PNG: the format holds 2^31 - 1 a side, common readers a million. JPEG: libjpeg. TIFF: 64-bit offsets where needed;
+# libvips writes no EXIF into it.
+FORMATS = (
+    Format(name="PNG", suffixes=(".png",), most=1_000_000, deep=True, alpha=True, exif=True, lossy=False),
+    Format(name="JPEG", suffixes=(".jpg", ".jpeg"), most=65_500, deep=False, alpha=False, exif=True, lossy=True),
+    Format(name="WebP", suffixes=(".webp",), most=16_383, deep=False, alpha=True, exif=True, lossy=True),
+    Format(name="TIFF", suffixes=(".tif", ".tiff"), most=10_000_000, deep=True, alpha=True, exif=False, lossy=False),
+    Format(name="Deep Zoom", suffixes=(".dzi",), most=10_000_000, deep=False, alpha=True, exif=False, lossy=True),
+)
+ACCEPTED = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
+
+
+def format_of(path: Path) -> Format:
+    """The format that a file name asks for. Raises UsageError."""
+    for each in FORMATS:
+        if path.suffix.lower() in each.suffixes:
+            return each
+    raise UsageError(
+        f"{path.name}: the name says no format to write; accepted: {ACCEPTED}; for example -o {path.stem or 'big'}.png"
+    )
