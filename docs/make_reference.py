@@ -75,6 +75,7 @@ def reference() -> str:
             help_of(),
             help_of("zoom"),
             help_of("animate"),
+            help_of("upscale"),
             help_of("backbones"),
             help_of("models"),
             help_of("models", "get"),

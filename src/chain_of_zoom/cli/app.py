@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import animate, backbones, doctor, eval, models, zoom
+from chain_of_zoom.cli import animate, backbones, doctor, eval, models, upscale, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("zoom")(zoom.zoom)
+app.command("upscale")(upscale.upscale)
 app.command("animate")(animate.animate)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")

@@ -1,0 +1,214 @@
+"""`coz upscale`: the whole picture through the chain."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
+from chain_of_zoom.catalog import human_size
+from chain_of_zoom.cli.options import loader_options, read_config, read_sets
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.presets import find_preset
+
+if TYPE_CHECKING:
+    from chain_of_zoom.backbones.base import Blend
+    from chain_of_zoom.upscaling.estimate import Estimate
+    from chain_of_zoom.upscaling.job import Job
+    from chain_of_zoom.upscaling.record import UpscaleRecord
+    from chain_of_zoom.upscaling.request import Progress, Stage
+
+
+def upscale(
+    photo: Annotated[
+        Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF.", show_default=False)
+    ],
+    scale: Annotated[str, typer.Option(metavar="N", help="How many times wider and higher; any number above 1.")] = "4",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="PNG, JPEG, WebP, TIFF (tiled, with a pyramid) or Deep Zoom (.dzi, with a page that shows it), by "
+            "its suffix; <photo>_<scale>x.png by default.",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"See `coz backbones`; {DEFAULT_BACKBONE} by default.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Your own words, for backbones that read prompts.")] = "",
+    prompter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Who writes a prompt for every tile: null (default), text, vlm, dape, remote."
+        ),
+    ] = None,
+    prompts_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Prompts of tiles, as a run wrote them and you edited them; only what changes is redone.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Side of a tile with its context, in pixels of the photo; in latents for osediff-sd3."
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(metavar="N", help="Overlap of tiles in latents, for osediff-sd3.")
+    ] = None,
+    blend: Annotated[
+        str | None, typer.Option(metavar="smooth|published", help="How osediff-sd3 joins its tiles.")
+    ] = None,
+    quality: Annotated[int, typer.Option(metavar="N", help="Of JPEG, WebP and Deep Zoom, 1 to 100.")] = 90,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Give the output the photo's EXIF data: camera, time, place.")
+    ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what it will take: tiles, time, memory, disk.")
+    ] = False,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Backbone, prompter and weights of a preset of coz zoom.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output, and start anew.")] = False,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 ...")] = None,
+    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A detail: backbone.base=DIR, prompter.model=NAME, photo.matte=black."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of details."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the record (or the estimate) as JSON, and nothing else, on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Enlarge a whole photo, 2x, 4x, 16x or any other factor, in bounded memory, however large it becomes.
+
+    It is made in tiles that leave no seams, and written as a stream; a record lies beside it. Stop with Ctrl-C and run
+    the same command to go on: finished tiles are kept.
+
+    \b
+    Examples:
+      coz upscale photo.jpg                                   # photo_4x.png
+      coz upscale photo.jpg --scale 16 -o wall.dzi            # open wall.html
+      coz upscale photo.jpg --scale 3.2 -o print.tif --backbone realesrgan
+      coz upscale photo.jpg --backbone animevideo --estimate
+      coz upscale photo.jpg --preset paper -o out.png         # a prompt for every tile, in out.png.prompts.json
+      coz upscale photo.jpg --preset paper -o out.png --prompts-from edited.json
+    """
+    from chain_of_zoom.imaging.decode import decode
+    from chain_of_zoom.upscaling.estimate import estimate as estimated
+    from chain_of_zoom.upscaling.job import prepare
+    from chain_of_zoom.upscaling.request import UpscaleRequest, parse_scale
+
+    request = UpscaleRequest(
+        scale=parse_scale(scale),
+        prompt=prompt,
+        seed=seed,
+        tile=tile,
+        overlap=overlap,
+        blend=cast("Blend | None", blend),  # the request checks it
+        quality=quality,
+    )
+    chosen = find_preset(preset) if preset else None
+    names = (
+        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
+        prompter or (chosen.prompter if chosen else "text" if prompt else "null"),
+    )
+    if names[1] == "text" and not prompt:
+        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
+    in_file, given_here = read_config(config), read_sets(sets or [])
+    options = loader_options(names, preset, in_file, given_here, {"backbone": {}, "prompter": {}}, device, dtype)
+    chain = ChainOfZoom(
+        *names,
+        backbone_options=options["backbone"],
+        prompter_options=options["prompter"],
+        photo_options={**in_file["photo"], **given_here["photo"], **({"metadata": "keep"} if keep_metadata else {})},
+    )
+    job = prepare(decode(photo, limits=chain.reading.limits), request, chain, out)
+    show = not (quiet or as_json)
+    if estimate:
+        found = estimated(job)
+        if as_json:
+            import msgspec
+
+            typer.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+        elif show:
+            _say_estimate(found, job)
+        return
+    record = _run(job, prompts_from, force=force, show=show)
+    if as_json:
+        typer.echo(record.to_json(), nl=False)
+
+
+def _run(job: Job, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:
+    from chain_of_zoom.upscaling.run import upscale_to_file
+
+    name = job.chain.backbone.info.name
+    what = {"tiles": f"tiles with {name}", "prompts": "prompts of tiles", "writing": f"writing {job.out.name}"}
+    stage: Stage | None = None
+    with Display(what["tiles"], show=show) as display:
+
+        def hear(progress: Progress) -> None:
+            nonlocal stage
+            if progress.stage != stage:
+                stage = progress.stage
+                display.restart(what[stage], progress.total)
+            display.expect(progress.total, done=progress.done)
+
+        record = upscale_to_file(job, prompts_from=prompts_from, force=force, on_progress=hear)
+        for line in _lines(job, record):
+            display.say(line)
+    return record
+
+
+def _lines(job: Job, record: UpscaleRecord) -> list[str]:
+    """What there is to say of a finished run."""
+    output, info = record.output, job.chain.backbone.info
+    made = "interpolated" if info.resample else "generated"
+    if info.evidence_limit and record.settings.scale > info.evidence_limit:
+        made += ", beyond evidence"
+    kept = sum(step.kept for step in record.steps)
+    tiles = f"{sum(step.tiles for step in record.steps)} tiles" + (f", {kept} of them kept from before" if kept else "")
+    size = f"{output.size[0]}x{output.size[1]} px, {human_size(output.bytes or 0)}"
+    lines = [f"{job.out}  {made}  ({size}; {tiles}; {_time(record.seconds or 0)})"]
+    if output.format == "Deep Zoom":
+        lines.append(f"{job.out.with_suffix('.html')}  a page that shows it, offline")
+    if record.prompts_sha256:
+        lines.append(f"{job.prompts_path}  the prompts: edit a copy and give it back with --prompts-from")
+        lines.append(f"note: {job.work} keeps the tiles for that; remove it when you are done")
+    if record.settings.prompt and not info.text_aware:
+        lines.append(f"note: {info.name} ignores prompts; the text is recorded and was not used")
+    return lines + [f"note: {note}" for note in (*record.notes, *(n for step in record.steps for n in step.fallbacks))]
+
+
+def _say_estimate(found: Estimate, job: Job) -> None:
+    rows = (
+        ("output", f"{found.output}: {found.size[0]}x{found.size[1]} px, about {human_size(found.output_bytes)}"),
+        ("tiles", f"{found.tiles} in {found.steps} step{'s' if found.steps > 1 else ''}"),
+        ("time", f"about {_time(found.seconds)} of tiles with {job.chain.backbone.info.name}, by one of them"),
+        ("memory", "unknown here" if found.memory is None else f"about {human_size(found.memory)}"),
+        ("disk", f"up to {human_size(found.disk)} while it runs; {human_size(found.free)} are free"),
+    )
+    for name, text in rows:
+        typer.echo(f"{name:7} {text}")
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
