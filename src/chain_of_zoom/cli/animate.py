@@ -35,7 +35,7 @@ def animate(
     Every frame says its magnification and whether all of it was measured. WebP needs nothing else and plays in every
     browser; MP4 needs the program ffmpeg, which the extra [video] brings.
 
-    \\b
+    \b
     Examples:
       coz animate photo_64x
       coz animate photo_64x -o photo.mp4 --seconds 12
