@@ -67,7 +67,7 @@ def test_references_and_sizes_are_checked(astronaut):
 
 
 def test_an_unknown_name_is_a_usage_error_with_a_hint():
-    with pytest.raises(UsageError, match="unknown metric 'ssimulacra'; accepted: niqe, .*did you mean ssimulacra2"):
+    with pytest.raises(UsageError, match="unknown metric 'ssimulacra'; accepted: .*niqe, .*did you mean ssimulacra2"):
         load_metric("ssimulacra")
 
 
