@@ -60,7 +60,7 @@ def test_another_file_under_a_pinned_name_is_an_error(folder):
         read_data(path)
 
 
-@pytest.mark.parametrize("change", ["version", "unknown", "twice", "text"])
+@pytest.mark.parametrize("change", ["version", "unknown", "twice", "outside", "text"])
 def test_a_broken_manifest_is_an_error(folder, change):
     path = folder / "set.json"
     manifest = json.loads(make_manifest(str(folder), path).to_json())
@@ -70,8 +70,10 @@ def test_a_broken_manifest_is_an_error(folder, change):
         manifest["pictures"][0]["weight"] = 1
     if change == "twice":
         manifest["pictures"][1]["id"] = "a"
+    if change == "outside":
+        manifest["pictures"][0]["id"] = "../a"
     path.write_text("hello" if change == "text" else json.dumps(manifest))
-    with pytest.raises(BadInputError, match="manifest|twice"):
+    with pytest.raises(BadInputError, match="manifest|twice|plain file name"):
         read_data(path)
 
 

@@ -129,7 +129,8 @@ def test_states_made_in_another_way_are_refused_unless_forced(folder, small, tmp
     assert run(folder, copy, "fake", seed=1, force=True).values
 
 
-def test_processes_change_nothing(folder, small, tmp_path):
+def test_processes_change_nothing(folder, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(score, "ENOUGH", 2)
     results, out = small
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)

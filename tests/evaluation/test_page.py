@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import PHOTO
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import Browser
@@ -144,6 +144,7 @@ def test_charts_keep_higher_numbers_higher(made):
     assert [drawn[name].dashed for name in ("fake", "fake:direct")] == [False, True]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=10))
 def test_ticks_enclose_their_values(values):
     ticks = nice_ticks(values)

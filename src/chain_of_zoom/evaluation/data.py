@@ -102,6 +102,9 @@ def read_manifest(path: Path) -> Manifest:
         raise BadInputError(
             f"{path} is no manifest ({error}); accepted: what `coz eval data` writes; type: coz eval data photos"
         ) from error
+    for picture in manifest.pictures:
+        if picture.id != Path(picture.id).name or picture.id in ("", ".."):
+            raise BadInputError(f"{path} has the id {picture.id!r}; accepted: a plain file name; make it again")
     if len({picture.id for picture in manifest.pictures}) < len(manifest.pictures):
         raise BadInputError(f"{path} has an id twice; accepted: ids that differ; make it again with coz eval data")
     return manifest

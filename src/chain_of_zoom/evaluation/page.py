@@ -68,21 +68,20 @@ def write_page(results: Results, folder: Path) -> Path:
 def page(results: Results) -> str:
     """The page as HTML; pictures are files beside it."""
     best, worst, ranking = examples(results)
-    missing = [gap(results)]
+    by_depth = tables(results)
+    absent = gap(results)
     return render(
         "evaluation.html",
         results=results,
         arrows=ARROWS,
-        tables=tables(results),
+        tables=by_depth,
         charts=charts(results),
         looks=looks(results.methods),
         words=words(results),
-        gaps=[*results.gaps, *(each for each in missing if each)],
+        gaps=[*results.gaps, *([absent] if absent else [])],
         viewer=viewer(results, best, worst),
         ranking=ranking,
-        has_published=any(
-            each is not None for table in tables(results) for row in table.rows for each in row.published
-        ),
+        has_published=any(each is not None for table in by_depth for row in table.rows for each in row.published),
     )
 
 

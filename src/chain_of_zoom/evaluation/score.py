@@ -24,6 +24,9 @@ from chain_of_zoom.imaging.images import RGB8, decode_png, size_of, write_atomic
 
 SCORES = "scores.json"
 
+ENOUGH = 24
+"""Tasks from which processes pay: starting one costs as much as three tasks; two are 1.2 to 1.4 times as fast."""
+
 INFLUENCE = ("prompt.change", "prompt.contradiction")
 """What a prompt changed in its step: root mean square, in levels; and the share that the parent could have told."""
 
@@ -77,8 +80,8 @@ def infos(names: Sequence[str]) -> dict[str, MetricInfo]:
 
 
 def score(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, list[Score]]]:
-    """Yields (index of the task, its scores) as they come, from `jobs` processes; in this one for a single job."""
-    if jobs == 1 or len(tasks) < 2:
+    """Yields (index of the task, its scores) as they come, from `jobs` processes where there is enough to do."""
+    if jobs == 1 or len(tasks) < ENOUGH:
         yield from ((index, judge(task)) for index, task in enumerate(tasks))
         return
     # A forked child would inherit the locks of the networks' threads.
