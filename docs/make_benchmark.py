@@ -42,7 +42,8 @@ NOT_SHOWN = """## What this does not show
   high for a picture that is wrong.
 - NIQE and PIQE know what undistorted photographs are like, not what was in front of the camera.
 - Photographs of nature: no faces, no text, few buildings. A reduced photo is cleaner than a camera's own pixels.
-- {count} pictures make wide intervals. A difference counts only when its own paired interval excludes zero.
+- {count} pictures make wide intervals. A difference counts only when its own paired interval excludes zero, and from
+  six pictures on: with fewer, all could differ the same way by chance.
 - The published table is of 800 other pictures and another backbone, so it does not stand beside these.
 """
 
@@ -128,7 +129,9 @@ def looks(results: Results) -> list[Claim]:
             Claim(
                 f"{method} {says}: NIQE about {low} to {high} from {first}x on.",
                 "Not told" if not known else "Confirmed" if inside else "Refuted",
-                "Found: " + ", ".join(f"{number(v)} at {d}x" for d, v in found.items() if v is not None) + ".",
+                "Found: "
+                + (", ".join(f"{number(v)} at {d}x" for d, v in found.items() if v is not None) or "none")
+                + ".",
             )
         )
     claims.append(clearly(results, "realsr", "realesrgan", results.depths[-1], "niqe", "looks more like a photograph"))
@@ -175,7 +178,7 @@ def clearly(results: Results, one: str, other: str, depth: int, metric: str, say
     wins = pair.wins if turned else 1 - pair.wins
     return Claim(
         text,
-        "Not told" if not pair.clear else "Confirmed" if ahead else "Refuted",
+        "Not told" if not pair.difference.is_clear else "Confirmed" if ahead else "Refuted",
         f"Difference {number(mean)} ({number(ends[0])} to {number(ends[1])}), better on {wins:.0%} of "
         f"{pair.difference.n} pictures.",
     )

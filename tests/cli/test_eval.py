@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from conftest import PHOTO, ROOT
 from PIL import Image
@@ -18,6 +19,7 @@ from chain_of_zoom.cli.eval import _duration, _options
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.methods import parse_methods
 from chain_of_zoom.evaluation.results import read_results
+from chain_of_zoom.evaluation.statistics import Interval
 
 
 @pytest.fixture
@@ -44,6 +46,10 @@ def test_the_main_job(coz, photos, tmp_path):
     assert settings.command.startswith("coz eval --data")
     assert settings.settings["reduction"] == "area"
     again = coz("eval", "--data", photos, *TRUE, "--methods", "bicubic,fake,nearest", "-o", "other", "--json")
+    assert (
+        coz("eval", "--data", photos, *TRUE[:4], "--metrics", "consistency.psnr", "--methods", "fake", "-q").returncode
+        == 0
+    )
     assert [m["name"] for m in json.loads(again.stdout)["methods"]] == ["bicubic", "fake", "nearest"]
     assert again.stderr == ""
     compared = coz("eval", "compare", "out", "other")
@@ -76,6 +82,7 @@ def test_manifests_are_written_and_read(coz, photos, tmp_path):
         (["--data", "photos", "--methods", "fake", "--scales", "four"], 2, "4,16,64,256"),
         (["--data", "photos", "--methods", "fake", "--spots", "2"], 2, "true-zoom"),
         (["--data", "photos", "--methods", "fake", "--metrics", "nique"], 2, "did you mean niqe?"),
+        (["--data", "photos", "--methods", "fake", "--metrics", "consistency.psn"], 2, "mean consistency.psnr?"),
         (["--data", "photos", "--methods", "fake", *TRUE, "--spots", "0"], 2, "from 1, or centre"),
         (["--data", "photos", "--methods", "fake", *TRUE, "--reduce", "x"], 2, "area, bicubic"),
         (["--data", "photos", "--methods", "fake", "--set", "backbone.threads=1"], 2, "means nothing to fake"),
@@ -161,21 +168,31 @@ def test_durations_are_in_words():
 
 def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    from make_benchmark import clearly, document
+    from make_benchmark import clearly, document, looks
 
-    methods = "bicubic,nearest"
-    coz("eval", "--data", photos, "--scales", "4", "--metrics", "niqe", "--methods", methods, "-o", "p", "-q")
-    coz("eval", "--data", photos, *TRUE, "--methods", methods, "-o", "t", "-q")
+    with Image.open(PHOTO) as photo:
+        for x in (50, 100, 200, 210):
+            photo.crop((x, 0, x + 300, 300)).save(photos / f"at{x}.png")
+    methods = ["bicubic", "nearest"]
+    both = ("--methods", ",".join(methods), "-q")
+    coz("eval", "--data", photos, "--limit", "2", "--scales", "4", "--metrics", "niqe", *both, "-o", "p")
+    coz("eval", "--data", photos, *TRUE, *both, "-o", "t")
     paper, true_zoom = read_results(tmp_path / "p"), read_results(tmp_path / "t")
     text = document(paper, true_zoom, "python docs/make_benchmark.py", ["coz eval data photos"])
     assert "| at 4x | niqe ↓ |" in text
     assert "numpy" in text
-    one, other = (
-        clearly(true_zoom, *names, 4, "psnr", "is truer") for names in (methods.split(","), ["nearest", "bicubic"])
-    )
+    one, other = (clearly(true_zoom, *names, 4, "psnr", "is truer") for names in (methods, methods[::-1]))
     assert (one.verdict, other.verdict) == ("Confirmed", "Refuted")
     gain = true_zoom.cell("bicubic", 4, "psnr").interval.mean - true_zoom.cell("nearest", 4, "psnr").interval.mean
     assert f"Difference {gain:.2f} (" in one.numbers
-    assert "better on 100% of 2" in one.numbers
-    assert "better on 0% of 2" in other.numbers
+    assert "better on 100% of 6" in one.numbers
+    assert "better on 0% of 6" in other.numbers
+    assert clearly(paper, *methods, 4, "niqe", "looks better").verdict == "Not told", "two pictures cannot tell"
     assert clearly(true_zoom, "realsr", "bicubic", 4, "psnr", "is truer").verdict == "Not told"
+
+    def verdict(niqe: float) -> str:
+        cell = msgspec.structs.replace(paper.cells[0], method="realsr", interval=Interval(n=12, mean=niqe))
+        return looks(msgspec.structs.replace(paper, cells=(cell,)))[0].verdict
+
+    assert [verdict(niqe) for niqe in (4.4, 7.1, 9.0)] == ["Confirmed", "Confirmed", "Refuted"]
+    assert looks(paper)[0].verdict == "Not told"

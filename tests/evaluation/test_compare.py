@@ -51,9 +51,16 @@ def results(values: dict[str, float], method: str = "m", **changed: object) -> R
 def test_differences_are_of_the_pictures_that_both_have():
     found = compare(results({"a": 5, "b": 6, "only": 99}), results({"a": 4, "b": 4, "c": 1}))
     (change,) = found.changes
-    assert (change.difference.n, change.difference.mean, change.wins, change.clear) == (2, -1.5, 1.0, True)
+    assert (change.difference.n, change.difference.mean, change.wins) == (2, -1.5, 1.0)
     assert set(found.differing) == {"picture only only in the first", "picture c only in the second"}
-    assert "m at 4x, niqe: -1.50 (-2.00 to -1.00), better on 100% of 2" in plain(found)
+    assert "m at 4x, niqe: -1.50 (-2.00 to -1.00), better on 100% of 2  not clear" in plain(found)
+
+
+def test_six_pictures_can_tell():
+    names = "abcdef"
+    found = compare(results(dict.fromkeys(names, 5)), results({name: 4 + i / 10 for i, name in enumerate(names)}))
+    assert found.changes[0].difference.is_clear
+    assert "clear" not in plain(found)
 
 
 def test_what_else_is_different_is_said():

@@ -59,3 +59,12 @@ def test_one_picture_has_no_interval():
 def test_wins_follow_the_direction_and_ties_count_half():
     assert share_of_wins([1, 2, -1, 0], "higher") == 0.625
     assert share_of_wins([1, 2, -1, 0], "lower") == 0.375
+
+
+def test_a_difference_is_clear_on_one_side_of_zero_from_six_pictures_on():
+    ahead = [1.0, 2.0, 1.5, 0.5, 1.2, 0.9]
+    assert Bootstrap().interval(ahead).is_clear
+    assert Bootstrap().interval([-v for v in ahead]).is_clear
+    assert not Bootstrap().interval(ahead[:5]).is_clear
+    assert not Bootstrap().interval([*ahead[:3], *(-v for v in ahead[:3])]).is_clear
+    assert not Bootstrap().interval(ahead[:1]).is_clear

@@ -217,16 +217,14 @@ def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: i
 
 
 def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
-    from chain_of_zoom.evaluation.metrics.table import load_metric
+    from chain_of_zoom.evaluation.score import infos
 
     if listed is None:
         return list(protocol.metrics)
     names = list(dict.fromkeys(part.strip() for part in listed.split(",") if part.strip()))
     if not names:
         raise UsageError("--metrics is empty; accepted: names with commas; see coz eval metrics")
-    for name in names:
-        load_metric(name)  # unknown names are an error; what merely cannot run here is a gap in the report
-    return names
+    return list(infos(names))  # unknown names are an error; what merely cannot run here is a gap in the report
 
 
 def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]) -> dict[str, Options]:

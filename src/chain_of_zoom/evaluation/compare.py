@@ -21,7 +21,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     difference: Interval
     wins: float
-    clear: bool
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +45,8 @@ def compare(before: Results, after: Results) -> Comparison:
         found = differences(pictures, new.get((method, depth, metric), {}))
         if found and metric in directions:
             interval = bootstrap.interval(found)
-            clear = interval.low is not None and interval.high is not None and (interval.low > 0 or interval.high < 0)
             wins = share_of_wins(found, directions[metric])
-            changes.append(
-                Change(method=method, depth=depth, metric=metric, difference=interval, wins=wins, clear=clear)
-            )
+            changes.append(Change(method=method, depth=depth, metric=metric, difference=interval, wins=wins))
     if not changes:
         raise UsageError(
             "the two folders have no picture, method, depth and metric in common; accepted: the same method names and "
@@ -65,7 +61,7 @@ def plain(comparison: Comparison) -> str:
     for c in comparison.changes:
         low, high = c.difference.low, c.difference.high
         interval = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
-        verdict = "" if c.clear else "  not clear" if c.difference.mean else "  no change"
+        verdict = "" if c.difference.is_clear else "  not clear" if c.difference.mean else "  no change"
         lines.append(
             f"{c.method} at {c.depth}x, {c.metric}: {'+' if c.difference.mean > 0 else ''}{number(c.difference.mean)}"
             f"{interval}, better on {c.wins:.0%} of {c.difference.n}{verdict}"

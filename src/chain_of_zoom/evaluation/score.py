@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import signal
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.errors import ChainOfZoomError, MissingError
+from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
 from chain_of_zoom.evaluation import consistency
 from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
@@ -76,7 +77,14 @@ class Score:
 
 def infos(names: Sequence[str]) -> dict[str, MetricInfo]:
     """What the metrics and the measures of consistency called so are. Raises UsageError."""
-    return {name: consistency.INFOS[name] if name in consistency.INFOS else load_metric(name).info for name in names}
+    found: dict[str, MetricInfo] = {}
+    for name in names:
+        if name.startswith("consistency") and name not in consistency.INFOS:
+            close = difflib.get_close_matches(name, consistency.INFOS, 1)
+            hint = f"did you mean {close[0]}?" if close else "see coz eval metrics"
+            raise UsageError(f"unknown metric {name!r}; accepted: {', '.join(consistency.INFOS)}; {hint}")
+        found[name] = consistency.INFOS[name] if name in consistency.INFOS else load_metric(name).info
+    return found
 
 
 def score(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, list[Score]]]:

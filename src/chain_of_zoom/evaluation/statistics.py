@@ -19,6 +19,8 @@ Direction = Literal["higher", "lower"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
+LEAST = 6
+"""Pictures from which a difference can be clear: with fewer, all of one sign are no rarer than 1 in 20 by chance."""
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +31,16 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def is_clear(self) -> bool:
+        """For differences: whether the interval lies on one side of zero, of pictures enough to say so."""
+        return self.n >= LEAST and self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
 
 class Paired(msgspec.Struct, frozen=True, kw_only=True):
     """`other` minus `base` over the pictures that both have.
 
-    wins: share of the pictures on which `other` is better, ties counting half. clear: the interval excludes zero.
+    wins: share of the pictures on which `other` is better, ties counting half.
     """
 
     base: str
@@ -42,12 +49,6 @@ class Paired(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     difference: Interval
     wins: float
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval lies on one side of zero."""
-        low, high = self.difference.low, self.difference.high
-        return low is not None and high is not None and (low > 0 or high < 0)
 
 
 @dataclass(frozen=True, kw_only=True)
