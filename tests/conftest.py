@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from chain_of_zoom.imaging.images import RGB8, load
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it, and what they start, too
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
@@ -70,7 +73,7 @@ def coz_process(tmp_path: Path) -> Coz:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop is in the way of tests that run one of their own
 def browser() -> Iterator[Browser]:
     """A headless Chromium, for pages: `browser.new_page()`; Debian's, or the one $CHROMIUM names."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")

@@ -236,7 +236,7 @@ def test_making_one_reads_nothing():
         ({"dtype": "bfloat16"}, "dtype bfloat16 on a CPU"),
         ({"dtype": "float16", "device": "cpu"}, "dtype float16 on a CPU"),
         ({"dtype": "int8"}, "accepted: auto, float32"),
-        ({"device": "tpu"}, "accepted: auto, cpu, cuda"),
+        ({"device": "tpu"}, "accepted: auto, cpu, gpu, cuda"),
         ({"device": "cuda"}, "device cuda is not there"),
         ({"max_new_tokens": 0}, "accepted: 1 or more"),
     ],

@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import msgspec
-
 from chain_of_zoom.api import FOLDERS, ChainOfZoom, Layout
 from chain_of_zoom.batch.report import Outcome, Report
 from chain_of_zoom.batch.tasks import Task, printable
 from chain_of_zoom.chain.folder import RunFolder, finished
-from chain_of_zoom.chain.record import Record, StateRecord, software
+from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError
 from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.images import Picture
@@ -111,7 +109,6 @@ class Batch:
         except OSError:
             return None  # it is opened once more to be zoomed into, and then the error is told
         ours = self.chain.begin(record.input, task.request)
-        ours = msgspec.structs.replace(ours, software=software(record.software))
         return None if ours.difference(record, but="software" if self.skip_done else "") else record
 
     def _outcome(self, task: Task, coming: Future[Picture | Record], started: float) -> Outcome:

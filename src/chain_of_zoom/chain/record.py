@@ -138,6 +138,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
             ours, theirs = getattr(self, part), getattr(other, part)
             if part == "options" and (self.device or other.device):  # which say more than the name asked for
                 ours, theirs = _without_device(ours), _without_device(theirs)
+            if part == "software":  # what else was loaded, torch or not, changes nothing
+                ours, theirs = ({name: each[name] for name in ours.keys() & theirs} for each in (ours, theirs))
             if part != but and ours != theirs:
                 return f"other {part} ({_first_difference(theirs, ours)})"
         if self.device and other.device and self.device != other.device:
