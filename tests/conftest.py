@@ -17,11 +17,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers fill the cores; threads of ea
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from chain_of_zoom.imaging.images import RGB8, load
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it, and what they start, too
+
+# The suite says the same of the same code every time; `HYPOTHESIS_PROFILE=explore pytest` looks for new cases.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"

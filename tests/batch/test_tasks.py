@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from batch_files import save
 from conftest import noise
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom import UsageError, zoom, zoom_many
@@ -88,7 +88,6 @@ def test_the_same_zoom_twice_is_one():
     assert names("a.jpg", "a.jpg") == ["a"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("aAb-2.é ", min_size=1, max_size=5), max_size=12, unique=True))
 def test_names_are_unique_plain_and_the_same_again(stems):
     photos = [f"{number}/{stem}.jpg" for number, stem in enumerate(stems)]

@@ -22,7 +22,7 @@ def windows(spot_x: Fraction, spot_y: Fraction, magnification: int) -> list:
     return [step.window.floats() for step in plan_chain(aim, 4)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(FRACTIONS, FRACTIONS, st.integers(2, 4096))
 def test_the_path_runs_from_the_first_window_to_the_last_inside_the_first(x, y, magnification):
     found = windows(x, y, magnification)
@@ -35,7 +35,7 @@ def test_the_path_runs_from_the_first_window_to_the_last_inside_the_first(x, y, 
     assert ratios == pytest.approx([ratios[0]] * 50), "the relative speed is constant"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(FRACTIONS, FRACTIONS, st.integers(5, 4096))
 def test_the_view_agrees_with_the_windows_of_the_states_between(x, y, magnification):
     found = windows(x, y, magnification)
@@ -48,7 +48,7 @@ def test_the_view_agrees_with_the_windows_of_the_states_between(x, y, magnificat
         assert max(abs(a - b) for a, b in zip(view, window, strict=True)) <= 0.08 * width
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(FRACTIONS, st.integers(16, 4096))
 def test_the_spot_never_jumps_on_the_screen(x, magnification):
     found = windows(x, Fraction(1, 2), magnification)

@@ -135,7 +135,7 @@ def test_a_bicubic_chain_is_nearly_perfectly_consistent(astronaut):
             assert hypot(*found.parent.shift) < 0.02
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     x=st.floats(0, 60),
     y=st.floats(0, 40),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import MissingError, UsageError
@@ -56,7 +56,6 @@ def test_a_label_sets_the_same_method_apart():
     assert one.backbone == other.backbone == "fake"
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["fake", "osediff-sd3"]), st.sampled_from(["", ":direct"]), st.sampled_from(WRITERS))
 def test_folders_are_safe_and_differ(backbone, mode, writer):
     method = parse_method(f"{backbone}{mode}+{writer}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conftest import PHOTO
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import Browser
@@ -144,8 +144,10 @@ def test_charts_keep_higher_numbers_higher(made):
     assert [drawn[name].dashed for name in ("fake", "fake:direct")] == [False, True]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=10))
+@example([5e-324])
+@example([1e6, 1e6 + 2e-10])
+@example([-5e-324, 0.0])
 def test_ticks_enclose_their_values(values):
     ticks = nice_ticks(values)
     assert 2 <= len(ticks) <= 9

@@ -94,7 +94,7 @@ def test_frequencies_are_split_where_the_parent_ends():
     assert prompt_influence(*laid(waves(11)), Size(32, 16)).contradiction > 0.999
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 100), st.integers(1, 24), st.integers(1, 20))
 def test_shares_and_energy_add_up(seed, width, height):
     one, other = noise(20, 24, seed), noise(20, 24, seed + 1)

@@ -26,7 +26,7 @@ def test_the_interval_is_scipys_percentile_bootstrap():
 
 
 @given(VALUES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_interval_holds_the_mean_and_lies_within_the_values(values):
     found = Bootstrap().interval(values)
     slack = 1e-9 * (1 + max(map(abs, values)))
@@ -36,7 +36,7 @@ def test_the_interval_holds_the_mean_and_lies_within_the_values(values):
 
 
 @given(VALUES, st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_seed_decides(values, seed):
     assert Bootstrap(seed=seed).interval(values) == Bootstrap(seed=seed).interval(values)
 

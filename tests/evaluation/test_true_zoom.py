@@ -29,7 +29,7 @@ def item(tmp_path: Path) -> Item:
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from([2, 4]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_area_reduction_is_the_rounded_mean(rows, columns, factor):
     pixels = noise(rows * factor, columns * factor, rows)
     expected = pixels.reshape(rows, factor, columns, factor, 3).astype(np.float64).mean(axis=(1, 3))

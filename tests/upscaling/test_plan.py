@@ -31,7 +31,7 @@ def test_steps_lead_from_the_photo_to_the_scale(width, height, scale, factor):
     assert last.source.width * factor >= width * scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 700),
     height=st.integers(1, 700),

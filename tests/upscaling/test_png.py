@@ -18,7 +18,7 @@ def file_of(pixels: np.ndarray, rows: int = 5, tags: Tags | None = None, *, pack
     return b"".join(png_stream(Size(pixels.shape[1], len(pixels)), strips, tags or Tags(), packed=packed))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -121,7 +121,8 @@ def nice_ticks(values: Sequence[float], count: int = 5) -> list[float]:
     if not values:
         return [0.0, 1.0]
     low, high = min(values), max(values)
-    span = (high - low) or abs(high) or 1.0
+    greatest = max(abs(low), abs(high), 1e-9)
+    span = high - low if high - low > 1e-6 * greatest else greatest  # finer steps are no numbers a reader tells apart
     raw = span / count
     exponent = math.floor(math.log10(raw))
     power = 10.0**exponent
