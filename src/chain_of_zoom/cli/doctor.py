@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import importlib.util
 import io
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -27,24 +28,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.imaging.images import RGB8
 
 CORE = ("chain-of-zoom", "numpy", "pillow", "pyvips", "pyvips-binary", "ncnn", "msgspec", "typer")
-EXTRAS = {  # as pyproject.toml has them
-    "diffusion": [
-        "accelerate",
-        "diffusers",
-        "peft",
-        "protobuf",
-        "safetensors",
-        "sentencepiece",
-        "torch",
-        "transformers",
-    ],
-    "eval": ["scipy", "ssimulacra2"],
-    "eval-research": ["lpips", "pyiqa"],
-    "eval-torch": ["stlpips-pytorch", "torch"],
-    "heif": ["pillow-heif"],
-    "remote": ["anyio", "httpx"],
-    "video": ["imageio-ffmpeg"],
-}
+DEVELOPERS = ("bench", "dev")
 BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things
 PICTURE = "selftest.png"
 SIDE = 512
@@ -89,7 +73,7 @@ def doctor(
 def examine() -> dict[str, Any]:
     """Everything `coz doctor` says, as JSON values."""
     machine = machine_facts()
-    gone = {name: [package for package in packages if not _version(package)] for name, packages in EXTRAS.items()}
+    gone = {name: [package for package in packages if not _version(package)] for name, packages in extras().items()}
     paths = {name: catalog.locate(item) for name, item in ITEMS.items()}
     return {
         **machine,
@@ -148,7 +132,18 @@ def memory() -> int | None:
 
 def versions() -> dict[str, str | None]:
     """Versions of our packages and those of the extras; None for one that is not installed."""
-    return {name: _version(name) for name in (*CORE, *(p for extra in EXTRAS.values() for p in extra), *BESIDE)}
+    return {name: _version(name) for name in (*CORE, *(p for extra in extras().values() for p in extra), *BESIDE)}
+
+
+def extras() -> dict[str, list[str]]:
+    """The packages that each extra for users asks for by name, as the installed package declares them."""
+    declared: dict[str, list[str]] = {}
+    for requirement in importlib.metadata.requires("chain-of-zoom") or ():
+        if found := re.match(r"""([\w.-]+).*;.*extra == ["']([\w-]+)["']""", requirement):
+            package, extra = found.groups()
+            if extra not in DEVELOPERS and package != "chain-of-zoom":
+                declared.setdefault(extra, []).append(package)
+    return dict(sorted(declared.items()))
 
 
 def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any]:
