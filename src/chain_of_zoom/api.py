@@ -14,7 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 import numpy as np
 
 from chain_of_zoom import plugins
@@ -25,7 +24,7 @@ from chain_of_zoom.chain.enlargement import ZoomJob
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.published import PublishedFolder
 from chain_of_zoom.chain.record import BackboneRecord, CandidateSet, InputRecord, Record, StateRecord
-from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, plan
+from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, make_request, plan
 from chain_of_zoom.chain.revision import Branch
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
@@ -365,44 +364,3 @@ def _job(zoom: Zoom, done: Sequence[ScaleState], choices: Sequence[Choice]) -> Z
         done=done,
         choices={choice.step: choice for choice in choices},
     )
-
-
-def make_request(
-    *,
-    at: tuple[float, float] | str | None = None,
-    magnification: float | None = None,
-    box: tuple[float, float, float, float] | str | None = None,
-    size: tuple[int, int] | None = None,
-    prompt: str = "",
-    seed: int = 0,
-    mode: Mode = "chain",
-    protocol: Protocol = "default",
-    color_fix: ColorFix = "none",
-) -> ZoomRequest:
-    """Settings as Python has them, checked. Raises UsageError."""
-    values = {
-        "at": spot_text(at),
-        "zoom": magnification,
-        "box": spot_text(box),
-        "size": size,
-        "prompt": prompt,
-        "seed": seed,
-        "mode": mode,
-        "protocol": protocol,
-        "color_fix": color_fix,
-    }
-    try:
-        return msgspec.convert(values, ZoomRequest)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
-        raise UsageError(f"settings of zoom: {error}; see help(chain_of_zoom.zoom)") from error
-
-
-def spot_text(values: Sequence[float] | str | None) -> str | None:
-    """Numbers of a spot or box as text. Raises UsageError."""
-    if values is None or isinstance(values, str):
-        return values
-    if not isinstance(values, Sequence):
-        raise UsageError(f"at or box is {values!r}; accepted: numbers in a tuple, or text; for example at=(0.62, 0.4)")
-    return ",".join(str(value) for value in values)

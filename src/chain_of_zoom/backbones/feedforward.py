@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.models import vulkan
+from chain_of_zoom.models.cores import available_cores
 
 # RRDB-23 sees far: with a halo of 32 px no tile differs by more than 1 grey level from the untiled result.
 # 160 x 160 px is the largest window that keeps the whole process below 2 GB.
@@ -93,7 +93,7 @@ class FeedForward(Backbone):
         super().__init__()
         vulkan.check_name(device)
         self.package_of_weights, self.model, self.info = _MODELS[name]
-        self.threads = threads or _cores()
+        self.threads = threads or available_cores()
         self.device = device
         self._gpu: vulkan.VulkanDevice | None = None
         self._why_cpu: str | None = None
@@ -201,8 +201,3 @@ class FeedForward(Backbone):
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
         status, output = extractor.extract("output")
         return None if status else np.ascontiguousarray(np.asarray(output).transpose(1, 2, 0))
-
-
-def _cores() -> int:
-    """Cores this process may run on, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,11 +16,11 @@ import msgspec
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, RunSummary, StateSummary, Summary
 from chain_of_zoom.batch.tasks import Task, printable
-from chain_of_zoom.chain.folder import RECORD, naming
+from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OccupiedError, OutputError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
 
 QUIET_SECONDS = 2.0  # between two versions of the page while runs are merely kept
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.webp")
@@ -57,8 +57,7 @@ class Report:
 
     def __enter__(self) -> Self:
         """Make the folder. Raises OccupiedError when it is in use or its page is somebody else's."""
-        with naming(self.out):
-            self.out.mkdir(parents=True, exist_ok=True)
+        with naming(make_folder(self.out)):
             self._unlock = lock_folder(self, self.out)
         try:
             self._refuse_strangers()
@@ -121,8 +120,7 @@ class Report:
 
         file = self.out / THUMBNAILS / f"{sha256[:16]}.webp"
         if not file.is_file():
-            with naming(file.parent):
-                file.parent.mkdir(exist_ok=True)
+            make_folder(file.parent)
             try:
                 data = thumbnail(state.read_bytes())
             except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,22 +16,13 @@ from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import RGB8, decode_png, write_atomic
+from chain_of_zoom.imaging.images import decode_png, make_folder, naming, write_atomic
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 RECORD = "record.json"
 SHEET = "sheet.png"
 ANIMATION = "zoom.webp"
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What the system refuses becomes an OutputError that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror or error}); name another folder with -o") from error
 
 
 def finished(path: Path, *, intact: bool = True) -> Record | None:
@@ -47,8 +37,7 @@ def finished(path: Path, *, intact: bool = True) -> Record | None:
         if not all((path / name).is_file() for name in (record.sheet, record.animation) if name):
             return None
         for entry in record.states:
-            file = path / Path(entry.file).name
-            if hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256 if intact else not file.is_file():
+            if entry.read(path) is None if intact else not (path / Path(entry.file).name).is_file():
                 return None
         return None if edited_prompts(record) else record
     except (OSError, msgspec.DecodeError, UsageError):
@@ -74,8 +63,7 @@ class RunFolder:
         self.kept = kept
         self.done: tuple[ScaleState, ...] = ()
         self._stale: set[str] = set()
-        with naming(path):
-            path.mkdir(parents=True, exist_ok=True)
+        with naming(make_folder(path)):
             self._unlock = lock_folder(self, path)
         try:
             self._open(force)
@@ -237,9 +225,9 @@ class RunFolder:
         kept = keep(earlier, self.branch)
         done: list[ScaleState] = []
         for entry in earlier.states[: kept.states]:
-            if (image := self._intact(entry)) is None:
+            if (data := entry.read(self.path)) is None:
                 break
-            done.append(entry.state(image))
+            done.append(entry.state(decode_png(data)))
         whole = earlier.complete and len(done) == len(earlier.states)
         animation = (
             earlier.animation if whole and earlier.animation and (self.path / earlier.animation).is_file() else None
@@ -255,18 +243,10 @@ class RunFolder:
         if whole and self.branch and self.branch.stop:  # only alternatives will be made: the run stays complete
             self.record = msgspec.structs.replace(self.record, complete=True, sheet=earlier.sheet)
         self._stale = earlier.extras
-        if kept.adopt and len(done) == kept.states and (image := self._intact(kept.adopt)) is not None:
-            state = kept.adopt.state(image)
+        if kept.adopt and len(done) == kept.states and (data := kept.adopt.read(self.path)) is not None:
+            state = kept.adopt.state(decode_png(data))
             self.add(state)
             self.done = (*self.done, state)
-
-    def _intact(self, entry: StateRecord) -> RGB8 | None:
-        """The pixels of a state, or None when its file is not as the record says."""
-        try:
-            data = (self.path / Path(entry.file).name).read_bytes()
-        except OSError:
-            return None
-        return decode_png(data) if hashlib.sha256(data).hexdigest() == entry.sha256 else None
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())

@@ -9,9 +9,8 @@ import numpy as np
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
-from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import decode_png, write_atomic
+from chain_of_zoom.imaging.images import decode_png, make_folder, write_atomic
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 
 
@@ -35,10 +34,10 @@ class PublishedFolder(RunFolder):
         index = len(self.record.states)
         scale = self.path.parents[1] / "per-scale" / f"scale{index}" / f"{self.path.name}.png"
         text = self.path / "txt" / f"{index - 1}.txt"
-        self._make(scale.parent)
+        make_folder(scale.parent)
         if state.input is not None:
             write_atomic(self.path / f"{index}_input.png", encode_png(state.input, kept=self.kept.only_profile))
-            self._make(text.parent)
+            make_folder(text.parent)
             write_atomic(text, (state.prompt or "").encode())
         write_atomic(scale, data)
         super()._write_state(name, state, data)
@@ -47,18 +46,10 @@ class PublishedFolder(RunFolder):
         """Write the strip, the sheet and the record."""
         states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
         strip = self.path.parents[1] / "recursive" / f"{self.path.name}.png"
-        self._make(strip.parent)
+        make_folder(strip.parent)
         generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
         text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
         source = COMPOSITE if generated else None
         data = encode_png(np.concatenate(states, axis=1), *label(text, source), self.kept.only_profile)
         write_atomic(strip, data)
         super().finish(sheet)
-
-    def _make(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {folder} ({error.strerror or error}); name another folder with -o"
-            ) from error

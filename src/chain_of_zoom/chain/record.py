@@ -5,6 +5,7 @@ The JSON schema beside this file is generated from these classes (`python -m cha
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import sys
 from collections.abc import Iterable
@@ -94,6 +95,14 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
         """The record of a state that lies in `file`."""
         fields = {name: getattr(state, name) for name in cls.__struct_fields__ if name not in ("file", "sha256")}
         return cls(file=file, sha256=sha256, **fields)
+
+    def read(self, folder: Path) -> bytes | None:
+        """The state's file, or None when it is not there or not as recorded."""
+        try:
+            data = (folder / Path(self.file).name).read_bytes()
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == self.sha256 else None
 
     def state(self, image: RGB8) -> ScaleState:
         """The state again, with its pixels."""

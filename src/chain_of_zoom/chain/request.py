@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -23,6 +24,19 @@ PAPER_SIDE = 512
 
 _SPOT = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
 _BOX = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
+
+
+Settings = TypeVar("Settings")
+
+
+def checked(kind: type[Settings], values: dict[str, Any], function: str) -> Settings:
+    """Settings of a public function as the struct that checks them. Raises UsageError."""
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, UsageError):
+            raise error.__cause__ from None
+        raise UsageError(f"settings of {function}: {error}; see help(chain_of_zoom.{function})") from error
 
 
 class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +123,42 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 "accepted: a smaller box; or give --size the shape of the box"
             )
         return Aim(picture=picture, output=output, spot=box.centre, magnification=fit / scale)
+
+
+def make_request(
+    *,
+    at: tuple[float, float] | str | None = None,
+    magnification: float | None = None,
+    box: tuple[float, float, float, float] | str | None = None,
+    size: tuple[int, int] | None = None,
+    prompt: str = "",
+    seed: int = 0,
+    mode: Mode = "chain",
+    protocol: Protocol = "default",
+    color_fix: ColorFix = "none",
+) -> ZoomRequest:
+    """Settings as Python has them, checked. Raises UsageError."""
+    values = {
+        "at": spot_text(at),
+        "zoom": magnification,
+        "box": spot_text(box),
+        "size": size,
+        "prompt": prompt,
+        "seed": seed,
+        "mode": mode,
+        "protocol": protocol,
+        "color_fix": color_fix,
+    }
+    return checked(ZoomRequest, values, "zoom")
+
+
+def spot_text(values: Sequence[float] | str | None) -> str | None:
+    """Numbers of a spot or box as text. Raises UsageError."""
+    if values is None or isinstance(values, str):
+        return values
+    if not isinstance(values, Sequence):
+        raise UsageError(f"at or box is {values!r}; accepted: numbers in a tuple, or text; for example at=(0.62, 0.4)")
+    return ",".join(str(value) for value in values)
 
 
 def plan(request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from chain_of_zoom.chain.animation import MAX_SIDE, Animation, Track, check_format, encode
-from chain_of_zoom.chain.folder import ANIMATION, RECORD, naming
+from chain_of_zoom.chain.folder import ANIMATION, RECORD
 from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging.images import decode_png, profile_of_png, write_atomic
+from chain_of_zoom.imaging.images import decode_png, naming, profile_of_png, write_atomic
 
 
 def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
@@ -29,11 +28,9 @@ def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
         raise BadInputError(f"{folder / RECORD} cannot be read ({error}); {hint}; check the path") from error
     states = []
     for entry in record.states:
-        file = folder / Path(entry.file).name
-        data = file.read_bytes() if file.is_file() else b""
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
+        if (data := entry.read(folder)) is None:
             raise BadInputError(
-                f"{file} is {'not as its record says' if data else 'not there'}; {hint}, whole; "
+                f"{folder / Path(entry.file).name} is not there or not as its record says; {hint}, whole; "
                 "repeat the command that made it, which mends it"
             )
         states.append(entry.state(decode_png(data)))

@@ -21,6 +21,7 @@ from chain_of_zoom import catalog, plugins
 from chain_of_zoom.catalog import ITEMS, human_size
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.models import vulkan
+from chain_of_zoom.models.cores import available_cores
 from chain_of_zoom.presets import PRESETS, Preset, find_preset, resolve
 
 if TYPE_CHECKING:
@@ -92,11 +93,10 @@ def examine() -> dict[str, Any]:
 def machine_facts() -> dict[str, Any]:
     """Python, platform, cores, memory, what torch and ncnn see, and warnings; nothing that names machine or user."""
     torch, reason = _import("torch")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": cores,
+        "cores": available_cores(),
         "memory": memory(),
         "torch": torch.__version__ if torch else reason,
         "gpus": [],

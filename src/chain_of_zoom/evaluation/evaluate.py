@@ -7,7 +7,6 @@ metric costs only itself.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 from statistics import mean
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.errors import BackboneError, BadInputError, OutputError, UsageError
+from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
 from chain_of_zoom.evaluation import consistency, tally
 from chain_of_zoom.evaluation.data import Dataset
 from chain_of_zoom.evaluation.methods import Method, Options, build
@@ -27,6 +26,8 @@ from chain_of_zoom.evaluation.score import infos, score
 from chain_of_zoom.evaluation.states import Maker
 from chain_of_zoom.evaluation.statistics import Bootstrap
 from chain_of_zoom.evaluation.tally import Made
+from chain_of_zoom.imaging.images import make_folder
+from chain_of_zoom.models.cores import available_cores
 
 STATES = "states"
 
@@ -65,11 +66,11 @@ def evaluate(benchmark: Benchmark, out: Path, *, force: bool = False, progress: 
     protocol = benchmark.protocol
     chains = build(benchmark.methods, benchmark.options)
     metrics, gaps = _usable(benchmark)
-    cases, failures = _cases(benchmark, _folder(out), force, say)
+    cases, failures = _cases(benchmark, make_folder(out / STATES), force, say)
     made, notes, failed = _states(benchmark, chains, cases, force, say)
     tasks = [each.task(tuple(metrics)) for each in made]
     scores = {}
-    for index, found in score(tasks, benchmark.jobs or _cores()):
+    for index, found in score(tasks, benchmark.jobs or available_cores()):
         scores[index] = found
         say("metrics", len(scores), len(tasks), None)
     values, unjudged, untold = tally.values(made, scores)
@@ -119,15 +120,6 @@ def _usable(benchmark: Benchmark) -> tuple[dict[str, MetricInfo], list[Gap]]:
         else:
             usable[name] = info
     return usable, gaps
-
-
-def _folder(out: Path) -> Path:
-    home = out / STATES
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {out} ({error.strerror or error}); name another folder with -o") from error
-    return home
 
 
 def _cases(benchmark: Benchmark, home: Path, force: bool, say: Progress) -> tuple[list[Case], list[Failure]]:
@@ -201,7 +193,3 @@ class _Clock:
             return None
         other = mean(mean(times) for times in self._took.values())
         return sum(n * (mean(self._took[name]) if name in self._took else other) for name, n in self._todo.items())
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

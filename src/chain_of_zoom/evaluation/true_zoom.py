@@ -17,7 +17,7 @@ from chain_of_zoom.evaluation.protocols import Case, Protocol, Run, check_scales
 from chain_of_zoom.evaluation.spots import Spot, centre, textured
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, load, resize, size_of, write_atomic
+from chain_of_zoom.imaging.images import RGB8, load, make_folder, resize, size_of, write_atomic
 from chain_of_zoom.models.files import file_sha256
 
 Reduction = Literal["area", "bicubic"]
@@ -142,13 +142,13 @@ class TrueZoom(Protocol):
         pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
         corners = tuple(dict.fromkeys(_corner(spot, side, size_of(pixels), step) for spot in spots))
         inputs = {}
-        _make(folder)
+        make_folder(folder)
         for depth in self.depths:
             file = folder / f"input_{depth}x.png"
             write_atomic(file, encode_png(reduced(pixels, depth, self.reduction)))
             inputs[depth] = file_sha256(file)
         for index, (x, y) in enumerate(corners, 1):
-            _make(folder / f"spot{index}")
+            make_folder(folder / f"spot{index}")
             truth = np.ascontiguousarray(pixels[y : y + side, x : x + side])
             write_atomic(folder / f"spot{index}" / "truth.png", encode_png(truth))
         done = Prepared(wanted=wanted, side=side, corners=corners, inputs=inputs)
@@ -184,13 +184,6 @@ def _corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
         for middle, limit in zip(spot, size, strict=True)
     )
     return x, y
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {folder} ({error.strerror or error}); name another folder with -o") from error
 
 
 def _read(note: Path) -> Prepared | None:

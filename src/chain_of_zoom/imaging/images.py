@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -204,10 +206,26 @@ def profile_of_png(data: bytes) -> bytes | None:
     return profile if isinstance(profile, bytes) else None
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses becomes an OutputError that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror or error}); name another folder with -o") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those around it, unless it is there. Raises OutputError."""
+    with naming(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent: temporary name, fsync, rename. Raises OutputError."""
     temporary = path.with_name(f".{path.name}.tmp")
-    try:
+    with naming(path):
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -217,5 +235,3 @@ def write_atomic(path: Path, data: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror or error}); name another folder with -o") from error

@@ -13,7 +13,7 @@ import msgspec
 
 from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
 from chain_of_zoom.upscaling.job import Job
@@ -61,11 +61,10 @@ class Folder:
                 raise OutputError(
                     f"{stranger} is there already; add --force to replace it, or name another file with -o"
                 )
-        with _writing(job.out.parent):
-            self.path.mkdir(parents=True, exist_ok=True)
+        with naming(make_folder(self.path)):
             unlock = lock_folder(self, self.path)
         try:
-            with _writing(job.out.parent):
+            with naming(job.out.parent):
                 if force:
                     _empty(self.path)
             write_atomic(self.path / RECORD, self.record.to_json())
@@ -78,7 +77,7 @@ class Folder:
         job = self.job
         made = self.path / f"output{job.kind.suffixes[0]}"
         stem = made.with_suffix("") if job.kind.name == "Deep Zoom" else made
-        with _writing(job.out.parent):
+        with naming(job.out.parent):
             shutil.rmtree(deepzoom.tiles_folder(made), ignore_errors=True)
             made.unlink(missing_ok=True)
             write_picture(canvas, stem, job.kind, job.tags(), job.request.quality, on_progress)
@@ -156,11 +155,3 @@ def _empty(folder: Path) -> None:
 def _sync(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write in {folder} ({error.strerror or error}); name another file with -o") from error

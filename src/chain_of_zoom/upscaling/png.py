@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import deque
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.models.cores import available_cores
 
 _COLOUR_TYPE = {3: 2, 4: 6}
 
@@ -76,7 +76,7 @@ def _deflated(
     lines: Iterator[tuple[NDArray[np.uint8], int]], *, packed: bool
 ) -> Iterator[tuple[NDArray[np.uint8], bytes]]:
     """Filtered rows and their deflate blocks, as many strips at a time as there are cores."""
-    workers = os.cpu_count() or 1
+    workers = available_cores()
     waiting: deque[Future[tuple[NDArray[np.uint8], bytes]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for each, step in lines:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.chain.enlargement import with_user_text
+from chain_of_zoom.chain.enlargement import prompt_from
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize, write_atomic
 from chain_of_zoom.prompters.base import PromptContext, Prompter
-from chain_of_zoom.prompters.cleaning import clean
 from chain_of_zoom.upscaling.plan import Step, Tile
 
 SHOWN = 512  # pixels of the overview's short side, and of a tile's long side, as a prompter sees them
@@ -116,7 +115,7 @@ class PromptBook:
             some = missing[start : start + BATCH]
             contexts = [PromptContext([overview], shown(read(tile)), scale) for tile in some]
             for tile, raw in zip(some, prompter(contexts), strict=True):
-                self._texts[scale, tile.row, tile.col] = with_user_text(clean(raw), text)
+                self._texts[scale, tile.row, tile.col] = prompt_from(raw, text, as_published=False)[1]
                 on_prompt()
             self.save()
         return [self._texts[scale, row, col] for row, col in tiles]

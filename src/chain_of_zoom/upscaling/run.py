@@ -17,6 +17,7 @@ import numpy as np
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone, Blend
+from chain_of_zoom.chain.request import checked
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.raster import Raster, Samples
@@ -87,12 +88,7 @@ def upscale(
         "blend": blend,
         "quality": quality,
     }
-    try:
-        request = msgspec.convert(values, UpscaleRequest)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
-        raise UsageError(f"settings of upscale: {error}; see help(chain_of_zoom.upscale)") from error
+    request = checked(UpscaleRequest, values, "upscale")
     raster = _raster(photo, chain)
     prompts = None if prompts_from is None else Path(prompts_from)
     if out is not None:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain_of_zoom.backbones.base import WholePictureBackbone
-from chain_of_zoom.errors import OutputError, UsageError
+from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
-from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, to_8_bits, write_atomic
+from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, make_folder, to_8_bits, write_atomic
 from chain_of_zoom.upscaling.canvas import Canvas, Corners
 from chain_of_zoom.upscaling.depth import Photo, fine_detail
 from chain_of_zoom.upscaling.plan import Step, Tile
@@ -159,12 +159,7 @@ class PieceStore(MutableMapping[str, NDArray[np.float32]]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.made: set[str] = set()
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {folder} ({error.strerror or error}); name another place with -o"
-            ) from error
+        make_folder(folder)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         try:
