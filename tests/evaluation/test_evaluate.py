@@ -12,9 +12,9 @@ from conftest import PHOTO, noise
 from PIL import Image
 
 from chain_of_zoom.backbones.fake import Fake
+from chain_of_zoom.batch.data import read_data
 from chain_of_zoom.errors import BackboneError, OutputError
 from chain_of_zoom.evaluation import score
-from chain_of_zoom.evaluation.data import read_data
 from chain_of_zoom.evaluation.evaluate import Benchmark, _Clock, evaluate
 from chain_of_zoom.evaluation.methods import parse_method, parse_methods
 from chain_of_zoom.evaluation.metrics.table import load_metric

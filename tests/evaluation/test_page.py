@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import Browser
 
+from chain_of_zoom.batch.data import DIV2K_TRAIN, read_data
 from chain_of_zoom.evaluation.charts import charts, looks, nice_ticks
-from chain_of_zoom.evaluation.data import DIV2K_TRAIN, read_data
 from chain_of_zoom.evaluation.evaluate import Benchmark, evaluate
 from chain_of_zoom.evaluation.markdown import plain, tables
 from chain_of_zoom.evaluation.methods import parse_methods

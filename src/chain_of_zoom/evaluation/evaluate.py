@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import mean
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.batch.data import Dataset
 from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
 from chain_of_zoom.evaluation import consistency, tally
-from chain_of_zoom.evaluation.data import Dataset
 from chain_of_zoom.evaluation.methods import Method, Options, build
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric

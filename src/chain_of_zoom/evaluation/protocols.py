@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from chain_of_zoom.batch.data import Item
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.evaluation.data import Item
 from chain_of_zoom.evaluation.methods import Method
 
 SCALES = (4, 16, 64, 256)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from chain_of_zoom.evaluation import spots
-from chain_of_zoom.evaluation.spots import centre, textured
+from chain_of_zoom.imaging import texture
 from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.imaging.texture import centre, textured
 
 CELL = 32
 
 
 @pytest.fixture(autouse=True)
 def _small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spots, "CELL", CELL)
+    monkeypatch.setattr(texture, "CELL", CELL)
 
 
 @pytest.fixture(scope="module")

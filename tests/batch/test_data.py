@@ -10,9 +10,9 @@ import pytest
 from conftest import PHOTO, noise
 from PIL import Image
 
+from chain_of_zoom.batch import photos
+from chain_of_zoom.batch.data import make_manifest, read_data, read_manifest
 from chain_of_zoom.errors import BadInputError, MissingError
-from chain_of_zoom.evaluation import photos
-from chain_of_zoom.evaluation.data import make_manifest, read_data, read_manifest
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
     side = min(CELL, *pixels.shape[:2])
     rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
     corners = [(x * side, y * side) for y in range(rows) for x in range(columns)]
-    energies = [_energy(pixels[y : y + side, x : x + side]) for x, y in corners]
+    energies = [gradient_energy(pixels[y : y + side, x : x + side]) for x, y in corners]
     order = sorted(range(len(corners)), key=lambda i: -energies[i])
     detailed = order[1 : -(-len(order) // 4)]
     drawn = np.random.default_rng(seed).permutation(len(detailed))
@@ -40,7 +40,8 @@ def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
     return [(corners[i][0] + side // 2, corners[i][1] + side // 2) for i in chosen]
 
 
-def _energy(cell: RGB8) -> float:
-    grey: NDArray[np.float64] = cell.mean(axis=2)
+def gradient_energy(pixels: RGB8) -> float:
+    """Mean squared step between neighbouring pixels of grey, in levels squared; uint8, H x W x 3."""
+    grey: NDArray[np.float64] = pixels.mean(axis=2)
     steps = [np.diff(grey, axis=axis).ravel() for axis in (0, 1)]
     return float(np.square(np.concatenate(steps)).mean())

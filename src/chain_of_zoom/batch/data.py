@@ -1,4 +1,4 @@
-"""What to measure on: a folder of pictures, one picture, or a manifest that pins files, checksums and spots.
+"""Pictures to measure on or learn from: a folder of them, one, or a manifest that pins files, checksums and spots.
 
 The sets of the papers are recognised by their layout: DIV2K_train_HR (0001.png to 0800.png), DIV2K_valid_HR (0801.png
 to 0900.png), and folders of DIV8K (0001.png ...).
@@ -15,10 +15,10 @@ from typing import Literal
 
 import msgspec
 
+from chain_of_zoom.batch import photos
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.evaluation import photos
-from chain_of_zoom.evaluation.spots import RULE, Spot, textured
 from chain_of_zoom.imaging.images import load
+from chain_of_zoom.imaging.texture import RULE, Spot, textured
 from chain_of_zoom.models.files import file_sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif")
@@ -55,7 +55,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One picture to measure on. spots: those of a manifest, or None, and the protocol chooses."""
+    """One picture. spots: those of a manifest, or None, and whoever uses it chooses."""
 
     id: str
     path: Path
@@ -65,7 +65,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The pictures to measure on. known: the published set that they are, all of it, or None."""
+    """A set of pictures. known: the published set that they are, all of it, or None."""
 
     name: str
     items: tuple[Item, ...]
