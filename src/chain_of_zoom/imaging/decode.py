@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging import deep, heif, metadata, profiles, tiff
+from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
@@ -64,6 +65,20 @@ def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS) ->
     except Exception as error:  # decoders raise almost anything on damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadInputError(f"{path.name}: damaged ({reason}); {ACCEPTED}; try another file") from error
+
+
+def peek_size(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Size:
+    """Width and height, not oriented, from the header alone where Pillow can tell. Raises as `decode` does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=(*FORMATS, "TIFF")) as image:
+                size = Size(*image.size)
+    except Exception:  # the decoder knows more, or can say what is wrong
+        height, width = decode(path, limits=limits).colour.shape[:2]
+        return Size(width, height)
+    limits.check_size(*size, path.name)
+    return size
 
 
 def _read(path: Path, limits: Limits) -> bytes:

@@ -1,0 +1,1 @@
+"""Training of the super-resolution backbone: pictures, their degradation, losses."""

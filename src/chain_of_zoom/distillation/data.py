@@ -1,0 +1,196 @@
+"""Training pairs: a crop of a picture, a degraded copy of it, and a caption.
+
+Nothing is stored: an example is a function of the seed, the epoch and its number, so that a run can be resumed and any
+example looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from chain_of_zoom.distillation.captions import Caption, command, read_captions
+from chain_of_zoom.distillation.degradation import DEGRADATIONS, SCALE, Degradation, degrade
+from chain_of_zoom.errors import BadInputError, MissingError, UsageError
+from chain_of_zoom.imaging.decode import peek_size
+from chain_of_zoom.imaging.folder import pictures_in
+from chain_of_zoom.imaging.images import RGB8, load
+
+Skipped = tuple[str, str]  # the name of a picture, and why it is left out
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training pair.
+
+    name: of the picture. hr: the truth, uint8, size x size x 3, sRGB. lr: the same after the degradation, enlarged
+    back to that size. caption: of the whole picture; empty without a file of captions.
+    """
+
+    name: str
+    hr: RGB8
+    lr: RGB8
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet:
+    """Pictures to draw examples from. Opened by `open_training_set`; can be sent to other processes.
+
+    pictures: names and paths. captions: by name; None where there is no file of captions.
+    """
+
+    pictures: tuple[tuple[str, Path], ...]
+    size: int
+    stage: Degradation
+    seed: int
+    captions: Mapping[str, Caption] | None
+    _skipped: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """Pictures left out, and why. Damage shows only when a picture is drawn, so the list may grow."""
+        return tuple(self._skipped.items())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the set, one sentence each."""
+        notes = []
+        if self._skipped:
+            name, why = next(iter(self._skipped.items()))
+            notes.append(f"{len(self._skipped)} pictures skipped; the first: {name}: {why}")
+        if self.captions is None:
+            notes.append("no captions: every picture is trained with the empty text")
+        return tuple(notes)
+
+    def example(self, index: int, epoch: int) -> Example:
+        """Example `index` (from 0, below the length) of an epoch: a pure function of both and the seed.
+
+        A picture that turns out to be damaged, or changed since its caption was written, is skipped, and the next one
+        taken. Raises BadInputError when none is left.
+        """
+        rng = np.random.default_rng((self.seed, epoch, index))
+        for step in range(len(self)):
+            name, path = self.pictures[(index + step) % len(self)]
+            if name in self._skipped:
+                continue
+            try:
+                pixels, caption = self._read(name, path)
+            except (BadInputError, MissingError) as error:
+                self._skipped[name] = str(error)
+                continue
+            hr = _crop(pixels, self.size, rng)
+            return Example(name=name, hr=hr, lr=degrade(hr, self.stage, rng), caption=caption)
+        raise BadInputError(f"every picture of the set is damaged; the first: {self.notes[0]}")
+
+    def _read(self, name: str, path: Path) -> tuple[RGB8, str]:
+        picture = load(path)
+        _check_size(*picture.size, self.size)
+        if self.captions is None:
+            return picture.pixels, ""
+        caption = self.captions[name]
+        if caption.sha256 != picture.sha256:
+            raise BadInputError(f"{name} has changed since its caption was written; run coz train captions again")
+        return picture.pixels, caption.text
+
+
+def open_training_set(
+    source: Path,
+    *,
+    size: int = 512,
+    stage: Degradation = "real-esrgan",
+    seed: int = 0,
+    captions: Path | None = None,
+) -> TrainingSet:
+    """The pictures of a folder and the folders in it, or of a list, to draw crops of size x size from.
+
+    source: a folder, or a text file of paths, one a line, relative to the file; lines from # on are comments.
+    size: a multiple of 4. Only headers are read. Pictures that cannot be read, or have a smaller side, are skipped.
+    captions: what `coz train captions` wrote, with a line for each picture; without it captions are empty.
+    Raises BadInputError when no picture is left or a caption is missing, UsageError for options that make no sense.
+    """
+    if size < SCALE or size % SCALE:
+        raise UsageError(f"size {size}; accepted: multiples of {SCALE}; for example 512")
+    if stage not in DEGRADATIONS:
+        raise UsageError(f"stage {stage!r}; accepted: {', '.join(DEGRADATIONS)}; for example {DEGRADATIONS[0]}")
+    if seed < 0:
+        raise UsageError(f"seed {seed}; accepted: whole numbers from 0; for example 0")
+    paths, skipped = usable_pictures(source, size)
+    return TrainingSet(
+        pictures=tuple(paths.items()),
+        size=size,
+        stage=stage,
+        seed=seed,
+        captions=None if captions is None else _captions(captions, paths, source),
+        _skipped=skipped,
+    )
+
+
+def usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str, str]]:
+    """The pictures of a folder or list whose sides are at least `size`, by name; and why the others are left out.
+
+    Raises BadInputError when there are none.
+    """
+    paths: dict[str, Path] = {}
+    skipped: dict[str, str] = {}
+    for name, path in _listed(source):
+        try:
+            _check_size(*peek_size(path), size)
+        except (BadInputError, MissingError) as error:
+            skipped[name] = str(error)
+        else:
+            paths[name] = path
+    if not paths:
+        name, why = next(iter(skipped.items()), (str(source), "it holds no picture"))
+        raise BadInputError(
+            f"{source} has no picture to train on, {len(skipped)} skipped ({name}: {why}); accepted: a folder or a "
+            f"list of pictures of at least {size}x{size} pixels; check the path or make --size smaller"
+        )
+    return paths, skipped
+
+
+def _listed(source: Path) -> Iterable[tuple[str, Path]]:
+    """Names and paths, in order and without repetitions."""
+    if source.is_dir():
+        return [(path.relative_to(source).as_posix(), path) for path in pictures_in(source, recursive=True)]
+    if source.suffix.lower() != ".txt" or not source.is_file():
+        raise BadInputError(
+            f"{source}: no folder and no list; accepted: a folder of pictures, or a .txt file with a path on each "
+            "line; check the path"
+        )
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"{source} cannot be read ({error}); accepted: UTF-8, one path a line") from error
+    names = dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    return [(name, source.parent / name) for name in names]
+
+
+def _check_size(width: int, height: int, size: int) -> None:
+    if min(width, height) < size:
+        raise BadInputError(f"{width}x{height} pixels; accepted: at least {size}x{size}")
+
+
+def _captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Caption]:
+    known = read_captions(path).by_name()
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise BadInputError(
+            f"{path} lacks the captions of {len(lacking)} pictures, {lacking[0]} first; accepted: one for each; "
+            f"type: {command(source, path)}"
+        )
+    return known
+
+
+def _crop(pixels: RGB8, size: int, rng: np.random.Generator) -> RGB8:
+    """A random square, flipped every other time."""
+    height, width = pixels.shape[:2]
+    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    crop = pixels[top : top + size, left : left + size]
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

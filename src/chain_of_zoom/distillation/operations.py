@@ -1,0 +1,168 @@
+"""What a degradation is made of: blur, resize, noise, JPEG.
+
+Each is a value with every number it needs, the seed of its noise included, and a pure function of a picture: float32,
+H x W x 3, RGB in [0, 1]. So a list of operations is a degradation that can be written down as JSON and made again.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from chain_of_zoom.distillation.kernels import Kernel
+from chain_of_zoom.imaging.images import RGBF, to_uint8
+
+Interpolation = Literal["area", "bilinear", "bicubic"]
+
+_GREY = np.array([0.2989, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, in the digits of the published code
+_SHARPNESS = -0.75  # of the cubic kernel in the published code (torch); Pillow's is -0.5
+_FAST_LENGTHS = sorted(2**a * 3**b * 5**c for a in range(13) for b in range(4) for c in range(3))
+
+
+class Blur(msgspec.Struct, frozen=True, tag="blur", forbid_unknown_fields=True):
+    """Convolution with a kernel; the picture is mirrored at its border."""
+
+    kernel: Kernel
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """Same shape; sinc kernels leave [0, 1]."""
+        return convolve(picture, self.kernel.weights())
+
+    def __str__(self) -> str:
+        return f"blur: {self.kernel}"
+
+
+class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=True):
+    """Resampling without antialiasing, as published: bilinear and bicubic alias where they reduce, area averages."""
+
+    width: int
+    height: int
+    how: Interpolation
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """height x width x 3; bicubic may leave [0, 1]."""
+        rows = _resample(picture, self.height, self.how)
+        return np.ascontiguousarray(_resample(rows.swapaxes(0, 1), self.width, self.how).swapaxes(0, 1))
+
+    def __str__(self) -> str:
+        return f"resize: {self.width}x{self.height}, {self.how}"
+
+
+class GaussianNoise(msgspec.Struct, frozen=True, tag="gaussian", forbid_unknown_fields=True):
+    """Gaussian noise. sigma: in levels of 255. grey: the same for all channels."""
+
+    sigma: float
+    grey: bool
+    seed: int
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """Same shape, clamped to [0, 1]."""
+        shape = (*picture.shape[:2], 1 if self.grey else 3)
+        noise = np.random.default_rng(self.seed).standard_normal(shape, dtype=np.float32)
+        noisy: RGBF = picture + noise * np.float32(self.sigma / 255)
+        return noisy.clip(0, 1)
+
+    def __str__(self) -> str:
+        return f"noise: Gaussian, sigma {self.sigma:.1f}/255{', grey' if self.grey else ''}"
+
+
+class PoissonNoise(msgspec.Struct, frozen=True, tag="poisson", forbid_unknown_fields=True):
+    """Noise of counting, stronger where it is brighter. scale: factor on it. grey: the same for all channels.
+
+    White counts as many events as the picture has different values, rounded up to a power of two.
+    """
+
+    scale: float
+    grey: bool
+    seed: int
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """Same shape, clamped to [0, 1]."""
+        clean = (picture @ _GREY)[..., None] if self.grey else picture
+        levels = to_uint8(clean)
+        white = 2.0 ** np.ceil(np.log2(np.count_nonzero(np.bincount(levels.ravel(), minlength=256))))
+        expected = levels * (white / 255)
+        events = np.random.default_rng(self.seed).poisson(expected)
+        noise = ((events - expected) / white).astype(np.float32)
+        noisy: RGBF = picture + noise * np.float32(self.scale)
+        return noisy.clip(0, 1)
+
+    def __str__(self) -> str:
+        return f"noise: Poisson, scale {self.scale:.2f}{', grey' if self.grey else ''}"
+
+
+class Jpeg(msgspec.Struct, frozen=True, tag="jpeg", forbid_unknown_fields=True):
+    """JPEG, written and read again. quality: 1 to 95."""
+
+    quality: int
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """Same shape, whole levels of 255 in [0, 1]."""
+        buffer = io.BytesIO()
+        Image.fromarray(to_uint8(picture)).save(buffer, "JPEG", quality=self.quality)
+        with Image.open(buffer, formats=("JPEG",)) as image:
+            pixels: RGBF = np.asarray(image).astype(np.float32) / np.float32(255)
+        return pixels
+
+    def __str__(self) -> str:
+        return f"JPEG: quality {self.quality}"
+
+
+Operation = Blur | Resize | GaussianNoise | PoissonNoise | Jpeg
+
+
+def convolve(picture: RGBF, weights: NDArray[np.float64]) -> RGBF:
+    """The picture (H x W x 3) blurred with odd x odd weights, mirrored at the border without repeating it.
+
+    By Fourier transforms: the same time for every kernel, and no library.
+    """
+    reach_y, reach_x = (side // 2 for side in weights.shape)
+    height, width = picture.shape[:2]
+    planes = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    padded = np.pad(planes, ((0, 0), (reach_y, reach_y), (reach_x, reach_x)), mode="reflect")
+    shape = tuple(next(n for n in _FAST_LENGTHS if n >= side) for side in padded.shape[1:])
+    # Only sums that do not wrap around are kept, so the transform need not be longer than the padded picture.
+    kernel = np.fft.rfft2(weights.astype(np.float32), shape)
+    blurred = np.fft.irfft2(np.fft.rfft2(padded, shape) * kernel, shape)
+    kept = blurred[:, 2 * reach_y : 2 * reach_y + height, 2 * reach_x : 2 * reach_x + width]
+    return np.ascontiguousarray(kept.transpose(1, 2, 0), dtype=np.float32)
+
+
+def _resample(pixels: RGBF, count: int, how: Interpolation) -> RGBF:
+    """`count` rows instead of those of `pixels`: sums of few rows each, in a fixed order."""
+    rows, weights = _taps(len(pixels), count, how)
+    result = np.zeros((count, *pixels.shape[1:]), np.float32)
+    for each, weight in zip(rows, weights, strict=True):
+        result += pixels[each] * weight[:, None, None]
+    return result
+
+
+def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which rows every new row is made of, and with what weights: taps x new, pixel centres at halves."""
+    at = np.arange(new)
+    if how == "area":
+        first, last = at * old // new, -(-(at + 1) * old // new)  # every row that the new one touches counts the same
+        rows = first + np.arange((last - first).max())[:, None]
+        weights = np.where(rows < last, 1 / (last - first), 0)
+        return np.minimum(rows, old - 1), weights.astype(np.float32)
+    place = (at + 0.5) * (old / new) - 0.5
+    if how == "bilinear":
+        place = np.maximum(place, 0)
+        rows = np.floor(place).astype(np.intp) + np.arange(2)[:, None]
+        weights = 1 - np.abs(place - rows)
+    else:
+        rows = np.floor(place).astype(np.intp) + np.arange(-1, 3)[:, None]
+        weights = _cubic(np.abs(place - rows))
+    return np.clip(rows, 0, old - 1), weights.astype(np.float32)
+
+
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' cubic convolution kernel, for distances from 0 to 2."""
+    a, d = _SHARPNESS, distance
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return np.where(d <= 1, near, a * (d**3 - 5 * d**2 + 8 * d - 4))
