@@ -17,11 +17,12 @@ import msgspec
 
 from chain_of_zoom.batch import photos
 from chain_of_zoom.errors import BadInputError
+from chain_of_zoom.imaging.decode import ACCEPTED
+from chain_of_zoom.imaging.folder import pictures_in
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.texture import RULE, Spot, textured
 from chain_of_zoom.models.files import file_sha256
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif")
 WHERE = {
     "div2k": "get DIV2K at https://data.vision.ee.ethz.ch/cvl/DIV2K/ (DIV2K_train_HR.zip, DIV2K_valid_HR.zip)",
     "div8k": "get DIV8K at https://competitions.codalab.org/competitions/22217 (it asks to register)",
@@ -144,12 +145,12 @@ def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Man
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = [path for path in pictures_in(folder) if path.is_file()]
     if found:
         return found
     inside = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in _DIV2K]
     hint = f"name one of {', '.join(inside)} in it" if inside else _where(folder)
-    raise BadInputError(f"{folder} holds no picture; accepted: {', '.join(SUFFIXES)} right in it; {hint}")
+    raise BadInputError(f"{folder} holds no picture; {ACCEPTED}, right in it; {hint}")
 
 
 def _ids(files: Iterable[Path]) -> list[str]:
