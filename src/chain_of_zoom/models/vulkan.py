@@ -18,7 +18,7 @@ from weakref import WeakSet
 from chain_of_zoom.errors import UsageError
 
 KINDS = ("discrete", "integrated", "virtual", "software")  # ncnn's numbers, and the order of preference
-ACCEPTED = "accepted: auto, cpu, gpu, gpu:N"
+ACCEPTED = "accepted: auto, cpu, gpu, gpu:N, and in torch cuda, cuda:N"
 
 # Run apart: a broken driver may crash or hang whoever asks it.
 _PROBE = """
