@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chain_of_zoom import api
+from chain_of_zoom.cli.flags import Debug, Quiet
 from chain_of_zoom.cli.progress import Display
 
 
@@ -27,8 +28,8 @@ def animate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the file's name as JSON, and nothing else, on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Make an animation of a run: a smooth zoom through all its states. No state is computed again.
 

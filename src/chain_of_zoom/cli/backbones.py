@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
+from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.plugins import BACKBONES, installed
 
@@ -19,7 +20,7 @@ def evidence(limit: float | None) -> str:
     return f"evidence up to {limit:g}x the photo's resolution" if limit > 1 else "no evidence on real pixels"
 
 
-def backbones(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def backbones(as_json: AsJson = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
     Those that installed packages add (docs/plugins.md) come last, with the package, and with what is wrong if broken.

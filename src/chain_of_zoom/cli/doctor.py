@@ -19,6 +19,7 @@ import typer
 
 from chain_of_zoom import catalog, plugins
 from chain_of_zoom.catalog import ITEMS, human_size
+from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.models import vulkan
 from chain_of_zoom.models.cores import available_cores
@@ -43,8 +44,8 @@ def doctor(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.zip", help="Where the self-test's results go.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Say what this machine has: Python, GPU, memory, packages, weights, and which presets can run here.
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
+from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
 from chain_of_zoom.errors import UsageError
 
@@ -71,8 +72,8 @@ def evaluate(
         bool, typer.Option("--force", help="Replace states in DIR that were made in another way.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, without single values.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Compare ways to zoom on a set of pictures: tables with intervals, charts, examples to drag, in one page.
 
@@ -134,7 +135,7 @@ def data(
     ] = None,
     spots: Annotated[int, typer.Option(metavar="N", min=1, help="Textured places per photo.")] = 3,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the choice of places.")] = 0,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Pin a set of pictures in a manifest: paths, checksums, spots. Nothing is copied.
 
@@ -157,7 +158,7 @@ def data(
 
 
 @eval_app.command("metrics")
-def metrics(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def metrics(as_json: AsJson = False) -> None:
     """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack."""
     from chain_of_zoom.evaluation.consistency import INFOS
     from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
@@ -180,8 +181,8 @@ def metrics(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def compare(
     before: Annotated[Path, typer.Argument(metavar="A", help="A folder that coz eval wrote.")],
     after: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Compare two benchmarks, B less A, method by method on the pictures that both have; and say what else differs.
 

@@ -12,6 +12,7 @@ import typer
 
 from chain_of_zoom import catalog
 from chain_of_zoom.catalog import ITEMS, Item, find_item, human_size, models_dir
+from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.presets import PRESETS
 
@@ -27,7 +28,7 @@ models_app = typer.Typer()
 @models_app.callback(invoke_without_command=True)
 def models(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List which weights each preset needs: size, licence, gated or not, where they lie or how to get them.
 
@@ -71,7 +72,7 @@ def describe(item: Item) -> dict[str, Any]:
 @models_app.command("get")
 def get(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Weights of the hub: sd3, qwen, ram.")],
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Download weights from the Hugging Face hub into its cache (HF_HOME); an interrupted download goes on.
 
@@ -110,7 +111,7 @@ def convert(
     name: Annotated[
         str | None, typer.Option("--as", metavar="ITEM", help="Take the one PATH for this item, unchecked.")
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Turn the published files into safetensors where presets find them; SHA-256 checked, nothing in them is run.
 

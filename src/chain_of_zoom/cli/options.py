@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom import plugins
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.presets import find_preset, resolve
 
@@ -121,3 +122,35 @@ def loader_options(
         found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))
         layers.insert(0, {kind: found[kind] if kept[kind] else {} for kind in found})
     return combine(*names, *layers)
+
+
+def make_chain(
+    backbone: str | None,
+    prompter: str | None,
+    preset: str | None,
+    *,
+    worded: bool,
+    config: Path | None,
+    sets: list[str] | None,
+    flags: Options | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    keep_metadata: bool = False,
+) -> ChainOfZoom:
+    """What a command works with, from its options. worded: the user gave words of their own. Raises UsageError."""
+    chosen = find_preset(preset) if preset else None
+    names = (
+        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
+        prompter or (chosen.prompter if chosen else "text" if worded else "null"),
+    )
+    if names[1] == "text" and not worded:
+        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
+    in_file, given = read_config(config), read_sets(sets or [])
+    flags = flags or {"backbone": {}, "prompter": {}}
+    options = loader_options(names, preset, in_file, given, flags, device, dtype)
+    return ChainOfZoom(
+        *names,
+        backbone_options=options["backbone"],
+        prompter_options=options["prompter"],
+        photo_options={**in_file["photo"], **given["photo"], **({"metadata": "keep"} if keep_metadata else {})},
+    )

@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.catalog import human_size
-from chain_of_zoom.cli.options import loader_options, read_config, read_sets
+from chain_of_zoom.cli.flags import (
+    AsJson,
+    BackboneName,
+    Config,
+    Debug,
+    Device,
+    Dtype,
+    PresetName,
+    PrompterName,
+    PromptText,
+    Quiet,
+    Seed,
+    Sets,
+)
+from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
-from chain_of_zoom.errors import UsageError
-from chain_of_zoom.presets import find_preset
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend
@@ -39,16 +50,9 @@ def upscale(
             "its suffix; <photo>_<scale>x.png by default.",
         ),
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"See `coz backbones`; {DEFAULT_BACKBONE} by default.")
-    ] = None,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Your own words, for backbones that read prompts.")] = "",
-    prompter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Who writes a prompt for every tile: null (default), text, vlm, dape, remote."
-        ),
-    ] = None,
+    backbone: BackboneName = None,
+    prompt: PromptText = "",
+    prompter: PrompterName = None,
     prompts_from: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +60,7 @@ def upscale(
             help="Prompts of tiles, as a run wrote them and you edited them; only what changes is redone.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     tile: Annotated[
         int | None,
         typer.Option(
@@ -76,27 +80,15 @@ def upscale(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say what it will take: tiles, time, memory, disk.")
     ] = False,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Backbone, prompter and weights of a preset of coz zoom.")
-    ] = None,
+    preset: PresetName = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output, and start anew.")] = False,
-    device: Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 ...")] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="A detail: backbone.base=DIR, prompter.model=NAME, photo.matte=black."
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of details."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record (or the estimate) as JSON, and nothing else, on stdout.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    sets: Sets = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Enlarge a whole photo, 2x, 4x, 16x or any other factor, in bounded memory, however large it becomes.
 
@@ -126,21 +118,10 @@ def upscale(
         blend=cast("Blend | None", blend),  # the request checks it
         quality=quality,
     )
-    chosen = find_preset(preset) if preset else None
-    names = (
-        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
-        prompter or (chosen.prompter if chosen else "text" if prompt else "null"),
-    )
-    if names[1] == "text" and not prompt:
-        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    in_file, given_here = read_config(config), read_sets(sets or [])
-    options = loader_options(names, preset, in_file, given_here, {"backbone": {}, "prompter": {}}, device, dtype)
-    chain = ChainOfZoom(
-        *names,
-        backbone_options=options["backbone"],
-        prompter_options=options["prompter"],
-        photo_options={**in_file["photo"], **given_here["photo"], **({"metadata": "keep"} if keep_metadata else {})},
-    )
+    chain = make_chain(
+        backbone, prompter, preset, worded=bool(prompt), config=config, sets=sets, device=device, dtype=dtype,
+        keep_metadata=keep_metadata,
+    )  # fmt: skip
     job = prepare(decode(photo, limits=chain.reading.limits), request, chain, out)
     show = not (quiet or as_json)
     if estimate:

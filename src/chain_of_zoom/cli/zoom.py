@@ -9,10 +9,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Layout
+from chain_of_zoom.api import ChainOfZoom, Layout
 from chain_of_zoom.chain.choice import Revision
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
-from chain_of_zoom.cli.options import loader_options, read_config, read_sets
+from chain_of_zoom.cli.flags import (
+    AsJson,
+    BackboneName,
+    Config,
+    Debug,
+    Device,
+    Dtype,
+    PresetName,
+    PrompterName,
+    PromptText,
+    Quiet,
+    Seed,
+    Sets,
+)
+from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.color import ColorFix
@@ -54,20 +68,13 @@ def zoom(
         str | None,
         typer.Option(metavar="WxH", help="Pixels of every state; 512x512 by default, the box's shape with --box."),
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"See `coz backbones`; {DEFAULT_BACKBONE} by default.")
-    ] = None,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="Your own words, for backbones that read prompts.")] = "",
-    prompter: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Who writes the prompts: null (default), text, vlm, dape, remote, or a plugin's."
-        ),
-    ] = None,
+    backbone: BackboneName = None,
+    prompt: PromptText = "",
+    prompter: PrompterName = None,
     color_fix: Annotated[
         str, typer.Option(metavar="none|adain|wavelet", help="Give every enlarged state the colours it was made from.")
     ] = "none",
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     mode: Annotated[
         str | None, typer.Option(metavar="chain|direct", help="direct: one resample and one pass, the baseline.")
     ] = None,
@@ -75,9 +82,7 @@ def zoom(
         str | None,
         typer.Option(metavar="default|paper", help="paper: exactly the published loop (512 px, centre, powers of 4)."),
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="paper, paper-null, paper-dape, paper-vlm-base, paper-direct.")
-    ] = None,
+    preset: PresetName = None,
     listed: Annotated[
         Path | None,
         typer.Option(
@@ -132,28 +137,13 @@ def zoom(
     dape: Annotated[str | None, typer.Option(metavar="FILE", help="DAPE adapters; plain RAM without.")] = None,
     tags: Annotated[str | None, typer.Option(metavar="FILE", help="List of tags, one a line.")] = None,
     thresholds: Annotated[str | None, typer.Option(metavar="FILE", help="Threshold of every tag, one a line.")] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, cpu, gpu, gpu:1 ...; see `coz doctor`.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A detail: backbone.posterior=mode, prompter.timeout=20, photo.matte=black (under alpha), "
-            "photo.profile=keep (no sRGB), photo.pixels=800e6 (a limit; also side, bytes, frames, aspect).",
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of such details."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the record as JSON, and nothing else, on stdout.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    sets: Sets = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Zoom into a spot of a photo, or of many: states, a contact sheet and a record, in a folder for each.
 
@@ -174,7 +164,6 @@ def zoom(
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
-    chosen = find_preset(preset) if preset else None
     given = {
         "backbone": {"base": base, "lora": lora, "vae_encoder": vae_encoder},
         "prompter": {
@@ -183,7 +172,7 @@ def zoom(
         },
     }  # fmt: skip
     flags = {kind: {k: v for k, v in values.items() if v is not None} for kind, values in given.items()}
-    settings = chosen.settings if chosen else {}
+    settings = find_preset(preset).settings if preset else {}
     spots = at or []
     request = ZoomRequest(
         at=spots[0] if len(spots) == 1 else None,
@@ -209,20 +198,10 @@ def zoom(
 
         tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
     worded = any(each.prompt for each in (request, *(task.request for task in tasks)))
-    names = (
-        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
-        prompter or (chosen.prompter if chosen else "text" if worded else "null"),
-    )
-    if names[1] == "text" and not worded:
-        raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    in_file, given_here = read_config(config), read_sets(sets or [])
-    options = loader_options(names, preset, in_file, given_here, flags, device, dtype)
-    chain = ChainOfZoom(
-        *names,
-        backbone_options=options["backbone"],
-        prompter_options=options["prompter"],
-        photo_options={**in_file["photo"], **given_here["photo"], **({"metadata": "keep"} if keep_metadata else {})},
-    )
+    chain = make_chain(
+        backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=flags, device=device, dtype=dtype,
+        keep_metadata=keep_metadata,
+    )  # fmt: skip
     _load_in_background(chain)
     places = cast("Layout", layout)
     show = not (quiet or as_json)
