@@ -75,6 +75,15 @@ def test_the_example_is_listed_and_its_mistyped_name_is_guessed(with_example, co
     assert "did you mean sharp?" in done.stderr
 
 
+def test_the_example_is_measured_like_the_built_in_ones(with_example, coz, tmp_path):
+    methods = "sharp,sharp:direct,fake+colours,nearest"
+    done = coz("eval", "--data", PHOTO, "--scales", "4", "--metrics", "psnr", "--methods", methods, "-o", "measured")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "measured" / "results.json").read_bytes())
+    assert [method["name"] for method in found["methods"]] == methods.split(",")
+    assert not found["failures"]
+
+
 def test_a_built_in_name_asks_no_package():
     code = (
         "import sys, chain_of_zoom as c; c.load_backbone('fake'); c.load_prompter(); "

@@ -83,6 +83,11 @@ def installed(kind: str, table: Table) -> list[Plugin]:
     return plugins
 
 
+def names(kind: str, table: Table) -> list[str]:
+    """All names that can be used: those of the table, and of installed packages."""
+    return [*table, *(plugin.name for plugin in installed(kind, table) if not plugin.clash)]
+
+
 @cache
 def _entries(kind: str) -> tuple[EntryPoint, ...]:
     from importlib.metadata import entry_points  # a tenth of a second with the question, which built-in names save
@@ -126,15 +131,15 @@ def _resolve(target: str) -> Any:
 def find_plugin(kind: str, table: Table, name: str) -> Plugin:
     """The plugin of that name. Raises UsageError where there is none, or none that can be meant."""
     plugins = installed(kind, table)
-    names = [*table, *(plugin.name for plugin in plugins if not plugin.clash)]
     for plugin in plugins:
         if plugin.name == name and plugin.clash:
             raise UsageError(f"{plugin}: {plugin.clash}; type: pip uninstall {plugin.package.split()[0]}")
         if plugin.name == name:
             return plugin
-    close = difflib.get_close_matches(name, names, 1)
+    known = names(kind, table)
+    close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
-    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(names)}; {hint}?")
+    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}; {hint}?")
 
 
 def _plugin_class(plugin: Plugin) -> type:

@@ -205,7 +205,7 @@ def test_every_number_is_described(still):
 
 
 def test_without_scipy_it_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     view = View(noise(8, 8), (0, 0, 8, 8))
     with pytest.raises(MissingError, match=r"chain-of-zoom\[eval\]"):
         consistency(view, view)

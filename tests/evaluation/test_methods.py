@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.evaluation.methods import WRITERS, WRONG_TEXTS, Method, build, parse_method, parse_methods
+from chain_of_zoom.evaluation.methods import ALIGNED, WRONG, WRONG_TEXTS, Method, build, parse_method, parse_methods
+from chain_of_zoom.plugins import PROMPTERS
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,11 @@ def test_a_label_sets_the_same_method_apart():
     assert one.backbone == other.backbone == "fake"
 
 
-@given(st.sampled_from(["fake", "osediff-sd3"]), st.sampled_from(["", ":direct"]), st.sampled_from(WRITERS))
+@given(
+    st.sampled_from(["fake", "osediff-sd3"]),
+    st.sampled_from(["", ":direct"]),
+    st.sampled_from([*PROMPTERS, ALIGNED, WRONG]),
+)
 def test_folders_are_safe_and_differ(backbone, mode, writer):
     method = parse_method(f"{backbone}{mode}+{writer}")
     assert set(method.folder) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-_")

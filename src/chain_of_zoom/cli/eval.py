@@ -160,11 +160,11 @@ def data(
 @eval_app.command("metrics")
 def metrics(as_json: AsJson = False) -> None:
     """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack."""
-    from chain_of_zoom.evaluation.consistency import INFOS
+    from chain_of_zoom.evaluation.consistency import INFOS, missing
     from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
 
     rows = [(load_metric(name).info, load_metric(name).missing()) for name in METRICS]
-    rows += [(info, None) for info in INFOS.values()]
+    rows += [(info, missing()) for info in INFOS.values()]
     if as_json:
         listed = [{**dataclasses.asdict(info), "missing": why} for info, why in rows]
         for row in listed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from math import ceil, floor, hypot
 from typing import Protocol
@@ -40,10 +41,12 @@ class Placed(Protocol):
     """
 
     @property
-    def image(self) -> RGB8: ...  # noqa: D102
+    def image(self) -> RGB8:
+        """Its pixels."""
 
     @property
-    def window(self) -> Window: ...  # noqa: D102
+    def window(self) -> Window:
+        """Where it lies."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,20 @@ class StateConsistency:
         }
 
 
+def missing() -> str | None:
+    """What is not installed and needed, and how to get it."""
+    return None if find_spec("scipy") else "lacks scipy; type: pip install 'chain-of-zoom[eval]'"
+
+
 def consistency(state: Placed, ancestor: Placed) -> Consistency:
     """Compare a state with an ancestor, any number of steps above it.
 
     Raises MetricError when the state's window leaves the ancestor's, and MissingError without the extra [eval].
     """
-    try:
-        from scipy.ndimage import gaussian_filter
-    except ImportError as error:
-        raise MissingError("consistency lacks scipy; type: pip install 'chain-of-zoom[eval]'") from error
+    if why := missing():
+        raise MissingError(f"consistency {why}")
+    from scipy.ndimage import gaussian_filter
+
     here, there = on_common_grid(state, ancestor)
     size = Size(there.shape[1], there.shape[0])
     difference = here - there

@@ -6,7 +6,6 @@ metric costs only itself.
 
 from __future__ import annotations
 
-import importlib.util
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,8 +108,7 @@ def _usable(benchmark: Benchmark) -> tuple[dict[str, MetricInfo], list[Gap]]:
     usable: dict[str, MetricInfo] = {}
     for name, info in infos(benchmark.metrics).items():
         if name in consistency.INFOS:
-            lacks = importlib.util.find_spec("scipy") is None
-            why = "lacks scipy; type: pip install 'chain-of-zoom[eval]'" if lacks else None
+            why = consistency.missing()
         elif info.reference and not benchmark.protocol.has_truth:
             why = "compares with a truth, and this protocol has none; type: --protocol true-zoom"
         else:

@@ -22,13 +22,12 @@ from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.request import Mode
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.plugins import BACKBONES, PROMPTERS
+from chain_of_zoom.plugins import BACKBONES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
 
 Options = Mapping[str, Mapping[str, Any]]
 
 ALIGNED, WRONG = "vlm-adapter", "wrong"
-WRITERS = (*PROMPTERS, ALIGNED, WRONG)
 EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
 
 # What other pictures show; none of it is in a photograph of nature.
@@ -107,11 +106,11 @@ def parse_method(text: str) -> Method:
     chain, plus, writer = written.partition("+")
     backbone, colon, mode = chain.partition(":")
     writer, at, scales = writer.partition("@")
-    _among("backbone", backbone, BACKBONES, text)
+    _among("backbone", backbone, names("backbone", BACKBONES), text)
     if colon:
         _among("recursion", mode, ("chain", "direct"), text)
     if plus:
-        _among("prompter", writer, WRITERS, text)
+        _among("prompter", writer, (*names("prompter", PROMPTERS), ALIGNED, WRONG), text)
         if writer != "null" and not load_backbone(backbone).info.text_aware:
             raise UsageError(
                 f"method {text!r}: {backbone} reads no prompts; accepted: {backbone} alone; leave +{writer} out"

@@ -91,8 +91,9 @@ class _Folder(RunFolder):
 
 def _software(method: Method) -> dict[str, str]:
     """Versions that can change a pixel of this method: what other methods have loaded does not count."""
-    torch = BACKBONES[method.backbone][2] or PROMPTERS[method.prompter][2]
-    return {name: version for name, version in software(TORCH).items() if torch or name not in TORCH}
+    kinds = ((BACKBONES, method.backbone), (PROMPTERS, method.prompter))
+    core = [table.get(name, ("", {}, "plugin"))[2] is None for table, name in kinds]
+    return {name: version for name, version in software(TORCH).items() if not all(core) or name not in TORCH}
 
 
 def complete(folder: Path) -> Record | None:

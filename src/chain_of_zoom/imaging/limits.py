@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from chain_of_zoom.errors import BadInputError, UsageError
 
@@ -32,7 +33,7 @@ class Limits:
     def parse(cls, values: Mapping[str, str | float]) -> Limits:
         """Limits from texts or numbers, `{"pixels": "800e6"}`; the others stay as they are. Raises UsageError."""
         known = [field.name for field in fields(cls)]
-        numbers: dict[str, float] = {}
+        numbers: dict[str, Any] = {}
         for name, text in values.items():
             if name not in known:
                 raise UsageError(f"limit {name!r}; accepted: {', '.join(known)}; for example pixels=800e6")
@@ -40,7 +41,7 @@ class Limits:
                 numbers[name] = float(text) if name == "aspect" else int(float(text))
             except (TypeError, ValueError, OverflowError):
                 raise UsageError(f"limit {name}={text!r}; accepted: a number; for example {name}=1e6") from None
-        return cls(**numbers)  # type: ignore[arg-type]  # whole numbers but for aspect, as above
+        return cls(**numbers)
 
     def check_bytes(self, count: int, name: str) -> None:
         """Raises BadInputError for a file of too many bytes."""

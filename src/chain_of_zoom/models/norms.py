@@ -25,7 +25,7 @@ def _normed_by(net: nn.Module, norm: Norm) -> Iterator[None]:
     modules = _group_norms(net)
     try:
         for number, module in enumerate(modules):
-            module.forward = partial(norm, number, module)  # type: ignore[method-assign]
+            module.__dict__["forward"] = partial(norm, number, module)
         yield
     finally:
         for module in modules:
