@@ -115,12 +115,7 @@ def open_training_set(
     captions: what `coz train captions` wrote, with a line for each picture; without it captions are empty.
     Raises BadInputError when no picture is left or a caption is missing, UsageError for options that make no sense.
     """
-    if size < SCALE or size % SCALE:
-        raise UsageError(f"size {size}; accepted: multiples of {SCALE}; for example 512")
-    if stage not in DEGRADATIONS:
-        raise UsageError(f"stage {stage!r}; accepted: {', '.join(DEGRADATIONS)}; for example {DEGRADATIONS[0]}")
-    if seed < 0:
-        raise UsageError(f"seed {seed}; accepted: whole numbers from 0; for example 0")
+    check_options(size, stage, seed)
     paths, skipped = usable_pictures(source, size)
     return TrainingSet(
         pictures=tuple(paths.items()),
@@ -130,6 +125,16 @@ def open_training_set(
         captions=None if captions is None else _captions(captions, paths, source),
         _skipped=skipped,
     )
+
+
+def check_options(size: int, stage: str, seed: int = 0) -> None:
+    """Raises UsageError for options that make no sense."""
+    if size < SCALE or size % SCALE:
+        raise UsageError(f"size {size}; accepted: multiples of {SCALE}; for example 512")
+    if stage not in DEGRADATIONS:
+        raise UsageError(f"stage {stage!r}; accepted: {', '.join(DEGRADATIONS)}; for example {DEGRADATIONS[0]}")
+    if seed < 0:
+        raise UsageError(f"seed {seed}; accepted: whole numbers from 0; for example 0")
 
 
 def usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str, str]]:

@@ -7,15 +7,15 @@ bicubic: 4x down and back, as in the last part of the published training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import numpy as np
 from numpy.random import Generator
 
 from chain_of_zoom.distillation.kernels import sample_kernel, sample_sinc
 from chain_of_zoom.distillation.operations import (
+    Bicubic,
     Blur,
     GaussianNoise,
     Interpolation,
@@ -23,9 +23,10 @@ from chain_of_zoom.distillation.operations import (
     Operation,
     PoissonNoise,
     Resize,
+    apply,
 )
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, RGBF, enlarge, resize, size_of, to_uint8
+from chain_of_zoom.imaging.images import RGB8, size_of, to_uint8
 
 SCALE = 4
 Degradation = Literal["real-esrgan", "bicubic"]
@@ -63,10 +64,12 @@ LAST_SINC = 0.8
 JPEG_LAST = 0.5
 
 
-def sample_operations(rng: Generator, size: Size) -> tuple[Operation, ...]:
-    """Draw a Real-ESRGAN degradation for a picture of `size`; its result has that size too."""
+def sample_operations(how: Degradation, rng: Generator, size: Size) -> tuple[Operation, ...]:
+    """Draw a degradation of a picture of `size`, in multiples of 4; its result has that size too."""
     small = Size(size.width // SCALE, size.height // SCALE)
-    operations: list[Operation] = [*_round(rng, FIRST, size), _jpeg(rng, FIRST), *_round(rng, SECOND, small)]
+    if how == "bicubic":
+        return Bicubic(*small), Bicubic(*size)
+    operations = [*_round(rng, FIRST, size), _jpeg(rng, FIRST), *_round(rng, SECOND, small)]
     end: list[Operation] = [Resize(*small, _interpolation(rng))]
     if rng.random() < LAST_SINC:
         end.append(Blur(sample_sinc(rng)))
@@ -76,20 +79,9 @@ def sample_operations(rng: Generator, size: Size) -> tuple[Operation, ...]:
     return (*operations, Resize(*size, _interpolation(rng)))
 
 
-def replay(picture: RGB8, operations: Sequence[Operation]) -> Iterator[RGBF]:
-    """The picture (uint8, H x W x 3) after each of the operations, float32 RGB."""
-    current = picture.astype(np.float32) / np.float32(255)
-    for stage in operations:
-        current = stage(current)
-        yield current
-
-
 def degrade(picture: RGB8, how: Degradation, rng: Generator) -> RGB8:
-    """A degraded copy of a picture whose sides are multiples of 4: uint8, same shape. bicubic draws nothing."""
-    size = size_of(picture)
-    if how == "bicubic":
-        return enlarge(resize(picture, Size(size.width // SCALE, size.height // SCALE), "bicubic"), SCALE)
-    *_, last = replay(picture, sample_operations(rng, size))
+    """A degraded copy of a picture whose sides are multiples of 4: uint8, same shape."""
+    *_, last = apply(picture, sample_operations(how, rng, size_of(picture)))
     return to_uint8(last)
 
 

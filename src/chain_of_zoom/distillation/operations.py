@@ -7,6 +7,7 @@ H x W x 3, RGB in [0, 1]. So a list of operations is a degradation that can be w
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chain_of_zoom.distillation.kernels import Kernel
-from chain_of_zoom.imaging.images import RGBF, to_uint8
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, RGBF, resize, to_uint8
 
 Interpolation = Literal["area", "bilinear", "bicubic"]
 
@@ -47,10 +49,25 @@ class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=Tr
     def __call__(self, picture: RGBF) -> RGBF:
         """height x width x 3; bicubic may leave [0, 1]."""
         rows = _resample(picture, self.height, self.how)
-        return np.ascontiguousarray(_resample(rows.swapaxes(0, 1), self.width, self.how).swapaxes(0, 1))
+        columns = _resample(np.ascontiguousarray(rows.swapaxes(0, 1)), self.width, self.how)
+        return np.ascontiguousarray(columns.swapaxes(0, 1))
 
     def __str__(self) -> str:
         return f"resize: {self.width}x{self.height}, {self.how}"
+
+
+class Bicubic(msgspec.Struct, frozen=True, tag="bicubic", forbid_unknown_fields=True):
+    """Bicubic resampling as a zoom does it (Pillow, 8 bits): antialiased where it reduces."""
+
+    width: int
+    height: int
+
+    def __call__(self, picture: RGBF) -> RGBF:
+        """height x width x 3, whole levels of 255 in [0, 1]."""
+        return _to_float(resize(to_uint8(picture), Size(self.width, self.height), "bicubic"))
+
+    def __str__(self) -> str:
+        return f"resize: {self.width}x{self.height}, bicubic with antialiasing"
 
 
 class GaussianNoise(msgspec.Struct, frozen=True, tag="gaussian", forbid_unknown_fields=True):
@@ -106,14 +123,25 @@ class Jpeg(msgspec.Struct, frozen=True, tag="jpeg", forbid_unknown_fields=True):
         buffer = io.BytesIO()
         Image.fromarray(to_uint8(picture)).save(buffer, "JPEG", quality=self.quality)
         with Image.open(buffer, formats=("JPEG",)) as image:
-            pixels: RGBF = np.asarray(image).astype(np.float32) / np.float32(255)
-        return pixels
+            return _to_float(np.asarray(image))
 
     def __str__(self) -> str:
         return f"JPEG: quality {self.quality}"
 
 
-Operation = Blur | Resize | GaussianNoise | PoissonNoise | Jpeg
+Operation = Blur | Resize | Bicubic | GaussianNoise | PoissonNoise | Jpeg
+
+
+def apply(picture: RGB8, operations: Sequence[Operation]) -> Iterator[RGBF]:
+    """The picture (uint8, H x W x 3) after each of the operations, float32 RGB."""
+    current = _to_float(picture)
+    for operation in operations:
+        current = operation(current)
+        yield current
+
+
+def _to_float(pixels: RGB8) -> RGBF:
+    return pixels.astype(np.float32) / np.float32(255)
 
 
 def convolve(picture: RGBF, weights: NDArray[np.float64]) -> RGBF:
@@ -137,19 +165,25 @@ def _resample(pixels: RGBF, count: int, how: Interpolation) -> RGBF:
     """`count` rows instead of those of `pixels`: sums of few rows each, in a fixed order."""
     rows, weights = _taps(len(pixels), count, how)
     result = np.zeros((count, *pixels.shape[1:]), np.float32)
+    term = np.empty_like(result)
     for each, weight in zip(rows, weights, strict=True):
-        result += pixels[each] * weight[:, None, None]
+        np.take(pixels, each, axis=0, out=term, mode="clip")
+        term *= weight[:, None, None]
+        result += term
     return result
 
 
 def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Which rows every new row is made of, and with what weights: taps x new, pixel centres at halves."""
+    """Which rows every new row is made of, and with what weights: taps x new, pixel centres at halves.
+
+    Rows outside the picture stand for its border.
+    """
     at = np.arange(new)
     if how == "area":
         first, last = at * old // new, -(-(at + 1) * old // new)  # every row that the new one touches counts the same
         rows = first + np.arange((last - first).max())[:, None]
         weights = np.where(rows < last, 1 / (last - first), 0)
-        return np.minimum(rows, old - 1), weights.astype(np.float32)
+        return rows, weights.astype(np.float32)
     place = (at + 0.5) * (old / new) - 0.5
     if how == "bilinear":
         place = np.maximum(place, 0)
@@ -158,7 +192,7 @@ def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDA
     else:
         rows = np.floor(place).astype(np.intp) + np.arange(-1, 3)[:, None]
         weights = _cubic(np.abs(place - rows))
-    return np.clip(rows, 0, old - 1), weights.astype(np.float32)
+    return rows, weights.astype(np.float32)
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:

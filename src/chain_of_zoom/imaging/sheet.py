@@ -40,9 +40,11 @@ class Panel:
     next_colour: Colour = TEXT
 
 
-def draw_sheet(heading: str, panels: Sequence[Panel], legend: Sequence[tuple[Colour, str]]) -> RGB8:
-    """A contact sheet as uint8 RGB, at most four panels a row."""
-    columns = min(4, len(panels)) if len(panels) != 5 else 3
+def draw_sheet(
+    heading: str, panels: Sequence[Panel], legend: Sequence[tuple[Colour, str]], columns: int | None = None
+) -> RGB8:
+    """A contact sheet as uint8 RGB, with `columns` panels a row, by default at most four."""
+    columns = columns or (min(4, len(panels)) if len(panels) != 5 else 3)
     height, width = panels[0].image.shape[:2]
     scale = CELL / max(height, width)
     cell = (max(1, round(width * scale)), max(1, round(height * scale)))

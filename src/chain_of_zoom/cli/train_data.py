@@ -1,0 +1,141 @@
+"""`coz train degrade` and `coz train captions`: look at the training data, and prepare it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import msgspec
+import typer
+
+from chain_of_zoom.cli.options import accepted, read_config, read_sets
+from chain_of_zoom.errors import BadInputError, UsageError
+
+if TYPE_CHECKING:
+    from chain_of_zoom.distillation.degradation import Degradation
+
+CAPTIONS = Path("captions.jsonl")
+PER_RUN = ("device", "dtype")  # how a prompter runs, not what it says
+
+
+def degrade(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The sheet; <photo>_degraded.png by default.")
+    ] = None,
+    stage: Annotated[
+        str, typer.Option(metavar="real-esrgan|bicubic", help="The first part of training, or the second.")
+    ] = "real-esrgan",
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Samples, one a row: seeds 0 to N - 1.")] = 3,
+    size: Annotated[int, typer.Option(metavar="N", help="Side of the square that is cut out of the middle.")] = 512,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that was drawn, as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Show what training does to a picture before the backbone is to restore it, operation by operation.
+
+    \b
+    Examples:
+      coz train degrade photo.jpg
+      coz train degrade photo.jpg --seeds 8 -o degraded.png
+      coz train degrade photo.jpg --stage bicubic --seeds 1
+    """
+    import numpy as np
+
+    from chain_of_zoom.distillation.data import check_options
+    from chain_of_zoom.distillation.degradation import sample_operations
+    from chain_of_zoom.distillation.sheet import degradation_sheet
+    from chain_of_zoom.imaging.encode import encode_png
+    from chain_of_zoom.imaging.geometry import Size
+    from chain_of_zoom.imaging.images import load, write_atomic
+
+    check_options(size, stage)
+    picture = load(photo)
+    width, height = picture.size
+    if min(width, height) < size:
+        raise BadInputError(f"{photo}: {picture.size} pixels; accepted: at least {size}x{size}; make --size smaller")
+    left, top = (width - size) // 2, (height - size) // 2
+    crop = picture.pixels[top : top + size, left : left + size]
+    drawn = {
+        seed: sample_operations(cast("Degradation", stage), np.random.default_rng(seed), Size(size, size))
+        for seed in range(seeds)
+    }
+    heading = f"{photo.name}: {stage}"
+    sheet = degradation_sheet(crop, [(f"{heading}, seed {seed}", operations) for seed, operations in drawn.items()])
+    path = out or Path(f"{photo.stem}_degraded.png")
+    write_atomic(path, encode_png(sheet))
+    if as_json:
+        rows = [{"seed": seed, "operations": operations} for seed, operations in drawn.items()]
+        typer.echo(msgspec.json.format(msgspec.json.encode({"sheet": str(path), "samples": rows}), indent=2))
+    elif not quiet:
+        typer.echo(f"{path}  {seeds} samples of {stage}")
+
+
+def captions(
+    data: Annotated[Path, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list of them.")],
+    prompter: Annotated[str, typer.Option(metavar="NAME", help="Who writes them: dape, vlm, remote, or a plugin's.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write; what is there is kept.")
+    ] = CAPTIONS,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A detail of the prompter: prompter.model=NAME."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML with a table [prompter] of such details.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Write a caption for every training picture, once. Stop with Ctrl-C and run the same command to go on.
+
+    Pictures are known by their content, so only new and changed ones are shown to the prompter.
+
+    \b
+    Examples:
+      coz train captions --data photos/ --prompter vlm -o captions.jsonl
+      coz train captions --data photos/ --prompter remote --set prompter.url=http://127.0.0.1:8000/v1 \\
+        --set prompter.model=NAME
+    """
+    from chain_of_zoom.api import load_prompter
+    from chain_of_zoom.cli.progress import Display
+    from chain_of_zoom.distillation.captioning import caption_pictures
+    from chain_of_zoom.distillation.captions import Author
+
+    details = _details(prompter, config, sets or [])
+    writer = load_prompter(prompter, **details)
+    writer.load()
+    author = Author(
+        prompter=writer.name,
+        options={key: value for key, value in details.items() if key not in PER_RUN},
+        weights_sha256=writer.weights_sha256(),
+        package=writer.package,
+    )
+    with Display("captions", show=not (quiet or as_json)) as display:
+        done = caption_pictures(
+            data, out, writer, author, progress=lambda count, total: display.expect(total, done=count)
+        )
+    if as_json:
+        report = {"captions": str(out), "asked": done.asked, "kept": done.kept, "empty": done.empty}
+        typer.echo(json.dumps({**report, "skipped": dict(done.skipped)}, indent=2))
+    elif not quiet:
+        typer.echo(f"{out}  {done.asked} captions written, {done.kept} kept, {done.empty} of all are empty")
+        for name, why in done.skipped:
+            typer.echo(f"skipped: {name}: {why}")
+
+
+def _details(prompter: str, config: Path | None, sets: list[str]) -> dict[str, Any]:
+    """What the prompter is told, checked. One picture has no overview: what can show it alone, does."""
+    in_file, given = read_config(config), read_sets(sets)
+    for kind in ("backbone", "photo"):
+        if in_file[kind] or given[kind]:
+            raise UsageError(f"details of {kind} mean nothing to captions; accepted: prompter.KEY; leave them out")
+    details = {**in_file["prompter"], **given["prompter"]}
+    taken = accepted("prompter", prompter)
+    for key in details:
+        if key not in taken:
+            known = f"accepted: {', '.join(taken)}" if taken else "it takes none"
+            raise UsageError(f"prompter {prompter} takes no option {key}; {known}; see docs/reference.md")
+    return {"multi_scale": False, **details} if "multi_scale" in taken else details
