@@ -51,7 +51,7 @@ def caption_pictures(
             "name another file with -o"
         )
     book = _Book(out, author, {} if before is None else before.by_name())
-    kept = done = 0
+    asked = kept = done = 0
     waiting: list[tuple[str, str, RGB8]] = []
     try:
         for name, path in paths.items():
@@ -63,19 +63,20 @@ def caption_pictures(
                     waiting.append((name, picture.sha256, _shown(picture.pixels)))
             except (BadInputError, MissingError, OSError) as error:
                 skipped[name] = str(error)
+                book.lines.pop(name, None)
                 done += 1
             if len(waiting) == BATCH:
-                done += book.ask(prompter, waiting)
+                asked += book.ask(prompter, waiting)
             if progress:
-                progress(done, len(paths))
-        done += book.ask(prompter, waiting)
+                progress(done + asked, len(paths))
+        asked += book.ask(prompter, waiting)
         book.keep_only(paths)
     finally:
         book.save()
     if progress:
-        progress(done, len(paths))
+        progress(done + asked, len(paths))
     empty = sum(not line.text for line in book.lines.values())
-    return Captioned(asked=len(book.lines) - kept, kept=kept, empty=empty, skipped=tuple(skipped.items()))
+    return Captioned(asked=asked, kept=kept, empty=empty, skipped=tuple(skipped.items()))
 
 
 class _Book:
