@@ -44,7 +44,7 @@ def test_a_folder_and_the_folders_in_it(folder):
     assert [name for name, _ in data.skipped] == ["broken.jpg", "flat.png"]
     assert "not a picture" in data.skipped[0][1]
     assert "500x40 pixels; accepted: at least 64x64" in data.skipped[1][1]
-    assert "2 pictures skipped; the first: broken.jpg" in data.notes[0]
+    assert "pictures skipped: 2, the first broken.jpg" in data.notes[0]
     assert "no captions" in data.notes[1]
     example = data.example(0, 0)
     assert (example.name, example.caption) == ("more/noise.png", "")
@@ -127,7 +127,9 @@ def test_captions_go_with_their_pictures(folder, tmp_path):
     Image.fromarray(noise(90, 120, 9)).save(folder / "more" / "noise.png")
     assert open_training_set(folder, size=64, captions=path).example(0, 0).name == "photo.png"
     write_captions(path, Author(prompter="vlm"), lines[:1])
-    with pytest.raises(BadInputError, match=r"lacks the captions of 1 pictures, more/noise\.png .*coz train captions"):
+    with pytest.raises(
+        BadInputError, match=r"captions missing .*: 1, the first for more/noise\.png; .*coz train captions"
+    ):
         open_training_set(folder, size=64, captions=path)
     for text in (None, "", "{}\n", '{"prompter":"vlm"}\n{"name":"a"}\n', "\udcff"):
         path.unlink() if text is None else path.write_bytes(text.encode(errors="surrogateescape"))

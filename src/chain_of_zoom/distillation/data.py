@@ -64,7 +64,7 @@ class TrainingSet:
         notes = []
         if self._skipped:
             name, why = next(iter(self._skipped.items()))
-            notes.append(f"{len(self._skipped)} pictures skipped; the first: {name}: {why}")
+            notes.append(f"pictures skipped: {len(self._skipped)}, the first {name}: {why}")
         if self.captions is None:
             notes.append("no captions: every picture is trained with the empty text")
         return tuple(notes)
@@ -187,7 +187,7 @@ def _captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Capti
     lacking = [name for name in names if name not in known]
     if lacking:
         raise BadInputError(
-            f"{path} lacks the captions of {len(lacking)} pictures, {lacking[0]} first; accepted: one for each; "
+            f"captions missing from {path}: {len(lacking)}, the first for {lacking[0]}; accepted: one for each picture; "
             f"type: {command(source, path)}"
         )
     return known
