@@ -127,9 +127,7 @@ def test_captions_go_with_their_pictures(folder, tmp_path):
     Image.fromarray(noise(90, 120, 9)).save(folder / "more" / "noise.png")
     assert open_training_set(folder, size=64, captions=path).example(0, 0).name == "photo.png"
     write_captions(path, Author(prompter="vlm"), lines[:1])
-    with pytest.raises(
-        BadInputError, match=r"captions missing .*: 1, the first for more/noise\.png; .*coz train captions"
-    ):
+    with pytest.raises(BadInputError, match=r"missing .*: 1, the first for more/noise\.png; .*coz train captions"):
         open_training_set(folder, size=64, captions=path)
     for text in (None, "", "{}\n", '{"prompter":"vlm"}\n{"name":"a"}\n', "\udcff"):
         path.unlink() if text is None else path.write_bytes(text.encode(errors="surrogateescape"))

@@ -55,7 +55,7 @@ class TrainingSet:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Pictures left out, and why. Damage shows only when a picture is drawn, so the list may grow."""
+        """Pictures left out, and why. It grows when damage shows as a picture is drawn, in the process that draws it."""
         return tuple(self._skipped.items())
 
     @property
@@ -187,7 +187,7 @@ def _captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Capti
     lacking = [name for name in names if name not in known]
     if lacking:
         raise BadInputError(
-            f"captions missing from {path}: {len(lacking)}, the first for {lacking[0]}; accepted: one for each picture; "
+            f"captions missing from {path}: {len(lacking)}, the first for {lacking[0]}; accepted: one for each; "
             f"type: {command(source, path)}"
         )
     return known
