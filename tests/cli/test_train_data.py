@@ -24,7 +24,7 @@ from chain_of_zoom.imaging.images import load
 def test_a_sheet_with_a_row_for_each_seed(coz, tmp_path):
     done = coz("train", "degrade", PHOTO, "--seeds", 2, "--size", 64)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "astronaut_degraded.png  2 samples of real-esrgan\n"
+    assert done.stdout == "astronaut_degraded.png  real-esrgan, rows: 2\n"
     two = load(tmp_path / "astronaut_degraded.png").size
     assert coz("train", "degrade", PHOTO, "--seeds", 1, "--size", 64, "-q", "-o", "one.png").stdout == ""
     one = load(tmp_path / "one.png").size
@@ -45,7 +45,7 @@ def test_what_was_drawn_is_printed_as_json(coz, tmp_path):
 
 
 def test_the_result_on_the_sheet_is_what_training_gets(coz, tmp_path, astronaut):
-    coz("train", "degrade", PHOTO, "--stage", "bicubic", "--seeds", 1, "--size", 384)
+    coz("train", "degrade", PHOTO, "--stage", "bicubic", "--size", 384)
     crop = Image.fromarray(astronaut[64:448, 64:448])
     expected = np.asarray(crop.resize((96, 96), Image.Resampling.BICUBIC).resize((384, 384), Image.Resampling.BICUBIC))
     sheet = load(tmp_path / "astronaut_degraded.png").pixels
@@ -59,6 +59,7 @@ def test_the_result_on_the_sheet_is_what_training_gets(coz, tmp_path, astronaut)
         ((PHOTO, "--size", 1024), 3, "512x512 pixels; accepted: at least 1024x1024"),
         ((PHOTO, "--size", 30), 2, "accepted: multiples of 4"),
         ((PHOTO, "--stage", "blur"), 2, "accepted: real-esrgan, bicubic"),
+        ((PHOTO, "--stage", "bicubic", "--seeds", 2), 2, "--seeds means nothing to bicubic"),
         ((PHOTO, "--seeds", 0), 2, "greater than or equal to 1"),
         (("absent.jpg",), 3, "no such file"),
         ((PHOTO, "--size", 64, "-o", "absent/a.png"), 4, "cannot write"),

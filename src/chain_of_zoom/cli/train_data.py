@@ -15,6 +15,7 @@ from chain_of_zoom.errors import BadInputError, UsageError
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.degradation import Degradation
 
+SEEDS = 3
 CAPTIONS = Path("captions.jsonl")
 PER_RUN = ("device", "dtype")  # how a prompter runs, not what it says
 
@@ -27,8 +28,10 @@ def degrade(
     stage: Annotated[
         str, typer.Option(metavar="real-esrgan|bicubic", help="The first part of training, or the second.")
     ] = "real-esrgan",
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, max=16, help="Samples, one a row: seeds 0 to N - 1.")] = 3,
-    size: Annotated[int, typer.Option(metavar="N", help="Side of the square that is cut out of the middle.")] = 512,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=16, help="Samples of real-esrgan, one a row; 3 by default.")
+    ] = None,
+    size: Annotated[int, typer.Option(metavar="N", help="Side of the square, cut out where there is detail.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was drawn, as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -39,7 +42,7 @@ def degrade(
     Examples:
       coz train degrade photo.jpg
       coz train degrade photo.jpg --seeds 8 -o degraded.png
-      coz train degrade photo.jpg --stage bicubic --seeds 1
+      coz train degrade photo.jpg --stage bicubic
     """
     import numpy as np
 
@@ -49,27 +52,31 @@ def degrade(
     from chain_of_zoom.imaging.encode import encode_png
     from chain_of_zoom.imaging.geometry import Size
     from chain_of_zoom.imaging.images import load, write_atomic
+    from chain_of_zoom.imaging.texture import textured
 
     check_options(size, stage)
+    if (is_fixed := stage == "bicubic") and seeds is not None:
+        raise UsageError("--seeds means nothing to bicubic, which draws nothing; accepted: real-esrgan; leave it out")
     picture = load(photo)
     width, height = picture.size
     if min(width, height) < size:
         raise BadInputError(f"{photo}: {picture.size} pixels; accepted: at least {size}x{size}; make --size smaller")
-    left, top = (width - size) // 2, (height - size) // 2
+    x, y = textured(picture.pixels, 1)[0]
+    left, top = (min(max(at - size // 2, 0), side - size) for at, side in ((x, width), (y, height)))
     crop = picture.pixels[top : top + size, left : left + size]
     drawn = {
         seed: sample_operations(cast("Degradation", stage), np.random.default_rng(seed), Size(size, size))
-        for seed in range(seeds)
+        for seed in range(1 if is_fixed else seeds or SEEDS)
     }
-    heading = f"{photo.name}: {stage}"
-    sheet = degradation_sheet(crop, [(f"{heading}, seed {seed}", operations) for seed, operations in drawn.items()])
+    headings = [f"{photo.name}: {stage}" + ("" if is_fixed else f", seed {seed}") for seed in drawn]
+    sheet = degradation_sheet(crop, list(zip(headings, drawn.values(), strict=True)))
     path = out or Path(f"{photo.stem}_degraded.png")
     write_atomic(path, encode_png(sheet))
     if as_json:
         rows = [{"seed": seed, "operations": operations} for seed, operations in drawn.items()]
         typer.echo(msgspec.json.format(msgspec.json.encode({"sheet": str(path), "samples": rows}), indent=2))
     elif not quiet:
-        typer.echo(f"{path}  {seeds} samples of {stage}")
+        typer.echo(f"{path}  {stage}, rows: {len(drawn)}")
 
 
 def captions(

@@ -55,7 +55,7 @@ class TrainingSet:
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Pictures left out, and why. It grows when damage shows as a picture is drawn, in the process that draws it."""
+        """Pictures left out, and why. It grows where damage shows as a picture is drawn, in that process alone."""
         return tuple(self._skipped.items())
 
     @property
