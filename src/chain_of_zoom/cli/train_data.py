@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 import typer
 
-from chain_of_zoom.cli.options import accepted, read_config, read_sets
+from chain_of_zoom.api import DEFAULT_BACKBONE, load_prompter
+from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
+from chain_of_zoom.cli.options import accepted, combine, read_config, read_sets
 from chain_of_zoom.errors import BadInputError, UsageError
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ def degrade(
     ] = None,
     size: Annotated[int, typer.Option(metavar="N", help="Side of the square, cut out where there is detail.")] = 512,
     as_json: Annotated[bool, typer.Option("--json", help="Print all that was drawn, as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Show what training does to a picture before the backbone is to restore it, operation by operation.
 
@@ -92,9 +94,9 @@ def captions(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="TOML with a table [prompter] of such details.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Write a caption for every training picture, once. Stop with Ctrl-C and run the same command to go on.
 
@@ -106,7 +108,6 @@ def captions(
       coz train captions --data photos/ --prompter remote --set prompter.url=http://127.0.0.1:8000/v1 \\
         --set prompter.model=NAME
     """
-    from chain_of_zoom.api import load_prompter
     from chain_of_zoom.cli.progress import Display
     from chain_of_zoom.distillation.captioning import caption_pictures
     from chain_of_zoom.distillation.captions import Author
@@ -139,10 +140,5 @@ def _details(prompter: str, config: Path | None, sets: list[str]) -> dict[str, A
     for kind in ("backbone", "photo"):
         if in_file[kind] or given[kind]:
             raise UsageError(f"details of {kind} mean nothing to captions; accepted: prompter.KEY; leave them out")
-    details = {**in_file["prompter"], **given["prompter"]}
-    taken = accepted("prompter", prompter)
-    for key in details:
-        if key not in taken:
-            known = f"accepted: {', '.join(taken)}" if taken else "it takes none"
-            raise UsageError(f"prompter {prompter} takes no option {key}; {known}; see docs/reference.md")
-    return {"multi_scale": False, **details} if "multi_scale" in taken else details
+    details = combine(DEFAULT_BACKBONE, prompter, in_file, given)["prompter"]
+    return {"multi_scale": False, **details} if "multi_scale" in accepted("prompter", prompter) else details
