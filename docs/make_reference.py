@@ -42,6 +42,9 @@ def backbones() -> str:
         limit = evidence(info.evidence_limit)
         reads = "reads" if info.text_aware else "ignores"
         rows.append(f"| `{name}` | {info.summary} | {info.factor} | {reads} | {info.licence} | {limit} |")
+    rows.append(
+        "\nOr a file, `.safetensors` or `.pth`: any network that spandrel reads (the extra `[models]`), by its factor."
+    )
     return "\n".join([*rows, ""])
 
 
@@ -55,7 +58,7 @@ def options() -> str:
         "",
     ]
     for kind, table in (("backbone", BACKBONES), ("prompter", PROMPTERS)):
-        for name in table:
+        for name in (*table, "FILE.safetensors") if kind == "backbone" else table:
             make, fixed = factory(kind, table, name)
             taken = [
                 f"`{key}`" + ("" if p.default is p.empty else f" = {p.default!r}")

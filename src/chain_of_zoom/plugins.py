@@ -33,6 +33,10 @@ BACKBONES: Table = {
     "fake": ("chain_of_zoom.backbones.fake:Fake", {}, None),
 }
 
+# A backbone may also be a file of weights: these endings are no names.
+MODEL_FILES = (".safetensors", ".pth")
+_MODEL_FILE = "chain_of_zoom.backbones.model_file:ModelFile"
+
 PROMPTERS: Table = {
     "null": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
     "vlm": ("chain_of_zoom.prompters.vlm:Vlm", {}, "diffusion"),
@@ -100,9 +104,10 @@ def factory(kind: str, table: Table, name: str) -> tuple[Callable[..., Any], dic
 
     Raises UsageError for an unknown name and MissingError for a missing extra or a broken plugin.
     """
-    if name not in table:
+    entry = _built_in(kind, table, name)
+    if entry is None:
         return _plugin_class(find_plugin(kind, table, name)), {}
-    target, arguments, extra = table[name]
+    target, arguments, extra = entry
     try:
         return _resolve(target), arguments
     except ImportError as error:
@@ -116,11 +121,17 @@ def create(kind: str, table: Table, name: str, **options: Any) -> Any:
     try:
         inspect.signature(make).bind(**arguments, **options)
     except TypeError as error:
-        where = "docs/reference.md" if name in table else "its package's documentation"
+        where = "docs/reference.md" if _built_in(kind, table, name) else "its package's documentation"
         raise UsageError(f"{kind} {name}: {error}; see {where} for its options") from error
-    if name in table:
+    if _built_in(kind, table, name):
         return make(**arguments, **options)
     return _made(find_plugin(kind, table, name), make, options)
+
+
+def _built_in(kind: str, table: Table, name: str) -> tuple[str, dict[str, Any], str | None] | None:
+    if kind == "backbone" and name.lower().endswith(MODEL_FILES):
+        return _MODEL_FILE, {"path": name}, "models"
+    return table.get(name)
 
 
 def _resolve(target: str) -> Any:
@@ -139,7 +150,8 @@ def find_plugin(kind: str, table: Table, name: str) -> Plugin:
     known = names(kind, table)
     close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
-    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}; {hint}?")
+    files = f", a file ending in {' or '.join(MODEL_FILES)}" if kind == "backbone" else ""
+    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}{files}; {hint}?")
 
 
 def _plugin_class(plugin: Plugin) -> type:

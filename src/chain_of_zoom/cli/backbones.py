@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
-from chain_of_zoom.plugins import BACKBONES, installed
+from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, installed
 
 
 def evidence(limit: float | None) -> str:
@@ -24,6 +25,7 @@ def backbones(as_json: AsJson = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
     Those that installed packages add (docs/plugins.md) come last, with the package, and with what is wrong if broken.
+    --backbone also takes a file, .safetensors or .pth, of any network that spandrel reads (the extra [models]).
 
     Example:  coz backbones --json
     """
@@ -41,6 +43,11 @@ def backbones(as_json: AsJson = False) -> None:
         return
     for row in rows:
         typer.echo(_text(row))
+    get = "installed" if find_spec("spandrel") else "get it: pip install 'chain-of-zoom[models]'"
+    typer.echo(
+        f"a file ending in {' or '.join(MODEL_FILES)}: any super-resolution network that spandrel reads\n"
+        f"    its own factor a step; ignores prompts; {evidence(1.0)}; licence as the file's author says; {get}"
+    )
 
 
 def _row(name: str, package: str | None = None) -> dict[str, Any]:
