@@ -27,6 +27,7 @@ BACKBONES: Table = {
     "realesrgan-anime": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan-anime"}, None),
     "animevideo": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "animevideo"}, None),
     "osediff-sd3": ("chain_of_zoom.backbones.onestep:OneStepDiffusion", {}, "diffusion"),
+    "sd-x4": ("chain_of_zoom.backbones.multistep:MultiStepDiffusion", {}, "diffusion"),
     "nearest": ("chain_of_zoom.backbones.resample:Resample", {"filter": "nearest"}, None),
     "bicubic": ("chain_of_zoom.backbones.resample:Resample", {"filter": "bicubic"}, None),
     "lanczos": ("chain_of_zoom.backbones.resample:Resample", {"filter": "lanczos"}, None),

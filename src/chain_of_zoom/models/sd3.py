@@ -16,6 +16,7 @@ from torch import Tensor
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.models.checkpoints import read_tensors
 from chain_of_zoom.models.lora import merge_encoder, merge_transformer
+from chain_of_zoom.models.pipelines import read_pipeline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,29 +163,8 @@ def to_arrays(pictures: Tensor) -> NDArray[np.float32]:
 
 def load_pipeline(base: str, t5: bool, dtype: torch.dtype) -> Any:
     """A StableDiffusion3Pipeline from a folder or a hub name, safetensors only. Raises MissingError."""
-    from diffusers import StableDiffusion3Pipeline
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for logging in (diffusers_logging, transformers_logging):
-        quiet: Any = logging.disable_progress_bar
-        quiet()
-    loader: Any = StableDiffusion3Pipeline
     without = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
-    try:
-        pipeline = loader.from_pretrained(
-            base,
-            use_safetensors=True,
-            local_files_only=True,
-            dtype={"default": dtype, "vae": torch.float32},  # the VAE loses up to 5% in bfloat16
-            **without,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MissingError(
-            f"base model {base} cannot be loaded ({reason}); accepted: a folder or a downloaded "
-            "Stable Diffusion 3 medium in diffusers layout; type: coz models"
-        ) from error
+    pipeline = read_pipeline("StableDiffusion3Pipeline", base, "Stable Diffusion 3 medium", dtype, **without)
     if not hasattr(pipeline, "transformer") or pipeline.transformer is None:
         raise MissingError(
             f"base model {base} has no transformer; accepted: Stable Diffusion 3 medium; type: coz models"

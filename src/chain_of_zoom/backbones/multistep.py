@@ -1,0 +1,127 @@
+"""Diffusion in many steps: Stable Diffusion's x4 upscaler, which reads prompts (Rombach et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.models.files import combined_sha256
+
+if TYPE_CHECKING:
+    from chain_of_zoom.models.sdx4 import Upscaler
+
+DEFAULT_BASE = "stabilityai/stable-diffusion-x4-upscaler"
+NOISE_LEVELS = 350  # as the pipeline is configured; a model of its own may take fewer
+GPU_BATCH = 4
+
+
+class MultiStepDiffusion(Backbone):
+    """Stable Diffusion's x4 upscaler: the window beside noise, denoised in `steps` steps towards window and prompt.
+
+    base: a diffusers folder or a downloaded hub name; nothing is downloaded. steps: of denoising. guidance: how much
+    more the prompt weighs than no prompt; up to 1 it is read without that comparison, in half the time. noise_level:
+    noise on the window, 0 to 350; more of it leaves more to the model. Defaults are those of diffusers.
+    Large windows become tiles that know nothing of one another but their halo. Raises UsageError for bad values.
+    """
+
+    info = BackboneInfo(
+        name="sd-x4",
+        summary="Stable Diffusion's x4 upscaler: diffusion in many steps, reads prompts",
+        factor=4,
+        text_aware=True,
+        licence="weights: CreativeML Open RAIL++-M (commercial use allowed, some uses forbidden)",
+        evidence_limit=1.0,  # not compared with real pixels here yet
+        seeded=True,
+        max_pixels=192 * 192,
+        halo=32,
+        min_side=64,
+        multiple=8,
+    )
+
+    def __init__(
+        self,
+        base: str | Path = DEFAULT_BASE,
+        steps: int = 75,
+        guidance: float = 9.0,
+        noise_level: int = 20,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        super().__init__()
+        for name, value, least, most, kind in (
+            ("steps", steps, 1, 1000, int),
+            ("guidance", guidance, 0, 100, (int, float)),
+            ("noise_level", noise_level, 0, NOISE_LEVELS, int),
+        ):
+            if not isinstance(value, kind) or isinstance(value, bool) or not least <= value <= most:
+                whole = "whole numbers, " if kind is int else ""
+                raise UsageError(
+                    f"{name} {value!r}; accepted: {whole}{least} to {most}; for example --set backbone.{name}=20"
+                )
+        self.base = str(base)
+        self.steps, self.guidance, self.noise_level = steps, float(guidance), noise_level
+        self.device, self.dtype = device, dtype
+
+    def missing(self) -> str | None:
+        """The pip command when torch or diffusers is not installed."""
+        absent = any(importlib.util.find_spec(package) is None for package in ("torch", "diffusers", "transformers"))
+        return "pip install 'chain-of-zoom[diffusion]'" if absent else None
+
+    def weights_sha256(self) -> str | None:
+        """SHA-256 over the model's weight files; None for a name in the Hugging Face cache."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> str | None:
+        folder = Path(self.base)
+        return combined_sha256(sorted(folder.rglob("*.safetensors")) if folder.is_dir() else [])
+
+    def runs_on(self) -> str | None:
+        """ "cpu", or "cuda:0" and the like."""
+        return str(self.model.device) if self._loaded else None
+
+    def _load(self) -> None:
+        if command := self.missing():
+            raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
+        from chain_of_zoom.models.placement import choose_device, choose_dtype
+        from chain_of_zoom.models.sdx4 import Upscaler
+
+        device = choose_device(self.device)
+        model = Upscaler.load(self.base, device, choose_dtype(self.dtype, device))
+        if self.noise_level > model.noise_levels:
+            raise UsageError(
+                f"noise_level {self.noise_level}; accepted by this model: 0 to {model.noise_levels}; "
+                "type: --set backbone.noise_level=20"
+            )
+        self.model: Upscaler = model
+
+    def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        # On a CPU one at a time, so that company changes no bit; on a GPU windows of a size go together.
+        most = 1 if self.model.device.type == "cpu" else GPU_BATCH
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for index, window in enumerate(windows):
+            groups.setdefault(window.shape, []).append(index)
+        results: dict[int, RGBF] = {}
+        for indices in groups.values():
+            for start in range(0, len(indices), most):
+                some = indices[start : start + most]
+                made = self.model(
+                    [windows[i] for i in some],
+                    [prompts[i] for i in some],
+                    [seeds[i] for i in some],
+                    steps=self.steps,
+                    guidance=self.guidance,
+                    noise_level=self.noise_level,
+                )
+                results.update(zip(some, made, strict=True))
+        for index, prompt in enumerate(prompts):
+            if cut := self.model.words_cut(prompt):
+                self._tell(
+                    index, f"the prompt was cut by {cut} tokens, beyond the {self.model.tokens} that the model reads"
+                )
+        return [results[index] for index in range(len(windows))]
