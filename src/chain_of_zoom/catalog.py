@@ -1,4 +1,4 @@
-"""Every weight file the paper's stack needs: what it is, under which licence, where it lies and how to get it.
+"""Every weight file that the paper's stack and sd-x4 need: what it is, under which licence, where it lies and how to get it.
 
 Looks at names, sizes and headers only: nothing is loaded, nothing is downloaded, no library is imported.
 """
@@ -137,6 +137,16 @@ _LISTED = (
             ("ram-tags", "RAM's list of tags", 50_000, "ram_tag_list.txt"),
             ("ram-thresholds", "RAM's threshold of every tag", 25_000, "ram_tag_list_threshold.txt"),
         )
+    ),
+    Item(
+        name="sd-x4",
+        what="Stable Diffusion x4 upscaler, for --backbone sd-x4",
+        bytes=3_500_000_000,
+        licence="CreativeML Open RAIL++-M (commercial use allowed, some uses forbidden)",
+        source="stabilityai/stable-diffusion-x4-upscaler",
+        hub="stabilityai/stable-diffusion-x4-upscaler",
+        files=("model_index.json",),
+        folder=True,
     ),
 )
 ITEMS: dict[str, Item] = {item.name: item for item in _LISTED}

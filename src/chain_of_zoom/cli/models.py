@@ -71,7 +71,7 @@ def describe(item: Item) -> dict[str, Any]:
 
 @models_app.command("get")
 def get(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Weights of the hub: sd3, qwen, ram.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Weights of the hub: sd3, qwen, ram, sd-x4.")],
     debug: Debug = False,
 ) -> None:
     """Download weights from the Hugging Face hub into its cache (HF_HOME); an interrupted download goes on.
