@@ -1,4 +1,4 @@
-"""Every weight file that the paper's stack and sd-x4 need: what it is, under which licence, where it lies and how to get it.
+"""Every weight file that the paper's stack and sd-x4 need: what it is, its licence, where it lies, how to get it.
 
 Looks at names, sizes and headers only: nothing is loaded, nothing is downloaded, no library is imported.
 """
