@@ -163,7 +163,7 @@ def _lines(job: Job, record: UpscaleRecord) -> list[str]:
     """What there is to say of a finished run."""
     output, info = record.output, job.chain.backbone.info
     made = "interpolated" if info.resample else "generated"
-    if info.evidence_limit and record.settings.scale > info.evidence_limit:
+    if job.beyond_evidence:
         made += ", beyond evidence"
     kept = sum(step.kept for step in record.steps)
     tiles = f"{sum(step.tiles for step in record.steps)} tiles" + (f", {kept} of them kept from before" if kept else "")

@@ -67,8 +67,8 @@ def disk_needed(job: Job) -> int:
     """Bytes that a run may take at most: canvases, pieces and the output."""
     plan = job.plan
     samples = job.size.width * job.size.height * plan.channels
-    lossless = not job.kind.lossy or (job.kind.name == "Deep Zoom" and plan.channels == 4)
-    output = samples * (plan.dtype.itemsize if lossless else LOSSY_MOST) * (PYRAMID if _pyramid(job) else 1)
+    most = plan.dtype.itemsize if job.kind.lossless(plan.channels) else LOSSY_MOST
+    output = samples * most * (PYRAMID if _pyramid(job) else 1)
     pieces = 0.0
     if isinstance(job.chain.backbone, WholePictureBackbone):
         scale = job.chain.backbone.info.factor**2

@@ -21,6 +21,10 @@ class Format:
     exif: bool
     lossy: bool
 
+    def lossless(self, channels: int) -> bool:
+        """Whether pixels of so many channels come back as they are; Deep Zoom's tiles with alpha are PNG."""
+        return not self.lossy or (self.name == "Deep Zoom" and channels == 4)
+
     def check(self, size: Size) -> None:
         """Raises OutputError when a picture of `size` does not fit."""
         if max(size) > self.most:

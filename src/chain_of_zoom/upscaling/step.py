@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,11 @@ class Tools:
     work: Path
     photo: Samples
     on_progress: OnProgress
+
+    @cached_property
+    def overview(self) -> RGB8:
+        """What prompters see of the whole photo."""
+        return overview(to_8_bits(self.photo))
 
 
 class StepRun(ABC):
@@ -124,8 +130,7 @@ class StepRun(ABC):
             return to_8_bits(self.source.read(part)[..., :3])
 
         tools = self.tools
-        whole = overview(to_8_bits(tools.photo))
-        return tools.book.ask(self.step, tools.prompter, tools.request.prompt, whole, picture, tell)
+        return tools.book.ask(self.step, tools.prompter, tools.request.prompt, tools.overview, picture, tell)
 
 
 def digest(pixels: Samples, *others: object) -> str:
