@@ -1,8 +1,8 @@
 """The paper's stack run as its published scripts run it, for comparison: written anew from their behaviour.
 
-Transformer and VAE in float32, text encoders in half precision on a GPU, the language model in bfloat16 there; adapters
-beside their layers, T5 at 512 tokens, one picture at a time, no compilation, a cache that grows with every word, and
-PNG files between all steps.
+Transformer and VAE in float32 with their adapters beside their layers, text encoders in half precision on a GPU, the
+language model in bfloat16 there with its adapter merged; T5 at 512 tokens, one picture at a time, no compilation, a
+cache that grows with every word, and PNG files between all steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from paper_configs import encoder_adapters, unmerged
 from PIL import Image
 from torch import Tensor
 
-from chain_of_zoom.models.adapters import attach, read_adapter
 from chain_of_zoom.models.checkpoints import read_tensors
 from chain_of_zoom.models.lora import TRANSFORMER_SCALE, modulation_linears
 from chain_of_zoom.models.vlm import load_vlm
@@ -45,8 +44,7 @@ class PublishedStack:
         unmerged(linears, list(zip(tensors[1::2], tensors[::2], strict=True)), TRANSFORMER_SCALE)
         encoder_adapters(self.vae.encoder, read_tensors(paths["vae_encoder"]))
         self.pipeline.scheduler.set_timesteps(1, device=device)
-        loaded = load_vlm(str(paths["model"]), None, device, brain)
-        self.vlm, self.processor = attach(loaded.model, read_adapter(paths["adapter"])), loaded.processor
+        self.vlm, self.processor = load_vlm(str(paths["model"]), paths["adapter"], device, brain)
         self.brain = brain
 
     @torch.no_grad()
@@ -60,7 +58,7 @@ class PublishedStack:
             [messages], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
             processor_kwargs={"padding": True},
         ).to(self.device, dtype=self.brain)  # fmt: skip
-        tokens = self.vlm.generate(**inputs, max_new_tokens=words)
+        tokens = self.vlm.generate(**inputs, max_new_tokens=words, cache_implementation="dynamic")
         text: str = self.processor.tokenizer.batch_decode(
             tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )[0]

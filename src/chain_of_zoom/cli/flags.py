@@ -11,7 +11,8 @@ from chain_of_zoom.api import DEFAULT_BACKBONE
 from chain_of_zoom.presets import PRESETS
 
 BackboneName = Annotated[
-    str | None, typer.Option(metavar="NAME", help=f"See `coz backbones`; {DEFAULT_BACKBONE} by default.")
+    str | None,
+    typer.Option(metavar="NAME", help=f"See `coz backbones`; or a model file; {DEFAULT_BACKBONE} by default."),
 ]
 PrompterName = Annotated[
     str | None,
@@ -21,7 +22,7 @@ PromptText = Annotated[str, typer.Option(metavar="TEXT", help="Your own words, f
 PresetName = Annotated[str | None, typer.Option(metavar="NAME", help=f"{', '.join(PRESETS)}.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, gpu, gpu:1, cuda ...; see `coz doctor`.")]
-Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (GPU only).")]
+Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16 (GPU only).")]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
