@@ -187,3 +187,13 @@ def test_a_spandrel_that_does_not_import_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(MissingError, match="spandrel cannot be imported .*pip install"):
         load_backbone(name)
+
+
+def test_coz_eval_measures_files_beside_the_built_in_ones(coz, tmp_path):
+    path = written(tmp_path / "net.safetensors", state(4))
+    methods = f"mine={path},mine-direct={path}:direct,nearest"
+    done = coz("eval", "--data", PHOTO, "--scales", "4,16", "--metrics", "psnr", "--methods", methods, "-o", "out")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_bytes())
+    assert [method["name"] for method in found["methods"]] == ["mine", "mine-direct", "nearest"]
+    assert not found["failures"]

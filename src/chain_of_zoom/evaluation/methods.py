@@ -5,7 +5,7 @@
 `realsr`, `realsr:direct`, `osediff-sd3+null`, `osediff-sd3:direct+dape`, `osediff-sd3+vlm@single`. Prompters are those
 of `coz zoom`, and two more: `vlm-adapter` is `vlm` with the paper's aligned adapter, and `wrong` sends the words of
 another picture, so that the rest can be told from no reading at all. A label sets a method apart from the same one
-with other options.
+with other options, and gives a file of weights (`mine=net.safetensors`) a short name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.request import Mode
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.plugins import BACKBONES, PROMPTERS, names
+from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -106,7 +106,8 @@ def parse_method(text: str) -> Method:
     chain, plus, writer = written.partition("+")
     backbone, colon, mode = chain.partition(":")
     writer, at, scales = writer.partition("@")
-    _among("backbone", backbone, names("backbone", BACKBONES), text)
+    if not backbone.lower().endswith(MODEL_FILES):
+        _among("backbone", backbone, names("backbone", BACKBONES), text)
     if colon:
         _among("recursion", mode, ("chain", "direct"), text)
     if plus:
