@@ -168,7 +168,7 @@ def test_durations_are_in_words():
 
 def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    from make_benchmark import clearly, document, looks
+    from make_benchmark import clearly, document, evidence, looks
 
     with Image.open(PHOTO) as photo:
         for x in (50, 100, 200, 210):
@@ -178,7 +178,7 @@ def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path,
     coz("eval", "--data", photos, "--limit", "2", "--scales", "4", "--metrics", "niqe", *both, "-o", "p")
     coz("eval", "--data", photos, *TRUE, *both, "-o", "t")
     paper, true_zoom = read_results(tmp_path / "p"), read_results(tmp_path / "t")
-    text = document(paper, true_zoom, "python docs/make_benchmark.py", ["coz eval data photos"])
+    text = document(paper, true_zoom, true_zoom, "python docs/make_benchmark.py", ["coz eval data photos"])
     assert "| at 4x | niqe ↓ |" in text
     assert "numpy" in text
     one, other = (clearly(true_zoom, *names, 4, "psnr", "is truer") for names in (methods, methods[::-1]))
@@ -196,3 +196,11 @@ def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path,
 
     assert [verdict(niqe) for niqe in (4.4, 7.1, 9.0)] == ["Confirmed", "Confirmed", "Refuted"]
     assert looks(paper)[0].verdict == "Not told"
+
+    def evident(*wins: float) -> str:
+        pair = true_zoom.pair("bicubic", "nearest", 4, "psnr")
+        found = [msgspec.structs.replace(pair, other="realsr", metric="detail", wins=share) for share in wins]
+        return evidence(*(msgspec.structs.replace(true_zoom, pairs=(each,)) for each in found))[0].verdict
+
+    assert [evident(5 / 12, 4 / 12), evident(5 / 12, 3 / 12)] == ["Confirmed", "Refuted"]
+    assert evidence(paper, paper)[0].verdict == "Not told"

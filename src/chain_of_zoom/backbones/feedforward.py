@@ -40,7 +40,7 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
             name="realsr",
             summary="RealSR DF2K: photographs; keeps making texture at every depth",
             licence="Apache-2.0 (package MIT)",
-            evidence_limit=4.0,
+            evidence_limit=1.0,
         ),
     ),
     "realesrgan": (
