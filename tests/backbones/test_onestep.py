@@ -89,7 +89,7 @@ def test_options(backbone):
         ({"posterior": "maybe"}, UsageError),
         ({"t5_tokens": 0}, UsageError),
         ({"device": "abacus"}, UsageError),
-        ({"dtype": "bfloat16"}, UsageError),
+        ({"dtype": "float16"}, UsageError),
         ({"colour": "red"}, UsageError),
     ],
 )

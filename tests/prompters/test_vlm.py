@@ -22,6 +22,7 @@ from conftest import PARITY, noise  # noqa: E402
 
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
+from chain_of_zoom.models import placement  # noqa: E402
 from chain_of_zoom.models import vlm as models  # noqa: E402
 from chain_of_zoom.models.files import file_sha256  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
@@ -241,7 +242,8 @@ def test_making_one_reads_nothing():
         ({"max_new_tokens": 0}, "accepted: 1 or more"),
     ],
 )
-def test_options(options, message):
+def test_options(options, message, monkeypatch):
+    monkeypatch.setattr(placement, "cpu_has_bfloat16", lambda: False)
     with pytest.raises(UsageError, match=message):
         Vlm(**options)
     assert Vlm().dtype == Vlm(dtype="float32").dtype == torch.float32

@@ -18,6 +18,8 @@ from chain_of_zoom.errors import BackboneError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
+from chain_of_zoom.models.plan import Need
+from chain_of_zoom.models.residence import Residence
 
 OnFallback = Callable[[int, str], None]
 Blend = Literal["smooth", "published"]
@@ -90,6 +92,13 @@ class Backbone(ABC):
         """The device, known once the weights are read; None before, and for a backbone that has no choice."""
         return None
 
+    def needs(self) -> Need | None:
+        """The sizes of its networks, for the policy of `models.plan`; None where it has no choice, or has loaded."""
+        return None
+
+    def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
+        """Where to keep its networks; called before the weights are read, if at all."""
+
     @final
     def __call__(
         self,
@@ -127,11 +136,14 @@ class Backbone(ABC):
                 on_fallback(index, f"{len(plan)} tiles (a window of {size_of(window)} px does not fit at once)")
             self._check(window, result)
             np.clip(result, 0, 1, out=result)
+        self._hand_on(on_fallback, [index for index, plan in enumerate(plans) for _ in plan])
+        return results
+
+    def _hand_on(self, on_fallback: OnFallback | None, owners: Sequence[int]) -> None:
+        """Give what was told of single tiles to their windows, once each."""
         if on_fallback:
-            owners = [index for index, plan in enumerate(plans) for _ in plan]
             for index, what in dict.fromkeys((owners[tile], what) for tile, what in self._told.notes):
                 on_fallback(index, what)
-        return results
 
     def _tell(self, tile: int, what: str) -> None:
         """Within `_enlarge`: say of one of its windows what did not go the plain way."""
@@ -193,13 +205,22 @@ class RefiningBackbone(Backbone):
     """
 
     @final
-    def refine(self, pictures: Sequence[RGB8], prompts: Sequence[str], seeds: Sequence[int]) -> list[RGBF]:
+    def refine(
+        self,
+        pictures: Sequence[RGB8],
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        on_fallback: OnFallback | None = None,
+    ) -> list[RGBF]:
         """Refine pictures (uint8, sides a multiple of factor x multiple) at their own size: float32 in [0, 1]."""
         self.load()
+        self._told.notes = []
         results = self._refine(list(pictures), list(prompts), list(seeds))
         for picture, result in zip(pictures, results, strict=True):
             self._check(picture, result)
             np.clip(result, 0, 1, out=result)
+        self._hand_on(on_fallback, range(len(results)))
         return results
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -25,10 +25,15 @@ from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
 from chain_of_zoom.models.files import combined_sha256
+from chain_of_zoom.models.plan import Memory, Need, check_memory
+from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.models.sizes import hub_folder, sd3_parts
 
 if TYPE_CHECKING:
     from chain_of_zoom.models.sd3 import OneStepSD3
 
+TILE, OVERLAP = 32, 8
+"""Latents of the tiles that a picture is cut into when it does not fit into memory at once."""
 DEFAULT_BASE = "stabilityai/stable-diffusion-3-medium-diffusers"
 
 
@@ -37,7 +42,9 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
     base: a diffusers folder or a downloaded hub name. lora: the transformer adapters. vae_encoder: the adapted
     encoder. Either may be left out (the base model's own weights are used then, and the record's hash says so).
-    posterior, shift_in, t5, t5_tokens: see OneStepOptions. Raises UsageError for a value that makes no sense.
+    posterior, shift_in, t5, t5_tokens: see OneStepOptions. device, dtype, memory: see docs/performance.md, Placement.
+    Out of memory, fewer pictures are computed at once, then one in tiles, then with all else off the GPU; a result
+    that is NaN or flat is computed once more in float32. Raises UsageError for a value that makes no sense.
     """
 
     info = BackboneInfo(
@@ -64,6 +71,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         t5_tokens: int = 512,
         device: str = "auto",
         dtype: str = "auto",
+        memory: str = "auto",
     ) -> None:
         super().__init__()
         if posterior not in ("sample", "mode"):
@@ -81,6 +89,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         self.info = replace(self.info, seeded=posterior == "sample")
         self.posterior, self.shift_in, self.t5, self.t5_tokens = posterior, shift_in, t5, t5_tokens
         self.device, self.dtype = device, dtype
+        self.memory: Memory = check_memory(memory)
+        self._residence: Residence | None = None
 
     def missing(self) -> str | None:
         """The pip command when torch or diffusers is not installed."""
@@ -101,28 +111,95 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         """ "cpu", or "cuda:0" and the like."""
         return str(self.model.device) if self._loaded else None
 
+    def needs(self) -> Need | None:
+        """The parts of SD3, read from the headers of its files."""
+        return None if self._loaded or self.missing() else self._needs()
+
+    def _needs(self) -> Need:
+        folder = hub_folder(self.base)
+        parts = sd3_parts(folder or Path(self.base), t5=self.t5)
+        return Need(parts=parts, device=self.device, dtype=self.dtype, memory=self.memory)
+
+    def place(self, residence: Residence) -> None:
+        """Take the place that was planned together with a prompter's."""
+        self._residence = residence
+
     def _load(self) -> None:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
-        from chain_of_zoom.models.placement import choose_device, choose_dtype
+        from chain_of_zoom.models.placement import choose_device, dtype_of, place
         from chain_of_zoom.models.sd3 import OneStepOptions, OneStepSD3
 
-        device = choose_device(self.device)
-        dtype = choose_dtype(self.dtype, device)
+        residence = self._residence or place([self._needs()])
+        device, dtype = choose_device(residence.device("image")), dtype_of(residence.dtype("transformer"))
         options = OneStepOptions(posterior=self.posterior, shift_in=self.shift_in, t5=self.t5, t5_tokens=self.t5_tokens)
-        self.model: OneStepSD3 = OneStepSD3.load(self.base, self.lora, self.vae_encoder, options, device, dtype)
+        self.model: OneStepSD3 = OneStepSD3.load(
+            self.base, self.lora, self.vae_encoder, options, device, dtype, residence
+        )
+        self._residence, self._batch = residence, residence.batch("image")
 
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        # On a CPU one at a time, so that company changes no bit; on a GPU pictures of a size go together.
+        import torch
+
+        from chain_of_zoom.models.sd3 import TEXTS
+        from chain_of_zoom.models.shortage import in_batches, unless_full
+
+        def compute(indices: list[int]) -> list[RGBF]:
+            batch = np.stack([pictures[i] for i in indices])
+            return list(self.model.refine(batch, [prompts[i] for i in indices], [seeds[i] for i in indices]))
+
+        def alone(index: int) -> RGBF:
+            return self._with_little_memory(index, pictures[index], prompts[index], seeds[index])
+
+        for start in range(0, len(prompts), TEXTS):  # together, before the encoders may have to leave
+            unless_full(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, picture in enumerate(pictures):
-            groups.setdefault((index,) if self.model.device.type == "cpu" else picture.shape, []).append(index)
+            groups.setdefault(picture.shape, []).append(index)
         results: dict[int, RGBF] = {}
         for indices in groups.values():
-            batch = np.stack([pictures[i] for i in indices])
-            made = self.model.refine(batch, [prompts[i] for i in indices], [seeds[i] for i in indices])
-            results.update(zip(indices, made, strict=True))
+            made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
+            results.update(made)
+        for index, picture in enumerate(pictures):
+            if self.model.dtype != torch.float32 and not _is_usable(picture, results[index]):
+                self._tell(index, f"came out unusable in {str(self.model.dtype)[6:]}; computed again in float32")
+                with self.model.in_float32():
+                    results.update(in_batches([index], 1, compute, self._tell, alone)[0])
         return [results[index] for index in range(len(pictures))]
+
+    def _with_little_memory(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
+        """A picture that does not fit even alone: in tiles, then with all else off the GPU. Raises BackboneError."""
+        from chain_of_zoom.models.shortage import does_not_fit, unless_full
+
+        def smaller() -> RGBF:
+            return (
+                self._in_tiles(picture, prompt, seed)
+                if tiled
+                else self.model.refine(picture[None], [prompt], [seed])[0]
+            )
+
+        assert self._residence
+        tiled = max(picture.shape) > TILE * LATENT
+        if tiled:
+            self._tell(index, f"out of GPU memory; in tiles of {TILE * LATENT} px")
+            if (made := unless_full(smaller)) is not None:
+                return made
+        if self._residence.offload("image"):
+            self._tell(index, "out of GPU memory; all other models moved off the GPU")
+            if (made := unless_full(smaller)) is not None:
+                return made
+        raise does_not_fit()
+
+    def _in_tiles(self, picture: RGB8, prompt: str, seed: int) -> RGBF:
+        """A picture refined in tiles that fade into one another."""
+        from chain_of_zoom.models.tiled import Run
+        from chain_of_zoom.models.tiled_smooth import SmoothPicture
+
+        rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
+        prompts = [prompt] * (len(rows) * len(columns))
+        run = Run(model=self.model, identity="", factor=1, prompts=prompts, seed=seed, batch=1)
+        bands = [pixels for _, pixels in SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2)()]
+        return np.concatenate(bands)
 
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
         """The grid of the blend, in pixels of the result; smooth tiles end where the picture does."""
@@ -176,11 +253,11 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         spans = self._spans(size, tile, overlap, blend)
         run = Run(
             model=self.model,
-            identity=digest(self._weights, self.model.options, self.model.dtype, self.model.device.type),
+            identity=digest(self._weights, self.model.options, *self.model.precision, self.model.device.type),
             factor=self.info.factor,
             prompts=prompts,
             seed=seed,
-            batch=batch or (1 if self.model.device.type == "cpu" else 4),
+            batch=batch or min(self._batch, 4),
             store=store,
             on_fallback=on_fallback,
         )
@@ -194,3 +271,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             top = int(band.y0)
             shown = pixels[: height - top, :width]
             yield pixel_box(0, top, width, top + len(shown)), shown
+
+
+def _is_usable(picture: RGB8, result: RGBF) -> bool:
+    return bool(np.isfinite(result).all()) and bool(np.ptp(result) > 0 or np.ptp(picture) <= 8)

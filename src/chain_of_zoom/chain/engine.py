@@ -87,7 +87,10 @@ class Engine:
         asking = [each for each in todo if not each.is_edited]
         if not asking:
             return
-        for each, raw in zip(asking, self.prompter([each.context for each in asking]), strict=True):
+        texts = self.prompter([each.context for each in asking])
+        unusual = self.prompter.fallbacks()
+        for each, raw in zip(asking, texts, strict=True):
+            each.fallbacks += unusual
             extracted, each.prompt = prompt_from(raw, each.job.text, as_published=self.raw_prompts)
             each.raw, each.prompter = raw, self.prompter.name
             if self.prompter.looks and not extracted:
@@ -121,7 +124,9 @@ class Engine:
             prompts, seeds = [each.prompt for each in some], [each.seed for each in some]
             try:
                 if refine and isinstance(self.backbone, RefiningBackbone):
-                    made = self.backbone.refine([each.zoomed_window for each in some], prompts, seeds)
+                    made = self.backbone.refine(
+                        [each.zoomed_window for each in some], prompts, seeds, on_fallback=partial(_note, some)
+                    )
                 else:
                     made = self.backbone(
                         [each.window(self.backbone.info.factor) for each in some],

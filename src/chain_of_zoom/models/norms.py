@@ -33,8 +33,8 @@ def _normed_by(net: nn.Module, norm: Norm) -> Iterator[None]:
 
 
 def _apply(module: nn.GroupNorm, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    groups = x.reshape(len(x), module.num_groups, -1)
-    normed = nn.functional.batch_norm(groups, mean, variance, eps=module.eps).view_as(x)
+    groups = x.reshape(len(x), module.num_groups, -1).float()
+    normed = nn.functional.batch_norm(groups, mean, variance, eps=module.eps).view_as(x).to(x.dtype)
     shape = 1, -1, *[1] * (x.ndim - 2)
     return normed * module.weight.view(shape) + module.bias.view(shape)
 
@@ -48,7 +48,7 @@ def pooled_norms(net: nn.Module) -> Iterator[list[Tensor]]:
     statistics = [torch.empty(0)] * len(_group_norms(net))
 
     def pooled(number: int, module: nn.GroupNorm, x: Tensor) -> Tensor:
-        grouped = x.reshape(len(x), module.num_groups, -1)
+        grouped = x.reshape(len(x), module.num_groups, -1).float()
         variance, mean = torch.var_mean(grouped, dim=(0, 2), unbiased=False)
         statistics[number] = torch.stack([mean, variance])
         return _apply(module, x, mean, variance)

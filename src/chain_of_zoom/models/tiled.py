@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Box
 from chain_of_zoom.imaging.tiling import Span
-from chain_of_zoom.models.sd3 import OneStepSD3
+from chain_of_zoom.models.sd3 import TEXTS, OneStepSD3
 
 Array = NDArray[np.float32]
 Piece = tuple[Box, Array]
@@ -98,6 +98,9 @@ class TiledPicture(ABC):
         height, width = z.shape[-2:]
         if height % 2 or width % 2:  # the transformer takes patches of 2 x 2 latents
             z = torch.nn.functional.pad(z, (0, width % 2, 0, height % 2), mode="replicate")
+        if self.model.swaps:  # the texts of the row together, or encoders and transformer would take turns
+            row = [tile.number for tile in self.grid[tiles[0].row] if tile.number >= tiles[0].number]
+            self.model.encode_texts([self.run.prompts[number] for number in row[:TEXTS]])
         made = self.model.denoise(z, [self.run.prompts[tile.number] for tile in tiles])
         return list(made[..., :height, :width].cpu().numpy())
 
@@ -151,11 +154,11 @@ class TiledPicture(ABC):
         if self._is_usable(tile, piece):
             return piece
         tried = str(self.model.dtype).removeprefix("torch.")
-        if stage > ENCODED and self.model.dtype != torch.float32:  # the VAE always runs in float32
+        if self.model.dtype != torch.float32:
             if self.run.on_fallback:
                 self.run.on_fallback(tile.number, f"{tile} came out unusable in {tried}; computed again in float32")
             with self.model.in_float32():
-                for again in range(DENOISED, stage + 1):
+                for again in range(min(stage, DENOISED), stage + 1):
                     (piece,) = self.compute(again, [tile], self.inputs(again, [tile]))
                     if again < stage and self._is_usable(tile, piece):
                         self.live[again, tile] = piece

@@ -73,8 +73,9 @@ class PublishedPicture(TiledPicture):
             key = f"encoded-{name}-{self.origin}"
             piece = self.stored(key)
             if piece is None:
-                made = make()
-                made = made if vae.quant_conv is None else vae.quant_conv(made)
+                with self.model.using("image"):
+                    made = make()
+                    made = made if vae.quant_conv is None else run(vae.quant_conv, made)
                 top, left = (span.start // LATENT for span in (rows, columns))
                 piece = made[0, :, y.start - top : y.stop - top, x.start - left : x.stop - left].cpu().numpy()
                 self.keep(key, piece)
@@ -85,7 +86,9 @@ class PublishedPicture(TiledPicture):
     def _decode_whole(self, latent: Tensor, origin: str) -> Iterator[Piece]:
         vae = self.model.vae
         z = latent.to(self.model.device) / vae.config.scaling_factor
-        z = z if vae.post_quant_conv is None else vae.post_quant_conv(z)
+        if vae.post_quant_conv is not None:
+            with self.model.using("image"):
+                z = run(vae.post_quant_conv, z)
         for rows, columns, name, make in vae_pieces(vae.decoder, z, DECODER_TILE, DECODER_PAD):
             key = f"decoded-{name}-{origin}"
             piece = self.stored(key)
@@ -93,7 +96,8 @@ class PublishedPicture(TiledPicture):
                 y, x = (
                     slice((s.keep_start - s.start) * LATENT, (s.keep_stop - s.start) * LATENT) for s in (rows, columns)
                 )
-                piece = to_arrays(make().float()[:, :, y, x])[0]
+                with self.model.using("image"):
+                    piece = to_arrays(make()[:, :, y, x])[0]
                 if not np.isfinite(piece).all():
                     raise BackboneError("the picture was decoded to NaN; denoised tiles are kept; change --seed")
                 self.keep(key, piece)
@@ -137,9 +141,9 @@ def vae_pieces(net: nn.Module, whole: Tensor, tile: int, pad: int) -> Iterator[V
 
 @torch.inference_mode()
 def run(net: nn.Module, x: Tensor) -> Tensor:
-    """One pass without gradients."""
-    made: Tensor = net(x)
-    return made
+    """One pass without gradients, in the precision of the weights; float32 comes out."""
+    made: Tensor = net(x.to(next(net.parameters()).dtype))
+    return made.float()
 
 
 def thinned(whole: Tensor, tile: int) -> Tensor:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.models.plan import Need
+from chain_of_zoom.models.residence import Residence
 
 SINGLE_SCALE = "What is in this image? Give me a set of words."
 MULTI_SCALE = (
@@ -47,6 +49,17 @@ class Prompter(ABC):
     def weights_sha256(self) -> dict[str, str]:
         """SHA-256 of every weight file by its role; empty where there is none."""
         return {}
+
+    def needs(self) -> Need | None:
+        """The sizes of its networks, for the policy of `models.plan`; None where it has no choice, or has loaded."""
+        return None
+
+    def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
+        """Where to keep its networks; called before the weights are read, if at all."""
+
+    def fallbacks(self) -> list[str]:
+        """What did not go the plain way in the last call."""
+        return []
 
     @abstractmethod
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:

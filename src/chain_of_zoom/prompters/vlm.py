@@ -12,12 +12,14 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.models.files import file_sha256
-from chain_of_zoom.models.placement import choose_device, choose_dtype
+from chain_of_zoom.models.placement import choose_device, choose_dtype, dtype_of, place
+from chain_of_zoom.models.plan import Memory, Need, check_memory
+from chain_of_zoom.models.precision import to_int8
+from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
+from chain_of_zoom.models.sizes import hub_folder, vlm_part
 from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
-
-# On a GPU the words are bound by memory traffic, which a batch shares; more pictures than this only cost memory.
-BATCH = 16
 
 
 class Vlm(Prompter):
@@ -25,7 +27,8 @@ class Vlm(Prompter):
 
     model: a folder, or a name in the Hugging Face cache; nothing is downloaded. adapter: a PEFT LoRA folder, merged.
     multi_scale: show the previous state, whole, before the zoomed window (AR-2), not the window alone.
-    device, dtype: "auto" is CUDA with bfloat16 where there is one, else CPU with float32.
+    device, dtype, memory: "auto" is CUDA with bfloat16 where there is one, else CPU with float32, and int8 weights only
+    where nothing else fits (docs/performance.md, Placement). Out of memory, fewer pictures are shown at once.
     The text depends on the pictures alone; whether it is sampled is up to the model's own generation config.
     Raises UsageError for options. Weights are read by `load`, or the first call.
     """
@@ -40,6 +43,7 @@ class Vlm(Prompter):
         max_new_tokens: int = 32,
         device: str = "auto",
         dtype: str = "auto",
+        memory: str = "auto",
     ) -> None:
         if max_new_tokens < 1:
             raise UsageError(f"max_new_tokens is {max_new_tokens}; accepted: 1 or more; the paper's is 32")
@@ -47,8 +51,13 @@ class Vlm(Prompter):
         self.adapter = adapter
         self.multi_scale = multi_scale
         self.max_new_tokens = max_new_tokens
+        self._asked_device, self._asked_dtype = device, dtype
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
+        self.memory: Memory = check_memory(memory)
+        self._residence: Residence | None = None
+        self._batch = 1
+        self._fallbacks: list[str] = []
         self._parts: LoadedVlm | None = None
         self._sha256: dict[str, str] | None = None
         self._lock = threading.Lock()
@@ -69,23 +78,66 @@ class Vlm(Prompter):
             }
         return dict(self._sha256)
 
+    def needs(self) -> Need | None:
+        """The model's size, read from the headers of its files."""
+        return None if self._parts else self._needs()
+
+    def _needs(self) -> Need:
+        part = vlm_part(hub_folder(self.model) or Path(self.model))
+        return Need(parts=(part,), device=self._asked_device, dtype=self._asked_dtype, memory=self.memory)
+
+    def place(self, residence: Residence) -> None:
+        """Take the place that was planned together with a backbone's."""
+        self._residence = residence
+
+    def fallbacks(self) -> list[str]:
+        """How the last call made do with little memory."""
+        return list(self._fallbacks)
+
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """One text per context, exactly as decoded (a leading space is kept), in order.
 
         Raises MissingError for the weights and BadInputError for pictures that the model cannot be shown.
         """
-        # On a CPU a batch saves nothing, and one at a time each text is bitwise the same alone and in company.
-        size = 1 if self.device.type == "cpu" else BATCH
-        return [text for i in range(0, len(contexts), size) for text in self._ask(contexts[i : i + size])]
+        self._loaded()
+        said: dict[str, None] = {}
+
+        def compute(indices: list[int]) -> list[str]:
+            return self._ask([contexts[index] for index in indices])
+
+        def alone(index: int) -> str:
+            assert self._residence
+            if self._residence.offload("prompts"):
+                said["out of GPU memory; all models but the prompter's moved off the GPU"] = None
+                if (texts := unless_full(lambda: compute([index]))) is not None:
+                    return texts[0]
+            raise does_not_fit()
+
+        made, self._batch = in_batches(
+            range(len(contexts)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
+        )
+        self._fallbacks = list(said)
+        return [made[index] for index in range(len(contexts))]
 
     def _loaded(self) -> LoadedVlm:
         with self._lock:
             if self._parts is None:
-                self._parts = load_vlm(self.model, self.adapter, self.device, self.dtype)
+                residence = self._residence = self._residence or place([self._needs()])
+                self.dtype, self.device = dtype_of(residence.dtype("vlm")), torch.device(residence.device("prompts"))
+                parts = load_vlm(self.model, self.adapter, torch.device("cpu"), self.dtype)
+                if residence.int8("vlm"):
+                    to_int8(parts.model)
+                residence.add("prompts", parts.model)
+                self._batch, self._parts = residence.batch("prompts"), parts
             return self._parts
 
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
         model, processor = self._loaded()
+        assert self._residence
+        static = self._residence.placement.static
+        asked = len(contexts)
+        if static:  # one shape of the batch, or every other one would be compiled anew
+            contexts = [*contexts, *[contexts[-1]] * (self._batch - asked)]
         try:
             inputs = processor.apply_chat_template(
                 [_with_pictures(chat(context, multi_scale=self.multi_scale)) for context in contexts],
@@ -101,15 +153,21 @@ class Vlm(Prompter):
                 "proportions; choose another prompter, such as null"
             ) from error
         # Some models sample: a seed of its own makes the text repeatable and leaves other random numbers alone.
-        with torch.inference_mode(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        with (
+            self._residence.using("prompts"),
+            torch.inference_mode(),
+            torch.random.fork_rng(range(torch.cuda.device_count())),
+        ):
             torch.manual_seed(0)
-            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens)
+            # With a cache of fixed size transformers compiles the decoding, on CUDA.
+            cache = {"cache_implementation": "static"} if static else {}
+            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens, **cache)
         if not model.config.is_encoder_decoder:
             tokens = tokens[:, inputs["input_ids"].shape[1] :]
         texts: list[str] = processor.tokenizer.batch_decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return texts
+        return texts[:asked]
 
 
 def _with_pictures(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

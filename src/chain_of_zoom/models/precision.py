@@ -1,0 +1,70 @@
+"""Fewer bits where they do not show: the VAE in bfloat16 when it stays within its tolerance, large layers in int8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chain_of_zoom.errors import MissingError
+
+TOLERANCE = {"vae": 5e-2, "transformer": 1e-2, "float32": 2e-3}
+"""Relative errors that a part may have, in bfloat16, and anything in float32 on another device."""
+_SIDE = 64
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Norm of the difference over the norm of what was expected; infinite for NaN."""
+    error = float((found.float() - expected.float()).norm() / expected.float().norm())
+    return error if error == error else float("inf")
+
+
+@torch.inference_mode()
+def vae_errors(vae: Any, device: torch.device) -> dict[str, float]:
+    """Relative errors of a float32 VAE in bfloat16, encoding and decoding one test picture; it stays as it is."""
+    steps = torch.linspace(-1, 1, _SIDE, device=device)
+    ramps = torch.stack([steps + steps[:, None], steps - steps[:, None], steps * steps[:, None]]) / 2
+    noise = torch.rand(3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).to(device)
+    picture = (ramps + noise - 0.5)[None]
+    z = vae.encode(picture).latent_dist.mode()
+    shown = vae.decode(z, return_dict=False)[0]
+    cast(vae, torch.bfloat16)
+    try:
+        return {
+            "encode": relative_error(vae.encode(picture.bfloat16()).latent_dist.mode(), z),
+            "decode": relative_error(vae.decode(z.bfloat16(), return_dict=False)[0], shown),
+        }
+    finally:
+        cast(vae, torch.float32)
+
+
+def cast(network: nn.Module, dtype: torch.dtype) -> None:
+    """Change the precision of a network's weights and buffers where they are."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+
+
+def to_int8(network: nn.Module) -> None:
+    """Store the weights of all linear layers but the last in int8, one scale per row (torchao); a quarter of float32.
+
+    Raises MissingError when torchao is not installed.
+    """
+    try:
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+    except ImportError as error:
+        raise MissingError(
+            "models do not fit without int8 weights, which need torchao; accepted: a GPU with more memory, or torchao; "
+            "type: pip install 'chain-of-zoom[low-memory]'"
+        ) from error
+
+    def is_large(module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.Linear) and name.rpartition(".")[2] != "lm_head"  # which may be the embedding
+
+    quantize_(network, Int8WeightOnlyConfig(), filter_fn=is_large)
+
+
+def is_int8(network: nn.Module) -> bool:
+    """Whether `to_int8` was here."""
+    return any("Int8" in type(parameter.data).__name__ for parameter in network.parameters())
