@@ -46,7 +46,7 @@ def test_tags_are_those_of_the_published_code(name: str, lora: Path | None, monk
     batch = prompter([small, context(), context()])
     assert batch[1:] == [expected] * 2
     assert batch[0] != expected
-    monkeypatch.setattr(tags, "AT_ONCE", 2)
+    monkeypatch.setattr(prompter, "_batch", 2)
     assert prompter([small, context(), context()]) == batch
 
 

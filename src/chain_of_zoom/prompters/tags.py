@@ -11,15 +11,18 @@ import torch
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.models.files import file_sha256
 from chain_of_zoom.models.placement import choose_device
+from chain_of_zoom.models.plan import Memory, Need, Part, check_memory
 from chain_of_zoom.models.ram import Ram, normalised
 from chain_of_zoom.models.ram_weights import load_ram
-from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.prompters.base import PromptContext
+from chain_of_zoom.prompters.local import LocalPrompter
 
-# A picture takes about 0.2 GB on its way through Swin-L and 4585 tags.
-AT_ONCE = 16
+# Of the published network, whose file holds a text decoder too; and what a picture takes through Swin-L and 4585 tags.
+PARAMETERS, WORK = 213_000_000, 200_000_000
 
 
-class Dape(Prompter):
+class Dape(LocalPrompter):
     """Every tag whose probability is above its own threshold, in the order of the list: "leaf, moss, stone".
 
     ram: `ram_swin_large_14m.pth`; tags, thresholds: the RAM project's `ram_tag_list.txt` and
@@ -36,7 +39,9 @@ class Dape(Prompter):
         thresholds: str | Path,
         dape: str | Path | None = None,
         device: str = "auto",
+        memory: str = "auto",
     ) -> None:
+        super().__init__()
         self.name = "ram" if dape is None else "dape"
         self.files = {"ram": Path(ram), "tags": Path(tags), "thresholds": Path(thresholds)}
         if dape is not None:
@@ -53,13 +58,11 @@ class Dape(Prompter):
                 f"{len(self.tags)} tags in {self.files['tags'].name} but {len(self.thresholds)} thresholds in "
                 f"{self.files['thresholds'].name}; accepted: one threshold per tag; get both from one RAM release"
             )
+        self._asked_device = device
         self.device = choose_device(device)
+        self.memory: Memory = check_memory(memory)
         self._model: Ram | None = None
         self._sha256: dict[str, str] = {}
-
-    def load(self) -> None:
-        """Read the weights, unless they are read already."""
-        self._loaded()
 
     def weights_sha256(self) -> dict[str, str]:
         """SHA-256 of every file, by role (ram, tags, thresholds, dape), read once."""
@@ -67,29 +70,31 @@ class Dape(Prompter):
             self._sha256 = {role: file_sha256(path) for role, path in self.files.items()}
         return dict(self._sha256)
 
-    def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """The tags of each zoomed picture, joined by ", "; the empty text where no tag is above its threshold."""
-        model = self._loaded()
-        thresholds = torch.tensor(self.thresholds, device=self.device)
-        texts: list[str] = []
-        for start in range(0, len(contexts), AT_ONCE):
-            pictures = [context.zoomed for context in contexts[start : start + AT_ONCE]]
-            with torch.inference_mode():
-                logits = model(normalised(pictures, model.sizes.image).to(self.device))
-                chosen = (logits.sigmoid() > thresholds).tolist()
-            texts += [", ".join(tag for tag, is_seen in zip(self.tags, row, strict=True) if is_seen) for row in chosen]
-        return texts
+    def _needs(self) -> Need:
+        count = min(PARAMETERS, self.files["ram"].stat().st_size // 4)
+        part = Part(name=self.name, stage="prompts", parameters=count, work=WORK, dtype="float32")
+        return Need(parts=(part,), device=self._asked_device, memory=self.memory)
 
-    def _loaded(self) -> Ram:
-        if self._model is None:
-            model = load_ram(self.files["ram"], self.files.get("dape"))
-            if model.sizes.tags != len(self.tags):
-                raise MissingError(
-                    f"{self.files['ram'].name} knows {model.sizes.tags} tags but {self.files['tags'].name} lists "
-                    f"{len(self.tags)}; accepted: the list these weights were trained with; get both from one release"
-                )
-            self._model = model.to(self.device)
-        return self._model
+    def _read(self, residence: Residence) -> None:
+        model = load_ram(self.files["ram"], self.files.get("dape"))
+        if model.sizes.tags != len(self.tags):
+            raise MissingError(
+                f"{self.files['ram'].name} knows {model.sizes.tags} tags but {self.files['tags'].name} lists "
+                f"{len(self.tags)}; accepted: the list these weights were trained with; get both from one release"
+            )
+        self.device = torch.device(residence.device("prompts"))
+        residence.add("prompts", model)
+        self._model = model
+
+    def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
+        """The tags of each zoomed picture, joined by ", "; the empty text where no tag is above its threshold."""
+        assert self._residence
+        assert self._model
+        with self._residence.using("prompts"), torch.inference_mode():
+            pictures = normalised([context.zoomed for context in contexts], self._model.sizes.image)
+            logits = self._model(pictures.to(self.device))
+            chosen = (logits.sigmoid() > torch.tensor(self.thresholds, device=self.device)).tolist()
+        return [", ".join(tag for tag, is_seen in zip(self.tags, row, strict=True) if is_seen) for row in chosen]
 
 
 def _lines(path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,17 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.models.files import file_sha256
-from chain_of_zoom.models.placement import choose_device, choose_dtype, dtype_of, place
+from chain_of_zoom.models.placement import choose_device, choose_dtype, dtype_of
 from chain_of_zoom.models.plan import Memory, Need, check_memory
 from chain_of_zoom.models.precision import to_int8
 from chain_of_zoom.models.residence import Residence
-from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
 from chain_of_zoom.models.sizes import hub_folder, vlm_part
 from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
-from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
+from chain_of_zoom.prompters.base import PromptContext, chat
+from chain_of_zoom.prompters.local import LocalPrompter
 
 
-class Vlm(Prompter):
+class Vlm(LocalPrompter):
     """Words from a vision-language model (paper, section 3.2), with or without the aligned adapter (section 3.3).
 
     model: a folder, or a name in the Hugging Face cache; nothing is downloaded. adapter: a PEFT LoRA folder, merged.
@@ -45,6 +44,7 @@ class Vlm(Prompter):
         dtype: str = "auto",
         memory: str = "auto",
     ) -> None:
+        super().__init__()
         if max_new_tokens < 1:
             raise UsageError(f"max_new_tokens is {max_new_tokens}; accepted: 1 or more; the paper's is 32")
         self.model = str(model)
@@ -55,16 +55,8 @@ class Vlm(Prompter):
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.memory: Memory = check_memory(memory)
-        self._residence: Residence | None = None
-        self._batch = 1
-        self._fallbacks: list[str] = []
         self._parts: LoadedVlm | None = None
         self._sha256: dict[str, str] | None = None
-        self._lock = threading.Lock()
-
-    def load(self) -> None:
-        """Read the weights, once; safe to call from several threads. Raises MissingError."""
-        self._loaded()
 
     def weights_sha256(self) -> dict[str, str]:
         """SHA-256 of every safetensors file of the model and the adapter, where these are local folders; read once."""
@@ -78,58 +70,22 @@ class Vlm(Prompter):
             }
         return dict(self._sha256)
 
-    def needs(self) -> Need | None:
-        """The model's size, read from the headers of its files."""
-        return None if self._parts else self._needs()
-
     def _needs(self) -> Need:
         part = vlm_part(hub_folder(self.model) or Path(self.model))
         return Need(parts=(part,), device=self._asked_device, dtype=self._asked_dtype, memory=self.memory)
 
-    def place(self, residence: Residence) -> None:
-        """Take the place that was planned together with a backbone's."""
-        self._residence = residence
-
-    def fallbacks(self) -> list[str]:
-        """How the last call made do with little memory."""
-        return list(self._fallbacks)
-
-    def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """One text per context, exactly as decoded (a leading space is kept), in order.
-
-        Raises MissingError for the weights and BadInputError for pictures that the model cannot be shown.
-        """
-        self._loaded()
-        said: dict[str, None] = {}
-
-        def compute(indices: list[int]) -> list[str]:
-            return self._ask([contexts[index] for index in indices])
-
-        def alone(index: int) -> str:
-            assert self._residence
-            if self._residence.offload("prompts"):
-                said["out of GPU memory; all models but the prompter's moved off the GPU"] = None
-                if (texts := unless_full(lambda: compute([index]))) is not None:
-                    return texts[0]
-            raise does_not_fit()
-
-        made, self._batch = in_batches(
-            range(len(contexts)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
-        )
-        self._fallbacks = list(said)
-        return [made[index] for index in range(len(contexts))]
+    def _read(self, residence: Residence) -> None:
+        self.dtype, self.device = dtype_of(residence.dtype("vlm")), torch.device(residence.device("prompts"))
+        parts = load_vlm(self.model, self.adapter, torch.device("cpu"), self.dtype)
+        if residence.int8("vlm"):
+            to_int8(parts.model)
+        residence.add("prompts", parts.model)
+        self._parts = parts
 
     def _loaded(self) -> LoadedVlm:
-        with self._lock:
-            if self._parts is None:
-                residence = self._residence = self._residence or place([self._needs()])
-                self.dtype, self.device = dtype_of(residence.dtype("vlm")), torch.device(residence.device("prompts"))
-                parts = load_vlm(self.model, self.adapter, torch.device("cpu"), self.dtype)
-                if residence.int8("vlm"):
-                    to_int8(parts.model)
-                residence.add("prompts", parts.model)
-                self._batch, self._parts = residence.batch("prompts"), parts
-            return self._parts
+        self.load()
+        assert self._parts
+        return self._parts
 
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
         model, processor = self._loaded()
