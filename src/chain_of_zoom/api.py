@@ -35,6 +35,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.reading import Reading
+from chain_of_zoom.models.residence import Residence
 from chain_of_zoom.prompters.base import Prompter
 
 if TYPE_CHECKING:
@@ -104,8 +105,43 @@ class ChainOfZoom:
             self.options["photo"] = choices
         self.backbone = load_backbone(backbone, **given["backbone"]) if isinstance(backbone, str) else backbone
         self.prompter = load_prompter(prompter, **given["prompter"]) if isinstance(prompter, str) else prompter
+        self.residence: Residence | None = None
+        self._is_placed = False
         if not isinstance(self.backbone, Backbone) or not isinstance(self.prompter, Prompter):
             raise UsageError("backbone and prompter; accepted: names, or objects of the classes Backbone and Prompter")
+
+    def place(self, pictures: int = 1) -> None:
+        """Plan, once, where the networks of backbone and prompter go together, before they are read.
+
+        pictures: how many are to come. Raises UsageError for a device that is not there, BackboneError when none fits.
+        """
+        if self._is_placed:
+            return
+        self._is_placed = True
+        needing = [(each, needs) for each in (self.prompter, self.backbone) if (needs := each.needs())]
+        if needing:
+            from chain_of_zoom.models.placement import place  # brings in torch
+
+            self.residence = place([needs for _, needs in needing], pictures=pictures)
+            for each, _ in needing:
+                each.place(self.residence)
+
+    def load(self, *, words: bool = True) -> None:
+        """Read the weights of the backbone and, for `words`, of the prompter. Raises MissingError."""
+        self.place()
+        self.backbone.load()
+        if words:
+            self.prompter.load()
+
+    @property
+    def placement(self) -> dict[str, str]:
+        """Where the networks lie and in which precision, once they are read; empty for those without choice."""
+        return self.residence.recorded() if self.residence else {}
+
+    def together(self, pictures: int) -> int:
+        """How many of so many pictures should advance together: one on a CPU, where it gains nothing."""
+        self.place(pictures)
+        return self.residence.placement.together if self.residence else 1
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
@@ -132,6 +168,22 @@ class ChainOfZoom:
     def run(self, zoom: Zoom, done: Sequence[ScaleState] = (), choices: Sequence[Choice] = ()) -> Iterator[ScaleState]:
         """Yield the states of a planned zoom that are not `done`; choices: what was decided about single ones."""
         return (state for _, state in self._engine(zoom).run([_job(zoom, done, choices)]))
+
+    def run_together(
+        self, zooms: Sequence[tuple[Zoom, Sequence[ScaleState], Sequence[Choice]]]
+    ) -> Iterator[tuple[int, ScaleState]]:
+        """Yield (index, state) of zooms that advance together; (zoom, done, choices) of each as for `run`.
+
+        Protocol and colour fix are those of the first. A picture gets the noise and, but for rounding on a GPU, the
+        pixels that it gets alone.
+        """
+        engine = self._engine(zooms[0][0])
+        jobs = [_job(*each) for each in zooms]
+        if self.residence and self.residence.placement.pipelined and len(jobs) > 1:
+            from chain_of_zoom.chain.lanes import in_lanes
+
+            return in_lanes(engine, jobs, 2)
+        return engine.run(jobs)
 
     def candidates(
         self, zoom: Zoom, done: Sequence[ScaleState], count: int, choices: Sequence[Choice] = ()
@@ -166,6 +218,7 @@ class ChainOfZoom:
         return Branch(step=step, variant=None if stop else variant, stop=stop)
 
     def _engine(self, zoom: Zoom) -> Engine:
+        self.place()
         paper = zoom.request.protocol == "paper"
         return Engine(
             self.backbone,
@@ -191,8 +244,7 @@ class ChainOfZoom:
         Raises MissingError, and OutputError when it holds another run and `force` is not given.
         """
         if any(step.enlarge for step in zoom.steps):
-            self.backbone.load()
-            self.prompter.load()
+            self.load()
         kind = FOLDERS[layout]
         path = kind.home(path, name or zoom.photo.path.stem)
         photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
@@ -202,7 +254,7 @@ class ChainOfZoom:
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
         device = self.backbone.runs_on()
-        return Record.begin(photo, request, self.backbone_record, self.prompter, self.options, device)
+        return Record.begin(photo, request, self.backbone_record, self.prompter, self.options, device, self.placement)
 
     @cached_property
     def backbone_record(self) -> BackboneRecord:
@@ -223,8 +275,19 @@ class ChainOfZoom:
             entry = folder.add(state)
             states.append(state)
             yield state, entry
-        if stop is not None:
-            return
+        if stop is None:
+            self.finish(zoom, folder, states, animate=animate, track=track)
+
+    def finish(
+        self,
+        zoom: Zoom,
+        folder: RunFolder,
+        states: Sequence[ScaleState],
+        *,
+        animate: bool | None = False,
+        track: Track = iter,
+    ) -> None:
+        """Write what comes after the last state: the animation, if so, and the sheet."""
         if animate is not False and folder.record.animation is None:
             from chain_of_zoom.chain.animation import Animation, encode, is_quick
 

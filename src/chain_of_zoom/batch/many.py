@@ -41,6 +41,7 @@ def zoom_many(
     force: bool = False,
     skip_done: bool = False,
     animate: bool = False,
+    together: int | None = None,
     **settings: Any,
 ) -> Iterator[Outcome]:
     """Zoom into many photos with one backbone, loaded once; every run is resumed, or kept when it is complete.
@@ -48,7 +49,8 @@ def zoom_many(
     photos: files and folders (of pictures by extension; `recursive` for folders inside). at: one spot as for `zoom`,
     or a list of them, for each photo. listed: a CSV file of further zooms (columns photo, at, zoom, box, size, prompt,
     seed, name). out: receives a folder for each zoom, summary.json, index.html and thumbnails. skip_done: keep complete
-    runs of unchanged photos as they are, unchecked. settings and the rest: as for `zoom`.
+    runs of unchanged photos as they are, unchecked. together: photos that advance together, scale by scale, so that
+    prompter and backbone get batches; by default one on a CPU and 16 on a GPU. settings and the rest: as for `zoom`.
     Yields an Outcome for each zoom; what is wrong with one photo is an outcome with its error. Raises, at once,
     UsageError and MissingError, and while running OutputError when nothing can be written.
     """
@@ -63,7 +65,16 @@ def zoom_many(
     paths = [photos] if isinstance(photos, str | os.PathLike) else photos
     out, file = Path(out), Path(listed) if listed else None
     tasks = plan_batch([Path(path) for path in paths], file, _spots(at), request, out, recursive=recursive)
-    return Batch(chain, tasks, out, layout=layout, force=force, skip_done=skip_done, animate=animate).run()
+    return Batch(
+        chain,
+        tasks,
+        out,
+        layout=layout,
+        force=force,
+        skip_done=skip_done,
+        animate=animate,
+        together=together,
+    ).run()
 
 
 def plan_batch(

@@ -1,26 +1,35 @@
-"""Runs a batch: one zoom after the other with the same models, the next photo decoded meanwhile, failures noted."""
+"""Runs a batch with the same models: one zoom after the other, or groups that advance together where that pays.
+
+The next photos are decoded meanwhile, and failures noted.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
+from weakref import WeakValueDictionary
 
-from chain_of_zoom.api import FOLDERS, ChainOfZoom, Layout
+from chain_of_zoom.api import FOLDERS, ChainOfZoom, Layout, Zoom
 from chain_of_zoom.batch.report import Outcome, Report
 from chain_of_zoom.batch.tasks import Task, printable
+from chain_of_zoom.batch.together import Run, zoom_together
 from chain_of_zoom.chain.folder import RunFolder, finished
 from chain_of_zoom.chain.record import Record, StateRecord
-from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError
+from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.models.files import file_sha256
 
+READERS = 4
+"""Photos decoded at the same time, at most."""
+
 
 class Watcher:
-    """Hears of a batch while it runs; overridden by whoever shows it."""
+    """Hears of a batch while it runs, from several threads; overridden by whoever shows it."""
 
     def begun(self, task: Task) -> None:
         """A task has its turn."""
@@ -28,8 +37,11 @@ class Watcher:
     def planned(self, task: Task, enlargements: int) -> None:
         """Its photo is there, and so many enlargements are still to be made."""
 
-    def state(self, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
+    def state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
         """A state was written."""
+
+    def parted(self, error: Exception) -> None:
+        """Something was wrong with zooms that advanced together; each goes on alone."""
 
     def ended(self, outcome: Outcome) -> None:
         """A task is over; an error still has its traceback here, and not later, since that holds the photo."""
@@ -39,7 +51,8 @@ class Batch:
     """Zooms of many photos into one folder: a folder for each run, summary.json, index.html and thumbnails.
 
     tasks: each with a name of its own (see `named`). skip_done: keep runs that are complete for the same photo and
-    settings without reading their states, whatever versions of the software made them. The rest is as for one zoom.
+    settings without reading their states, whatever versions of the software made them. together: how many photos
+    advance together; by default as many as pay on this machine. The rest is as for one zoom.
     Raises MissingError for weights that are not there. `report.summary` says how it stands.
     """
 
@@ -53,6 +66,7 @@ class Batch:
         force: bool = False,
         skip_done: bool = False,
         animate: bool = False,
+        together: int | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         self.chain = chain
@@ -64,7 +78,11 @@ class Batch:
         self.animate = animate
         self.watcher = watcher or Watcher()
         self.report = Report(chain, tasks, out, force=force)
-        self._decoded: Picture | None = None
+        if together is not None and together < 1:
+            raise UsageError(f"together {together}; accepted: 1 or more; for example together=8")
+        self.together = together or chain.together(len(tasks))
+        self._decoded: WeakValueDictionary[Path, Picture] = WeakValueDictionary()
+        self._reading: dict[Path, Lock] = {}
 
     def run(self) -> Iterator[Outcome]:
         """Yield outcomes in the order of the tasks; summary and page are up to date at each.
@@ -72,32 +90,39 @@ class Batch:
         What is wrong with one photo or spot is a failed outcome. Raises OccupiedError when the whole folder is in use
         or somebody else's, OutputError as soon as nothing can be written any more, and MissingError.
         """
-        with self.report, ThreadPoolExecutor(1) as pool:
-            coming = deque(pool.submit(self._look, task) for task in self.tasks[:1])
-            for task, following in zip(self.tasks, [*self.tasks[1:], None], strict=True):
+        groups = [self.tasks[i : i + self.together] for i in range(0, len(self.tasks), self.together)]
+        with self.report, ThreadPoolExecutor(min(self.together, READERS)) as pool:
+            coming = [pool.submit(self._look, task) for group in groups[:1] for task in group]
+            for group, following in zip(groups, [*groups[1:], ()], strict=True):
                 started = time.perf_counter()
-                self.watcher.begun(task)
+                for task in group:
+                    self.watcher.begun(task)
                 wait(coming)
-                if following:  # this photo has been read: now the next one, and no more, meanwhile
-                    coming.append(pool.submit(self._look, following))
-                outcome = self._outcome(task, coming.popleft(), started)
-                self.report.add(outcome)
-                self.watcher.ended(outcome)
-                _drop_frames(outcome.error)
-                yield outcome
+                looked = coming
+                # These photos have been read: now the next ones, and no more, meanwhile.
+                coming = [pool.submit(self._look, task) for task in following]
+                records = self._zoom_together(group, looked) if len(group) > 1 else {}
+                shared = (time.perf_counter() - started) / len(group)
+                for task in group:
+                    outcome = self._outcome(task, looked.pop(0), records.get(task.name), shared)
+                    self.report.add(outcome)
+                    self.watcher.ended(outcome)
+                    _drop_frames(outcome.error)
+                    yield outcome
 
     def _look(self, task: Task) -> Picture | Record:
-        """The photo, or the record of its complete run; only one thread calls it."""
+        """The photo, decoded once for tasks that follow one another, or the record of its complete run."""
         if printable(task.photo) != str(task.photo):
             raise BadInputError(f"{printable(task.photo)}: the name is not UTF-8; accepted: any other; rename it")
         if task.photo.is_dir():
             raise BadInputError(f"{task.photo}: no pictures in this folder; {ACCEPTED}; --recursive looks further down")
         if not self.force and (record := self._kept(task)):
             return record
-        if self._decoded is None or self._decoded.path != task.photo:
-            self._decoded = None  # or two photos would be here, and a third at work
-            self._decoded = self.chain.picture(task.photo)
-        return self._decoded
+        with self._reading.setdefault(task.photo, Lock()):
+            photo = self._decoded.get(task.photo)
+            if photo is None:
+                photo = self._decoded[task.photo] = self.chain.picture(task.photo)
+            return photo
 
     def _kept(self, task: Task) -> Record | None:
         record = finished(self._home(task), intact=not self.skip_done)
@@ -111,12 +136,14 @@ class Batch:
         ours = self.chain.begin(record.input, task.request)
         return None if ours.difference(record, but="software" if self.skip_done else "") else record
 
-    def _outcome(self, task: Task, coming: Future[Picture | Record], started: float) -> Outcome:
-        record, error, kept = None, None, False
+    def _outcome(self, task: Task, coming: Future[Picture | Record], record: Record | None, seconds: float) -> Outcome:
+        """What comes of a task, made now unless there is a record already; seconds: that it took until now."""
+        started = time.perf_counter() - seconds
+        error, kept = None, False
         try:
             found = coming.result()
             kept = isinstance(found, Record)
-            record = found if isinstance(found, Record) else self._zoom(task, found)
+            record = record or (found if isinstance(found, Record) else self._zoom(task, found))
         except Exception as caught:  # whatever is wrong with one photo, the others go on
             if coming.exception() is None and _is_everyones(caught):
                 raise
@@ -130,15 +157,43 @@ class Batch:
             seconds=time.perf_counter() - started,
         )
 
-    def _zoom(self, task: Task, photo: Picture) -> Record:
+    def _open(self, task: Task, photo: Picture) -> tuple[Zoom, RunFolder]:
         zoom = self.chain.prepare(photo, task.request)
-        path = self._path(task)
-        with self.chain.open_folder(zoom, path, name=task.name, force=self.force, layout=self.layout) as folder:
+        return zoom, self.chain.open_folder(
+            zoom, self._path(task), name=task.name, force=self.force, layout=self.layout
+        )
+
+    def _zoom(self, task: Task, photo: Picture) -> Record:
+        zoom, folder = self._open(task, photo)
+        with folder:
             enlarge = [step.enlarge for step in zoom.steps]
             self.watcher.planned(task, sum(enlarge[len(folder.done) :]))
             for _, entry in self.chain.write(zoom, folder, animate=self.animate):
-                self.watcher.state(folder, entry, enlarge[len(folder.record.states) - 1])
+                self.watcher.state(task, folder, entry, enlarge[len(folder.record.states) - 1])
         return folder.record
+
+    def _zoom_together(self, group: Sequence[Task], looked: Sequence[Future[Picture | Record]]) -> dict[str, Record]:
+        """The records of those that came to their end, by name. The others are left to be tried alone.
+
+        Alone they go on where they are, and say themselves what is wrong.
+        """
+        with ExitStack() as stack:
+            runs = []
+            for task, coming in zip(group, looked, strict=True):
+                try:
+                    photo = coming.result()
+                    if isinstance(photo, Record):
+                        continue
+                    zoom, folder = self._open(task, photo)
+                except Exception:
+                    continue
+                runs.append(Run(task, zoom, stack.enter_context(folder), list(folder.done)))
+                self.watcher.planned(task, runs[-1].left)
+            try:
+                zoom_together(self.chain, runs, animate=self.animate, wrote=self.watcher.state)
+            except Exception as error:
+                self.watcher.parted(error)
+            return {run.task.name: run.folder.record for run in runs if run.folder.record.complete}
 
     def _path(self, task: Task) -> Path:
         return self.out if self.layout == "published" else self.out / task.name

@@ -5,6 +5,7 @@ Pictures advance together, scale by scale, so that prompters and backbones alway
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ class Engine:
 
     quantise: how float results become 8 bits, "round", or "truncate" as published. color_fix: applied to every
     enlarged state. raw_prompts: send extracted texts as they are, as published, instead of cleaned.
+    Several threads may run one engine: they take turns at the prompter and at the backbone.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Engine:
         self.quantise: Literal["round", "truncate"] = quantise
         self.color_fix: ColorFix = color_fix
         self.raw_prompts = raw_prompts
+        self._asking, self._enlarging = threading.Lock(), threading.Lock()
 
     def run(self, jobs: Sequence[ZoomJob]) -> Iterator[tuple[int, ScaleState]]:
         """Yields (index of the job, state) as states come; those of `done` are not made again nor yielded."""
@@ -87,8 +90,9 @@ class Engine:
         asking = [each for each in todo if not each.is_edited]
         if not asking:
             return
-        texts = self.prompter([each.context for each in asking])
-        unusual = self.prompter.fallbacks()
+        with self._asking:
+            texts = self.prompter([each.context for each in asking])
+            unusual = self.prompter.fallbacks()
         for each, raw in zip(asking, texts, strict=True):
             each.fallbacks += unusual
             extracted, each.prompt = prompt_from(raw, each.job.text, as_published=self.raw_prompts)
@@ -123,17 +127,13 @@ class Engine:
             some = [todo[i] for i in indices]
             prompts, seeds = [each.prompt for each in some], [each.seed for each in some]
             try:
-                if refine and isinstance(self.backbone, RefiningBackbone):
-                    made = self.backbone.refine(
-                        [each.zoomed_window for each in some], prompts, seeds, on_fallback=partial(_note, some)
-                    )
-                else:
-                    made = self.backbone(
-                        [each.window(self.backbone.info.factor) for each in some],
-                        prompts,
-                        seeds,
-                        on_fallback=partial(_note, some),
-                    )
+                with self._enlarging:
+                    if refine and isinstance(self.backbone, RefiningBackbone):
+                        windows = [each.zoomed_window for each in some]
+                        made = self.backbone.refine(windows, prompts, seeds, on_fallback=partial(_note, some))
+                    else:
+                        windows = [each.window(self.backbone.info.factor) for each in some]
+                        made = self.backbone(windows, prompts, seeds, on_fallback=partial(_note, some))
             except ChainOfZoomError:
                 raise
             except Exception as error:

@@ -123,7 +123,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     prompter_sha256: of the prompter's weight files, by role. prompter_package: for a plugin, as for the backbone.
     options: loader details given to backbone and prompter. device: where the backbone ran; null for one that has no
-    choice, or where nothing is enlarged.
+    choice, or where nothing is enlarged. placement: how memory is used ("resident", "staged", "low"), and of every
+    network the device and the precision; empty where there was nothing to place.
     """
 
     version: Literal[1] = VERSION
@@ -136,6 +137,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     prompter_package: str | None = None
     options: dict[str, dict[str, str]] = {}
     device: str | None = None
+    placement: dict[str, str] = {}
 
     def difference(self, other: Self, *, but: str = "") -> str | None:
         """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
@@ -147,12 +149,17 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
             ours, theirs = getattr(self, part), getattr(other, part)
             if part == "options" and (self.device or other.device):  # which say more than the name asked for
                 ours, theirs = _without_device(ours), _without_device(theirs)
+            if part == "options" and self.placement and other.placement:
+                ours, theirs = _without_memory(ours), _without_memory(theirs)
             if part == "software":  # what else was loaded, torch or not, changes nothing
                 ours, theirs = ({name: each[name] for name in ours.keys() & theirs} for each in (ours, theirs))
             if part != but and ours != theirs:
                 return f"other {part} ({_first_difference(theirs, ours)})"
         if self.device and other.device and self.device != other.device:
             return f"other device ({other.device}, now {self.device})"
+        ours, theirs = _precisions(self.placement), _precisions(other.placement)
+        if ours and theirs and ours != theirs:  # where in memory they lay changes nothing
+            return f"other precision ({_first_difference(theirs, ours)})"
         return None
 
     def to_json(self) -> bytes:
@@ -194,6 +201,7 @@ class Record(RunRecord, frozen=True, kw_only=True):
         prompter: Prompter,
         options: dict[str, dict[str, str]],
         device: str | None = None,
+        placement: dict[str, str] | None = None,
     ) -> Record:
         """The record of a run before its first state."""
         return cls(
@@ -206,6 +214,7 @@ class Record(RunRecord, frozen=True, kw_only=True):
             prompter_package=prompter.package,
             options=options,
             device=device,
+            placement=placement or {},
             seed=settings.seed,
         )
 
@@ -217,6 +226,14 @@ def _listed(notes: tuple[str, ...]) -> str:
 def _without_device(options: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     backbone = {key: value for key, value in options.get("backbone", {}).items() if key != "device"}
     return {**options, "backbone": backbone}
+
+
+def _without_memory(options: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    return {kind: {key: v for key, v in values.items() if key != "memory"} for kind, values in options.items()}
+
+
+def _precisions(placement: dict[str, str]) -> dict[str, str]:
+    return {name: where.partition(" ")[2] for name, where in placement.items() if name != "memory"}
 
 
 def _first_difference(theirs: object, ours: object) -> str:

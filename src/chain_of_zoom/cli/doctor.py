@@ -161,8 +161,7 @@ def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any
 
     start = time.perf_counter()
     chain = ChainOfZoom(preset.backbone, preset.prompter, backbone_options=backbone, prompter_options=prompter)
-    chain.backbone.load()
-    chain.prompter.load()
+    chain.load()
     timings: dict[str, Any] = {"load": round(time.perf_counter() - start, 3), "states": []}
     request = ZoomRequest(protocol="paper", zoom=ZOOM, mode=preset.settings["mode"])
     zoom = chain.prepare(Picture.of_pixels(selftest_picture(), PICTURE), request)

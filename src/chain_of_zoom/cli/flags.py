@@ -22,7 +22,13 @@ PromptText = Annotated[str, typer.Option(metavar="TEXT", help="Your own words, f
 PresetName = Annotated[str | None, typer.Option(metavar="NAME", help=f"{', '.join(PRESETS)}.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, gpu, gpu:1, cuda ...; see `coz doctor`.")]
-Dtype = Annotated[str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16 (GPU only).")]
+Dtype = Annotated[
+    str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16 (a few CPUs have it), float16 (GPU only).")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="auto|low", help="low: large encoders in int8, models swapped; auto does it where it must."),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

@@ -84,8 +84,8 @@ def accepted(kind: str, name: str) -> list[str]:
     ]
 
 
-def shared(backbone: str, prompter: str, **values: Any) -> Options:
-    """Flags that mean the same to both (device, dtype): given to whichever takes them. UsageError if neither does."""
+def shared(backbone: str, prompter: str, /, **values: Any) -> Options:
+    """Flags that mean the same to both (device, dtype, memory), given to whichever takes them. UsageError if none."""
     options: Options = {"backbone": {}, "prompter": {}}
     for key, value in values.items():
         if value is None:
@@ -106,13 +106,12 @@ def loader_options(
     config: Options,
     sets: Options,
     flags: Options,
-    device: str | None,
-    dtype: str | None,
+    **both: str | None,
 ) -> Options:
-    """Everything the loaders are told: preset, then file, then --set, then flags."""
+    """Everything the loaders are told: preset, then file, then --set, then flags. both: see `shared`."""
     mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
     mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
-    layers: list[Options] = [mine, shared(*names, device=device, dtype=dtype)]
+    layers: list[Options] = [mine, shared(*names, **both)]
     if preset:
         chosen = find_preset(preset)
         kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
@@ -135,6 +134,7 @@ def make_chain(
     flags: Options | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    memory: str | None = None,
     keep_metadata: bool = False,
 ) -> ChainOfZoom:
     """What a command works with, from its options. worded: the user gave words of their own. Raises UsageError."""
@@ -147,7 +147,7 @@ def make_chain(
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     in_file, given = read_config(config), read_sets(sets or [])
     flags = flags or {"backbone": {}, "prompter": {}}
-    options = loader_options(names, preset, in_file, given, flags, device, dtype)
+    options = loader_options(names, preset, in_file, given, flags, device=device, dtype=dtype, memory=memory)
     return ChainOfZoom(
         *names,
         backbone_options=options["backbone"],

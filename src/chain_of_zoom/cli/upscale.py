@@ -17,6 +17,7 @@ from chain_of_zoom.cli.flags import (
     Debug,
     Device,
     Dtype,
+    Memory,
     PresetName,
     PrompterName,
     PromptText,
@@ -84,6 +85,7 @@ def upscale(
     force: Annotated[bool, typer.Option("--force", help="Replace the output, and start anew.")] = False,
     device: Device = None,
     dtype: Dtype = None,
+    memory: Memory = None,
     sets: Sets = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -120,6 +122,7 @@ def upscale(
     )
     chain = make_chain(
         backbone, prompter, preset, worded=bool(prompt), config=config, sets=sets, device=device, dtype=dtype,
+        memory=memory,
         keep_metadata=keep_metadata,
     )  # fmt: skip
     job = prepare(decode(photo, limits=chain.reading.limits), request, chain, out)

@@ -19,6 +19,7 @@ from chain_of_zoom.cli.flags import (
     Debug,
     Device,
     Dtype,
+    Memory,
     PresetName,
     PrompterName,
     PromptText,
@@ -139,6 +140,7 @@ def zoom(
     thresholds: Annotated[str | None, typer.Option(metavar="FILE", help="Threshold of every tag, one a line.")] = None,
     device: Device = None,
     dtype: Dtype = None,
+    memory: Memory = None,
     sets: Sets = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -200,6 +202,7 @@ def zoom(
     worded = any(each.prompt for each in (request, *(task.request for task in tasks)))
     chain = make_chain(
         backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=flags, device=device, dtype=dtype,
+        memory=memory,
         keep_metadata=keep_metadata,
     )  # fmt: skip
     _load_in_background(chain)

@@ -29,7 +29,7 @@ class BatchProgress(Watcher):
         self.tasks = tasks
         self.needed: list[int] = []  # enlargements, of every task that needed any
         self.made = 0
-        self.due = 0  # of the task at work
+        self.due: dict[str, int] = {}  # of the tasks at work
 
     def begun(self, task: Task) -> None:
         """Name the task."""
@@ -38,19 +38,24 @@ class BatchProgress(Watcher):
 
     def planned(self, task: Task, enlargements: int) -> None:
         """Learn how much there is to do."""
-        self.due = enlargements
-        self.needed += [enlargements] if enlargements else []
+        if enlargements and task.name not in self.due:
+            self.needed.append(enlargements)
+        self.due[task.name] = enlargements
         self._show()
 
-    def state(self, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
+    def state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
         """Count an enlargement."""
         self.made += enlarged
-        self.due -= enlarged
+        self.due[task.name] -= enlarged
         self._show()
+
+    def parted(self, error: Exception) -> None:
+        """Say why each goes on alone."""
+        self.display.say(f"note: zooms that advanced together stopped ({error}); each goes on alone")
 
     def ended(self, outcome: Outcome) -> None:
         """Say what came of it; what a failed task left out will not be made."""
-        self.due = 0
+        self.due.pop(outcome.task.name, None)
         self._show()
         if self.debug and outcome.error:
             traceback.print_exception(outcome.error)
@@ -59,7 +64,7 @@ class BatchProgress(Watcher):
     def _show(self) -> None:
         if self.needed:
             typical = sum(self.needed) / len(self.needed)
-            self.display.expect(round(self.made + self.due + self.waiting * typical), done=self.made)
+            self.display.expect(round(self.made + sum(self.due.values()) + self.waiting * typical), done=self.made)
 
 
 def zoom_many(

@@ -115,7 +115,9 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
     """What a user should know about the result: words that were not used, detail that nothing supports."""
     info = chain.backbone.info
     said = []
-    if (device := chain.backbone.runs_on()) not in (None, "cpu"):
+    if chain.residence:
+        said.append(str(chain.residence))
+    elif (device := chain.backbone.runs_on()) not in (None, "cpu"):
         said.append(f"{info.name} ran on {device}")
     if any(prompts) and not info.text_aware:
         said.append(f"{info.name} ignores prompts; the text is recorded and was not used")

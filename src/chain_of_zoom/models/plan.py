@@ -113,12 +113,18 @@ class Placement:
         return {"memory": self.mode} | {each.part.name: str(each) for each in self.parts}
 
     def __str__(self) -> str:
-        groups: dict[str, list[str]] = {}
-        for each in self.parts:
-            groups.setdefault(str(each), []).append(each.part.name)
-        listed = "; ".join(f"{', '.join(names)} on {where}" for where, names in groups.items())
-        room = ", ".join(f"{bytes_ / 1e9:.1f} GB free on {device}" for device, bytes_ in self.free.items())
-        return f"memory {self.mode}: {listed}{f' ({room})' if room else ''}"
+        return described(self.recorded(), self.free)
+
+
+def described(recorded: Mapping[str, str], free: Mapping[str, int]) -> str:
+    """What is recorded, in one line for people."""
+    groups: dict[str, list[str]] = {}
+    for name, where in recorded.items():
+        groups.setdefault(where, []).append(name)
+    mode = next(iter(groups))
+    listed = "; ".join(f"{', '.join(names)} on {where}" for where, names in groups.items() if where != mode)
+    room = ", ".join(f"{size / 1e9:.1f} GB free on {device}" for device, size in free.items())
+    return f"memory {mode}: {listed}{f' ({room})' if room else ''}"
 
 
 def plan(free: Mapping[str, int], needs: Sequence[Need], *, pictures: int = 1) -> Placement:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chain_of_zoom.models.plan import Placement, Stage
+from chain_of_zoom.models.plan import Placement, Stage, described
 
 
 class Residence:
@@ -20,6 +20,7 @@ class Residence:
         self.placement = placement
         self.pinned = set(placement.pinned)
         self.swaps = 0
+        self.changed: dict[str, str] = {}
         self._locks = {each.device: threading.RLock() for each in placement.parts}
         self._modules: dict[Stage, list[Any]] = {}
         self._host: dict[Stage, list[tuple[dict[str, Any], str, Any]]] = {}
@@ -36,6 +37,16 @@ class Residence:
     def int8(self, name: str) -> bool:
         """Whether the large layers of a part are to be stored in int8."""
         return any(each.int8 for each in self.placement.parts if each.part.name == name)
+
+    def recorded(self) -> dict[str, str]:
+        """What the record of a run says; empty until all networks are here, as precision may be chosen on reading."""
+        if any(each.part.stage not in self._modules for each in self.placement.parts):
+            return {}
+        return self.placement.recorded() | self.changed
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return described(self.placement.recorded() | self.changed, self.placement.free)
 
     def batch(self, stage: Stage) -> int:
         """Pictures that a stage takes at once."""

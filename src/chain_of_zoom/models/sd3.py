@@ -106,6 +106,8 @@ class OneStepSD3:
         if max(errors.values()) <= TOLERANCE["vae"]:
             self._release()
             cast(self.vae, torch.bfloat16)
+            if self.residence:
+                self.residence.changed["vae"] = f"{self.residence.device('image')} bfloat16"
 
     def using(self, stage: Stage) -> AbstractContextManager[None]:
         """A stage's weights on the device meanwhile."""

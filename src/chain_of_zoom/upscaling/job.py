@@ -110,6 +110,7 @@ class Job:
             prompter_package=chain.prompter.package,
             options=chain.options,
             device=chain.backbone.runs_on(),
+            placement=chain.placement,
             output=OutputRecord(
                 file=self.out.name,
                 format=self.kind.name,

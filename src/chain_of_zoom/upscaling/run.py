@@ -98,6 +98,7 @@ def upscale(
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         job = prepare(raster, request, chain, Path(scratch) / "picture.png")
         check_disk(job)
+        chain.place()
         book = _book(job, Path(scratch), prompts, anew=True)
         canvas, _ = run(job.plan, _tools(job, Path(scratch), book, on_progress), stack)
         image = canvas.read(Corners(0, 0, *canvas.size))
@@ -113,9 +114,7 @@ def upscale_to_file(
     text_aware = chain.backbone.info.text_aware
     if not job.record_path.exists():
         check_disk(job)  # before weights are read, which can take minutes
-    chain.backbone.load()
-    if text_aware:
-        chain.prompter.load()
+    chain.load(words=text_aware)
     record = job.record()  # of the versions that reading the weights has brought in
     folder = Folder(job, record)
     finished = None if force else folder.finished()

@@ -1,0 +1,48 @@
+"""Two lanes of pictures: while the backbone has one, the prompter looks at the other. For a GPU each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
+from threading import Event
+
+from chain_of_zoom.chain.engine import Engine
+from chain_of_zoom.chain.enlargement import ZoomJob
+from chain_of_zoom.chain.state import ScaleState
+
+
+def in_lanes(engine: Engine, jobs: Sequence[ZoomJob], lanes: int) -> Iterator[tuple[int, ScaleState]]:
+    """What `engine.run` yields, from threads that take turns at the prompter and at the backbone.
+
+    The states of one job come in order; those of different lanes as they come. The first error ends it.
+    """
+    made: Queue[tuple[int, ScaleState] | BaseException | None] = Queue()
+    stopped = Event()
+
+    def run(numbers: Sequence[int]) -> None:
+        try:
+            for index, state in engine.run([jobs[number] for number in numbers]):
+                made.put((numbers[index], state))
+                if stopped.is_set():
+                    break
+        except BaseException as error:
+            made.put(error)
+        finally:
+            made.put(None)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        for lane in range(lanes):
+            pool.submit(run, range(lane, len(jobs), lanes))
+        try:
+            running = lanes
+            while running:
+                found = made.get()
+                if isinstance(found, BaseException):
+                    raise found
+                if found is None:
+                    running -= 1
+                else:
+                    yield found
+        finally:
+            stopped.set()
