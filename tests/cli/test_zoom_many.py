@@ -14,6 +14,8 @@ import pytest
 from batch_files import save
 from conftest import PHOTO, noise
 
+from chain_of_zoom.batch.tasks import Task
+from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.zoom_many import BatchProgress
 from chain_of_zoom.imaging import sheet
@@ -150,13 +152,14 @@ class Counted(Display):
 def test_the_bar_counts_enlargements_over_all_photos():
     display = Counted()
     progress = BatchProgress(display, 4, debug=False)
-    for needed, made in [(0, 0), (3, 3), (3, 1), (6, 6)]:
-        progress.begun(task=type("Task", (), {"name": "a"})())
-        progress.planned(None, needed)
+    for name, needed, made in [("a", 0, 0), ("b", 3, 3), ("c", 3, 1), ("d", 6, 6)]:
+        task = Task(photo=Path(name), request=ZoomRequest(), name=name)
+        progress.begun(task)
+        progress.planned(task, needed)
         for _ in range(made):
-            progress.state(None, None, True)
-            progress.state(None, None, False)
-        progress.due = 0
+            progress.state(task, None, None, True)
+            progress.state(task, None, None, False)
+        progress.due.clear()
         progress._show()
     assert display.seen[0] == (0, 3 + 2 * 3), "nothing is known before a photo has needed any"
     assert display.seen == sorted(display.seen, key=lambda seen: seen[0])

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chain_of_zoom.backbones.base import (
     BackboneInfo,
@@ -171,35 +172,36 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         """A picture that does not fit even alone: in tiles, then with all else off the GPU. Raises BackboneError."""
         from chain_of_zoom.models.shortage import does_not_fit, unless_full
 
-        def smaller() -> RGBF:
-            return (
-                self._in_tiles(picture, prompt, seed)
-                if tiled
-                else self.model.refine(picture[None], [prompt], [seed])[0]
-            )
-
         assert self._residence
-        tiled = max(picture.shape) > TILE * LATENT
-        if tiled:
+        if max(picture.shape) > TILE * LATENT:
             self._tell(index, f"out of GPU memory; in tiles of {TILE * LATENT} px")
-            if (made := unless_full(smaller)) is not None:
-                return made
+            return self._in_tiles(index, picture, prompt, seed)
         if self._residence.offload("image"):
             self._tell(index, "out of GPU memory; all other models moved off the GPU")
-            if (made := unless_full(smaller)) is not None:
-                return made
+            made: NDArray[np.float32] | None = unless_full(partial(self.model.refine, picture[None], [prompt], [seed]))
+            if made is not None:
+                return cast("RGBF", made[0])
         raise does_not_fit()
 
-    def _in_tiles(self, picture: RGB8, prompt: str, seed: int) -> RGBF:
+    def _in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture refined in tiles that fade into one another."""
         from chain_of_zoom.models.tiled import Run
         from chain_of_zoom.models.tiled_smooth import SmoothPicture
 
         rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
         prompts = [prompt] * (len(rows) * len(columns))
-        run = Run(model=self.model, identity="", factor=1, prompts=prompts, seed=seed, batch=1)
-        bands = [pixels for _, pixels in SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2)()]
-        return np.concatenate(bands)
+        run = Run(
+            model=self.model,
+            identity="",
+            factor=1,
+            prompts=prompts,
+            seed=seed,
+            batch=1,
+            on_fallback=lambda _, what: self._tell(index, what),
+        )
+        # So few samples take no more room than one tile.
+        tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, samples=2)
+        return np.concatenate([pixels for _, pixels in tiled()])
 
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
         """The grid of the blend, in pixels of the result; smooth tiles end where the picture does."""

@@ -21,6 +21,8 @@ Mode = Literal["resident", "staged", "low"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 AT_MOST = 16
 """Pictures at once: the words are bound by memory traffic, which a batch shares; more only cost memory."""
+BESIDE = 4
+"""Pictures for which there must still be room beside a stage that stays though others are swapped."""
 COMPILE_CALLS = 64
 """Calls of the prompter from which compiling its decoding (some 40 s) is expected to pay."""
 STEPS = 4
@@ -206,7 +208,7 @@ def _check_possible(here: Sequence[Placed], free: int) -> None:
 
 
 def _pinned(here: Sequence[Placed], free: int | None, *, resident: bool) -> set[Stage]:
-    """Stages that need not leave: all, or the smallest as long as each of the others still fits beside them."""
+    """Stages that need not leave: all, or the smallest as long as the others still work well beside them."""
     stages = _stages(here)
     if resident or free is None:
         return set(stages)
@@ -215,7 +217,9 @@ def _pinned(here: Sequence[Placed], free: int | None, *, resident: bool) -> set[
     for stage in sorted(stages, key=lambda each: size[each]):
         tried = {*stay, stage}
         kept = sum(size[each] for each in tried)
-        if all(kept + (0 if each in tried else size[each]) + _work(here, each) <= _room(free) for each in stages):
+        if all(
+            kept + (0 if each in tried else size[each]) + BESIDE * _work(here, each) <= _room(free) for each in stages
+        ):
             stay = tried
     return stay
 

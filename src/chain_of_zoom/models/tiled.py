@@ -11,6 +11,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Box
 from chain_of_zoom.imaging.tiling import Span
 from chain_of_zoom.models.sd3 import TEXTS, OneStepSD3
+from chain_of_zoom.models.shortage import in_batches, unless_full
 
 Array = NDArray[np.float32]
 Piece = tuple[Box, Array]
@@ -76,6 +78,7 @@ class TiledPicture(ABC):
 
     def __init__(self, run: Run, picture: NDArray[np.uint8], rows: list[Span], columns: list[Span]) -> None:
         self.run, self.model, self.picture = run, run.model, picture
+        self.batch = run.batch
         self.grid = [
             [Tile(row * len(columns) + col, row, col, y, x) for col, x in enumerate(columns)]
             for row, y in enumerate(rows)
@@ -134,20 +137,35 @@ class TiledPicture(ABC):
                     missing.append(tile)
                 else:
                     self.live[stage, tile] = piece
-        for start in range(0, len(missing), self.run.batch):
-            batch = missing[start : start + self.run.batch]
-            inputs = self.inputs(stage, batch)
-            try:
-                made = self.compute(stage, batch, inputs)
-            except torch.OutOfMemoryError as error:
-                raise BackboneError(
-                    f"{batch[0]} and {len(batch) - 1} more do not fit into the memory of the GPU; "
-                    "accepted: fewer or smaller tiles at once; type: --batch 1, or --tile 32"
-                ) from error
+
+        def compute(numbers: list[int]) -> list[Array]:
+            batch = [missing[number] for number in numbers]
+            made = [
+                self._usable(stage, tile, piece)
+                for tile, piece in zip(batch, self.compute(stage, batch, self.inputs(stage, batch)), strict=True)
+            ]
             for tile, piece in zip(batch, made, strict=True):
-                piece = self._usable(stage, tile, piece)
                 self.live[stage, tile] = piece
                 self.keep(self.name(stage, tile), piece)
+            return made
+
+        def alone(number: int) -> Array:
+            residence = self.model.residence
+            if residence and residence.offload("image"):
+                self._tell(missing[number], "out of GPU memory; all other models moved off the GPU")
+                if (made := unless_full(partial(compute, [number]))) is not None:
+                    return made[0]
+            raise BackboneError(
+                f"{missing[number]} does not fit into the memory of the GPU; accepted: smaller tiles, or other "
+                "programs off the GPU; type: --tile 32, or --device cpu"
+            )
+
+        numbers = range(len(missing))
+        _, self.batch = in_batches(numbers, self.batch, compute, lambda i, what: self._tell(missing[i], what), alone)
+
+    def _tell(self, tile: Tile, what: str) -> None:
+        if self.run.on_fallback:
+            self.run.on_fallback(tile.number, what)
 
     def _usable(self, stage: int, tile: Tile, piece: Array) -> Array:
         """The piece when it is usable, else one more try where float32 is another one. Raises BackboneError."""
@@ -155,8 +173,7 @@ class TiledPicture(ABC):
             return piece
         tried = str(self.model.dtype).removeprefix("torch.")
         if self.model.dtype != torch.float32:
-            if self.run.on_fallback:
-                self.run.on_fallback(tile.number, f"{tile} came out unusable in {tried}; computed again in float32")
+            self._tell(tile, f"{tile} came out unusable in {tried}; computed again in float32")
             with self.model.in_float32():
                 for again in range(min(stage, DENOISED), stage + 1):
                     (piece,) = self.compute(again, [tile], self.inputs(again, [tile]))

@@ -30,14 +30,23 @@ class SmoothPicture(TiledPicture):
     """A picture in tiles that fade into one another over `fade` pixels; one tile alone is what a zoom makes of it.
 
     A prompt changes what is denoised in its own tile, and what is decoded there and in tiles that overlap it.
+    samples: for the statistics, down and across at most; they are computed together.
     In memory are the latents of the rows of tiles that overlap, the tiles of one batch, and a band of pixels.
     """
 
-    def __init__(self, run: Run, picture: NDArray[np.uint8], rows: list[Span], columns: list[Span], fade: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        picture: NDArray[np.uint8],
+        rows: list[Span],
+        columns: list[Span],
+        fade: int,
+        samples: int = SAMPLES,
+    ) -> None:
         super().__init__(run, picture, rows, columns)
         self.down, self.across = fade_weights(rows, fade), fade_weights(columns, fade)
         self.latents_down, self.latents_across = (fade_weights(spans, fade, LATENT) for spans in (rows, columns))
-        self.samples = _sample_boxes(rows, columns) if len(rows) * len(columns) > 1 else []
+        self.samples = _sample_boxes(rows, columns, samples) if len(rows) * len(columns) > 1 else []
         self.origin = digest(run.identity, rows, columns, fade, *(self._enlarged(*box) for box in self.samples))
         self._statistics: list[Tensor] = []
 
@@ -137,8 +146,7 @@ class SmoothPicture(TiledPicture):
             z = self.model.encode(pixels, range(self.run.seed, self.run.seed + len(pixels)))
         denoised = self._denoised(z)
         if not denoised.isfinite().all() and self.model.dtype != torch.float32:
-            if self.run.on_fallback:
-                self.run.on_fallback(0, "samples for the decoder came out as NaN; computed again in float32")
+            self._tell(self.grid[0][0], "samples for the decoder came out as NaN; computed again in float32")
             with self.model.in_float32():
                 denoised = self._denoised(z)
         if not denoised.isfinite().all():
@@ -152,12 +160,12 @@ class SmoothPicture(TiledPicture):
         return torch.cat([self.model.denoise(part, [""] * len(part)) for part in parts])
 
 
-def _sample_boxes(rows: list[Span], columns: list[Span]) -> list[tuple[Span, Span]]:
+def _sample_boxes(rows: list[Span], columns: list[Span], most: int) -> list[tuple[Span, Span]]:
     """Rows and columns of samples, spread over the picture from border to border."""
 
     def spread(spans: list[Span]) -> list[Span]:
         side = max((spans[0].stop - spans[0].start) // 4 // LATENT, 1) * 2 * LATENT
-        count = min(SAMPLES, 2 * len(spans))
+        count = min(most, 2 * len(spans))
         starts = ((spans[-1].stop - side) * number // (count - 1) // LATENT * LATENT for number in range(count))
         return [Span(start, start + side, start, start + side) for start in starts]
 
