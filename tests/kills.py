@@ -1,6 +1,6 @@
 """Kills batches, many a second: forks a process that has imported everything, and kills the fork.
 
-python kills.py random COUNT SEED | every LAYOUT
+python kills.py random COUNT SEED [TOGETHER] | every LAYOUT [TOGETHER]
 Run as a process of its own, since only one without threads may fork.
 """
 
@@ -23,6 +23,7 @@ from batch_files import check_unfinished, contents, save
 
 from chain_of_zoom.backbones import fake  # noqa: F401 - everything that a batch imports, before the forks
 from chain_of_zoom.batch import index  # noqa: F401
+from chain_of_zoom.batch import together as _together  # noqa: F401
 from chain_of_zoom.batch.many import zoom_many
 from chain_of_zoom.chain import sheet as _  # noqa: F401
 from chain_of_zoom.imaging import sheet
@@ -62,11 +63,11 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def at_random(scratch: Path, count: int, seed: int) -> None:
+def at_random(scratch: Path, count: int, seed: int, together: int = 1) -> None:
     """Kill at random moments, and go on from where the kill left off until it is complete; then from nothing again."""
 
     def work(name: str) -> int:
-        settings = {"size": (24, 16), "at": [(0.3, 0.5), (0.7, 0.5)], "magnification": 16}
+        settings = {"size": (24, 16), "at": [(0.3, 0.5), (0.7, 0.5)], "magnification": 16, "together": together}
         return fork(lambda: batch(scratch, scratch / name, **settings))
 
     started = time.perf_counter()
@@ -93,13 +94,13 @@ def at_random(scratch: Path, count: int, seed: int) -> None:
     assert early > count / 4, "most kills came too late to show anything"
 
 
-def at_every_step(scratch: Path, layout: str) -> None:
+def at_every_step(scratch: Path, layout: str, together: int = 1) -> None:
     """Kill before the n-th change to the file system, for every n, and half-way through every file."""
 
     def work(name: str, step: int = 0) -> int:
         def run() -> None:
             _die_at(step)
-            batch(scratch, scratch / name, size=(24, 16), magnification=4, layout=layout)
+            batch(scratch, scratch / name, size=(24, 16), magnification=4, layout=layout, together=together)
 
         return fork(run)
 
@@ -163,6 +164,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
         photos(Path(name))
         if sys.argv[1] == "random":
-            at_random(Path(name), int(sys.argv[2]), int(sys.argv[3]))
+            at_random(Path(name), *map(int, sys.argv[2:]))
         else:
-            at_every_step(Path(name), sys.argv[2])
+            at_every_step(Path(name), sys.argv[2], *map(int, sys.argv[3:]))

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from conftest import PARITY
@@ -14,7 +15,10 @@ from PIL import Image
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
+from chain_of_zoom import OutputError, UsageError  # noqa: E402
+from chain_of_zoom.chain.record import SCHEMA  # noqa: E402
 from chain_of_zoom.cli.app import app  # noqa: E402
+from chain_of_zoom.models import placement, plan  # noqa: E402
 
 LEAF = str(PARITY / "cases" / "leaf.png")
 SD3 = [
@@ -104,6 +108,33 @@ def test_candidates_follow_the_noise_of_the_posterior_and_without_it_the_ways_to
     shutil.rmtree("out")
     still = run("--zoom", "4", *SD3, "--set", "backbone.posterior=mode", "--candidates", "2")["candidates"][0]["states"]
     assert [state["variant"]["turn"] for state in still] == ["none", "flip-x"]
+
+
+def test_where_the_models_lie_is_recorded_and_how_little_memory_there_was_makes_no_other_run(run, monkeypatch):
+    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": 80 * 10**9})
+    record = run("--zoom", "4", *SD3, *VLM)
+    resident = {
+        "memory": "resident",
+        **dict.fromkeys(["vlm", "clip", "t5", "transformer", "vae"], "cpu float32"),
+    }
+    assert record["placement"] == resident
+    jsonschema.validate(record, json.loads(SCHEMA.read_bytes()))
+    (Path("out") / "01_4x.png").unlink()
+    monkeypatch.setattr(plan, "_mode", lambda *_, **__: "staged")
+    monkeypatch.setattr(plan, "_pinned", lambda *_, **__: set())
+    again = run("--zoom", "4", *SD3, *VLM, "--memory", "auto")
+    assert again["placement"] == {**resident, "memory": "staged"}
+    assert again["states"][1]["sha256"] == record["states"][1]["sha256"]
+    Path("out/record.json").write_text(json.dumps({**again, "placement": {**resident, "vlm": "cpu bfloat16"}}))
+    with pytest.raises(OutputError, match=r"another run: other precision \(vlm bfloat16, now float32\)"):
+        run("--zoom", "4", *SD3, *VLM)
+
+
+def test_memory_low_is_for_what_has_models_to_place(run):
+    with pytest.raises(UsageError, match="memory 'none'; accepted: auto, low"):
+        run("--zoom", "4", *SD3, "--memory", "none")
+    with pytest.raises(UsageError, match="--memory means nothing to bicubic and null"):
+        run("--zoom", "4", "--backbone", "bicubic", "--memory", "low")
 
 
 def test_wavelet_and_the_published_layout(run):

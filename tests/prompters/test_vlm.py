@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ pytest.importorskip("peft")
 
 from conftest import PARITY, noise  # noqa: E402
 
-from chain_of_zoom.errors import BadInputError, MissingError, UsageError  # noqa: E402
+from chain_of_zoom.errors import BackboneError, BadInputError, MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
 from chain_of_zoom.models import placement  # noqa: E402
 from chain_of_zoom.models import vlm as models  # noqa: E402
@@ -103,6 +104,65 @@ def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(alig
     )
     assert inputs["attention_mask"][0, 0] == 0
     assert inputs["attention_mask"][0, -1] == 1
+
+
+@needs_parity
+def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, monkeypatch):
+    """What is compiled on CUDA; here it only runs. The batch is filled up to its one size."""
+    model, asked = aligned._loaded().model, []
+    residence = aligned._residence
+    monkeypatch.setattr(residence, "placement", replace(residence.placement, static=True))
+    monkeypatch.setattr(aligned, "_batch", 4)
+    generate = model.generate
+    monkeypatch.setattr(
+        model, "generate", lambda **inputs: asked.append((len(inputs["input_ids"]), inputs)) or generate(**inputs)
+    )
+    contexts = [context(1), context(2, 160), context(3, 96)]
+    texts = aligned(contexts)
+    assert [(count, inputs["cache_implementation"]) for count, inputs in asked] == [(4, "static")]
+    monkeypatch.undo()
+    assert texts == aligned(contexts)
+
+
+@needs_parity
+def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(aligned, monkeypatch):
+    contexts = [context(1), context(2), context(3)]
+    expected = aligned(contexts)
+    assert aligned.fallbacks() == []
+    room, real, left = 1, aligned._ask, []
+
+    def ask(some):
+        if len(some) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(some)
+
+    monkeypatch.setattr(aligned, "_ask", ask)
+    monkeypatch.setattr(aligned, "_batch", 3)
+    assert aligned(contexts) == expected
+    assert aligned.fallbacks() == ["prompter out of GPU memory with 3 at once; 1 at once"]
+
+    def offload(stage):
+        nonlocal room
+        room = 1
+        left.append(stage)
+        return len(left) == 1
+
+    monkeypatch.setattr(aligned._residence, "offload", offload)
+    room = 0
+    assert aligned(contexts) == expected
+    assert left == ["prompts"]
+    assert aligned.fallbacks() == ["out of GPU memory; all models but the prompter's moved off the GPU"]
+    room = -1
+    with pytest.raises(BackboneError, match="does not fit into the memory of the GPU"):
+        aligned(contexts)
+
+
+@needs_parity
+def test_with_little_memory_the_weights_are_in_int8(step1):
+    pytest.importorskip("torchao", reason="needs the extra [low-memory]")
+    low = Vlm(str(QWEN), ADAPTER, memory="low", device="cpu")
+    assert len(low([step1])[0]) > 0
+    assert low._residence.recorded() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}
 
 
 @needs_parity
@@ -234,6 +294,7 @@ def test_making_one_reads_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"memory": "little"}, "memory 'little'; accepted: auto, low"),
         ({"dtype": "bfloat16"}, "dtype bfloat16 on a CPU"),
         ({"dtype": "float16", "device": "cpu"}, "dtype float16 on a CPU"),
         ({"dtype": "int8"}, "accepted: auto, float32"),
