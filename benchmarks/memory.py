@@ -22,9 +22,6 @@ from transformers import (
     T5EncoderModel,
 )
 
-from chain_of_zoom.errors import BackboneError
-from chain_of_zoom.models.plan import Need, Part, Stage, plan
-
 SIDE, LATENTS = 512, 64
 TEXT = 77 + 512  # tokens of both CLIPs side by side, and of T5
 PICTURE = 36 * 36  # patches of a picture in the vision tower; 4 of them become a token

@@ -63,8 +63,7 @@ class Ours:
             prompter_options={**prompter, "device": str(device)},
         )
         self.device = device
-        self.chain.backbone.load()
-        self.chain.prompter.load()
+        self.chain.load()
 
     def sr(self, window: RGB8, prompt: str) -> None:
         self.chain.backbone([window], [prompt], [0])

@@ -13,7 +13,7 @@ diffusers = pytest.importorskip("diffusers", reason="needs the extra [diffusion]
 
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
 
-from chain_of_zoom import MissingError, UsageError, load_backbone, upscale  # noqa: E402
+from chain_of_zoom import BackboneError, MissingError, UsageError, load_backbone, upscale  # noqa: E402
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -151,7 +151,7 @@ def test_a_pipeline_of_another_kind_is_refused(tiny, tmp_path):
         ({"steps": "many"}, UsageError, "steps 'many'"),
         ({"guidance": -1}, UsageError, "guidance -1; accepted: 0 to 100"),
         ({"device": "abacus"}, UsageError, "device 'abacus'"),
-        ({"dtype": "bfloat16"}, UsageError, "on a CPU"),
+        ({"dtype": "float16"}, UsageError, "on a CPU"),
     ],
 )
 def test_bad_options_and_weights_are_one_typed_error(tiny, option, error, says):
@@ -164,3 +164,24 @@ def test_nothing_is_downloaded(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match=r"stable-diffusion-x4-upscaler cannot be loaded .* coz models"):
         load_backbone("sd-x4").load()
+
+
+def test_out_of_memory_fewer_windows_at_once_and_then_an_error(tiny, backbone, monkeypatch):
+    windows, words, seeds = [noise(64, 64, i) for i in range(3)], ["a", "b", "c"], [1, 2, 3]
+    expected = backbone(windows, words, seeds)
+    real, room, said = backbone.model.__class__.__call__, 1, []
+
+    def call(self, some, *args, **options):
+        if len(some) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, some, *args, **options)
+
+    monkeypatch.setattr(backbone.model.__class__, "__call__", call)
+    monkeypatch.setattr(backbone, "_batch", 3)
+    made = backbone(windows, words, seeds, on_fallback=lambda *note: said.append(note))
+    for ours, theirs in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert said == [(i, "out of GPU memory with 3 at once; 1 at once") for i in range(3)]
+    room = 0
+    with pytest.raises(BackboneError, match="does not fit into the memory of the GPU"):
+        backbone(windows, words, seeds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,16 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.models.files import combined_sha256
+from chain_of_zoom.models.plan import Memory, Need, check_memory
+from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.models.sizes import hub_folder, sdx4_parts
 
 if TYPE_CHECKING:
     from chain_of_zoom.models.sdx4 import Upscaler
 
 DEFAULT_BASE = "stabilityai/stable-diffusion-x4-upscaler"
 NOISE_LEVELS = 350  # as the pipeline is configured; a model of its own may take fewer
-GPU_BATCH = 4
+AT_ONCE = 4  # windows, where memory allows: more save nothing
 
 
 class MultiStepDiffusion(Backbone):
@@ -26,7 +29,8 @@ class MultiStepDiffusion(Backbone):
     base: a diffusers folder or a downloaded hub name; nothing is downloaded. steps: of denoising. guidance: how much
     more the prompt weighs than no prompt; up to 1 it is read without that comparison, in half the time. noise_level:
     noise on the window, 0 to 350; more of it leaves more to the model. Defaults are those of diffusers.
-    Large windows become tiles that know nothing of one another but their halo. Raises UsageError for bad values.
+    Large windows become tiles that know nothing of one another but their halo. device, dtype, memory: as for
+    osediff-sd3; nothing of it is stored in int8. Raises UsageError for bad values.
     """
 
     info = BackboneInfo(
@@ -51,6 +55,7 @@ class MultiStepDiffusion(Backbone):
         noise_level: int = 20,
         device: str = "auto",
         dtype: str = "auto",
+        memory: str = "auto",
     ) -> None:
         super().__init__()
         for name, value, least, most, kind in (
@@ -66,6 +71,8 @@ class MultiStepDiffusion(Backbone):
         self.base = str(base)
         self.steps, self.guidance, self.noise_level = steps, float(guidance), noise_level
         self.device, self.dtype = device, dtype
+        self.memory: Memory = check_memory(memory)
+        self._residence: Residence | None = None
 
     def missing(self) -> str | None:
         """The pip command when torch or diffusers is not installed."""
@@ -85,14 +92,27 @@ class MultiStepDiffusion(Backbone):
         """ "cpu", or "cuda:0" and the like."""
         return str(self.model.device) if self._loaded else None
 
+    def needs(self) -> Need | None:
+        """The size of the networks, which work together, read from the headers of their files."""
+        return None if self._loaded or self.missing() else self._needs()
+
+    def _needs(self) -> Need:
+        parts = sdx4_parts(hub_folder(self.base) or Path(self.base))
+        return Need(parts=parts, device=self.device, dtype=self.dtype, memory=self.memory)
+
+    def place(self, residence: Residence) -> None:
+        """Take the place that was planned together with a prompter's."""
+        self._residence = residence
+
     def _load(self) -> None:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
-        from chain_of_zoom.models.placement import choose_device, choose_dtype
+        from chain_of_zoom.models.placement import dtype_of, place
         from chain_of_zoom.models.sdx4 import Upscaler
 
-        device = choose_device(self.device)
-        model = Upscaler.load(self.base, device, choose_dtype(self.dtype, device))
+        residence = self._residence = self._residence or place([self._needs()])
+        model = Upscaler.load(self.base, residence, dtype_of(residence.dtype("unet")))
+        self._batch = min(residence.batch("image"), AT_ONCE)
         if self.noise_level > model.noise_levels:
             raise UsageError(
                 f"noise_level {self.noise_level}; accepted by this model: 0 to {model.noise_levels}; "
@@ -101,24 +121,33 @@ class MultiStepDiffusion(Backbone):
         self.model: Upscaler = model
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        # On a CPU one at a time, so that company changes no bit; on a GPU windows of a size go together.
-        most = 1 if self.model.device.type == "cpu" else GPU_BATCH
+        from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
+
+        def compute(indices: list[int]) -> list[RGBF]:
+            return self.model(
+                [windows[i] for i in indices],
+                [prompts[i] for i in indices],
+                [seeds[i] for i in indices],
+                steps=self.steps,
+                guidance=self.guidance,
+                noise_level=self.noise_level,
+            )
+
+        def alone(index: int) -> RGBF:
+            assert self._residence
+            if self._residence.offload("image"):
+                self._tell(index, "out of GPU memory; all other models moved off the GPU")
+                if (made := unless_full(partial(compute, [index]))) is not None:
+                    return made[0]
+            raise does_not_fit()
+
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, window in enumerate(windows):
             groups.setdefault(window.shape, []).append(index)
         results: dict[int, RGBF] = {}
         for indices in groups.values():
-            for start in range(0, len(indices), most):
-                some = indices[start : start + most]
-                made = self.model(
-                    [windows[i] for i in some],
-                    [prompts[i] for i in some],
-                    [seeds[i] for i in some],
-                    steps=self.steps,
-                    guidance=self.guidance,
-                    noise_level=self.noise_level,
-                )
-                results.update(zip(some, made, strict=True))
+            made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
+            results.update(made)
         for index, prompt in enumerate(prompts):
             if cut := self.model.words_cut(prompt):
                 self._tell(

@@ -66,6 +66,15 @@ def sd3_parts(folder: Path, *, t5: bool = True) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def sdx4_parts(folder: Path) -> tuple[Part, ...]:
+    """Stable Diffusion's x4 upscaler in diffusers layout; all of it works together. Its work is a guess."""
+    folders = {"unet": "unet", "text encoder": "text_encoder", "vae": "vae"}
+    return tuple(
+        Part(name=name, stage="image", parameters=parameters(folder / inner), work=2_500_000_000)
+        for name, inner in folders.items()
+    )
+
+
 def vlm_part(folder: Path) -> Part:
     """A vision-language model; two pictures of 512 x 512 and 32 words each time."""
     count, large = (parameters(folder, counts) for counts in (every, _large))
