@@ -13,7 +13,7 @@ from chain_of_zoom.errors import BackboneError, UsageError
 from chain_of_zoom.models.plan import AT_MOST, Need, Part, plan
 
 GB = 10**9
-# SD3-medium and Qwen2.5-VL-3B, as benchmarks/memory.py counts them.
+# SD3-medium and Qwen2.5-VL-3B, as benchmarks/placement.py counts them.
 VLM = Part(name="vlm", stage="prompts", parameters=3_754_622_976, quantisable=3_441_197_056, work=GB * 4 // 10)
 PAPER = (
     Need(parts=(VLM,)),
@@ -21,7 +21,7 @@ PAPER = (
         parts=(
             Part(name="clip", stage="texts", parameters=818_310_144, work=GB // 100),
             Part(name="t5", stage="texts", parameters=4_762_310_656, quantisable=4_630_511_616, work=GB * 2 // 10),
-            Part(name="transformer", stage="image", parameters=2_028_328_000, work=GB * 33 // 100),
+            Part(name="transformer", stage="image", parameters=2_028_328_000, work=GB * 56 // 100),
             Part(name="vae", stage="image", parameters=83_819_683, work=GB * 161 // 100, dtype="float32"),
         )
     ),

@@ -48,7 +48,7 @@ def _large(name: str) -> bool:
     return name.endswith(".weight") and not any(word in name for word in kept)
 
 
-# What each works with beside its weights, one picture of 512 x 512: as found by benchmarks/memory.py, doubled, as
+# What each works with beside its weights, one picture of 512 x 512: as found by benchmarks/placement.py, doubled, as
 # kernels take room too.
 def sd3_parts(folder: Path, *, t5: bool = True) -> tuple[Part, ...]:
     """The networks of Stable Diffusion 3 in diffusers layout."""
@@ -56,7 +56,7 @@ def sd3_parts(folder: Path, *, t5: bool = True) -> tuple[Part, ...]:
     parts = [
         Part(name="clip", stage="texts", parameters=clip, work=10_000_000),
         Part(
-            name="transformer", stage="image", parameters=parameters(folder / "transformer"), work=330_000_000
+            name="transformer", stage="image", parameters=parameters(folder / "transformer"), work=560_000_000
         ),
         Part(name="vae", stage="image", parameters=parameters(folder / "vae"), work=1_610_000_000, dtype="float32"),
     ]  # fmt: skip
