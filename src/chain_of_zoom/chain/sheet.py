@@ -54,7 +54,7 @@ def _candidate(state: ScaleState) -> str:
 def beyond_evidence(info: BackboneInfo) -> str:
     """The sentence that says how far the evidence goes."""
     if not info.evidence_limit or info.evidence_limit <= 1:
-        return f"beyond evidence: tests on real pixels do not support the detail that {info.name} makes (docs/evidence.md)."
+        return f"beyond evidence: tests on real pixels do not support the detail of {info.name} (docs/evidence.md)."
     return (
         f"beyond evidence: on real pixels the detail of {info.name} is partly right at {info.evidence_limit:g}x the "
         "photo's own resolution (docs/evidence.md); beyond, it is invention."
