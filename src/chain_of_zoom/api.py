@@ -139,9 +139,11 @@ class ChainOfZoom:
         return self.residence.recorded() if self.residence else {}
 
     def together(self, pictures: int) -> int:
-        """How many of so many pictures should advance together: one on a CPU, where it gains nothing."""
+        """How many of so many pictures should advance together: one where that gains nothing, as on a CPU."""
         self.place(pictures)
-        return self.residence.placement.together if self.residence else 1
+        if self.residence is None or not self.backbone.info.text_aware:
+            return 1
+        return self.residence.placement.together
 
     def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""

@@ -80,7 +80,7 @@ class Residence:
 
     def release(self) -> None:
         """All that is not pinned leaves."""
-        for device, inside in self._inside.items():
+        for device, inside in list(self._inside.items()):
             with self._locks[device]:
                 for stage in inside - self.pinned:
                     self._leave(stage)
