@@ -166,7 +166,7 @@ def test_how_many_is_a_number_from_one_on(tmp_path, photos):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize(
-    "args", [["random", "25", "7", "3"], ["every", "default", "3"]], ids=["at random", "at every step"]
+    "args", [["random", "12", "7", "3"], ["every", "default", "3"]], ids=["at random", "at every step"]
 )
 def test_kills(args: list[str]) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE")}
