@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from chain_of_zoom.batch.data import DIV2K_TRAIN, read_data
-from chain_of_zoom.evaluation.charts import charts, looks, nice_ticks
+from chain_of_zoom.evaluation.charts import charts, looks
 from chain_of_zoom.evaluation.evaluate import Benchmark, evaluate
 from chain_of_zoom.evaluation.markdown import plain, tables
 from chain_of_zoom.evaluation.methods import parse_methods
@@ -21,6 +21,7 @@ from chain_of_zoom.evaluation.page import examples, page, write_page
 from chain_of_zoom.evaluation.published import gap, published
 from chain_of_zoom.evaluation.results import Failure, MethodNote, Results
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
+from chain_of_zoom.pages.ticks import nice_ticks
 
 NAME = "50% <b>a&b #1 'é'"
 

@@ -9,64 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import MetricError, MissingError
-from chain_of_zoom.evaluation.prompts import (
-    INFOS,
-    distinct,
-    prompt_influence,
-    prompt_statistics,
-    repetition,
-    words_of,
-)
+from chain_of_zoom.evaluation.prompts import prompt_influence
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8
-
-
-def test_words_are_what_stands_between_spaces_without_its_marks():
-    assert words_of('A wing, "dotted"; black-and-red … (close-up).') == [
-        "a",
-        "wing",
-        "dotted",
-        "black-and-red",
-        "…",
-        "close-up",
-    ]
-    assert words_of(" , ; ") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", 0),
-        ("fur", 0),
-        ("red fur", 0),
-        ("red fur red", 0),
-        ("fur fur fur fur", 1 / 2),  # two 3-grams, one kind
-        ("a b c a b c", 1 / 4),  # four 3-grams, three kinds
-        ("A b c a B c", 1 / 4),
-        ("x " * 102, 0.99),
-    ],
-)
-def test_repetition_by_hand(text, expected):
-    assert repetition(text) == pytest.approx(expected)
-
-
-@given(st.text("ab ", max_size=60))
-def test_repetition_is_a_share(text):
-    assert 0 <= repetition(text) < 1
-
-
-def test_distinct_by_hand():
-    texts = ["red fur", "red fur, long", ""]
-    assert distinct(texts, 1) == 3 / 5
-    assert distinct(texts, 2) == 2 / 3
-    assert distinct(["", "fur"], 2) is None
-
-
-def test_statistics_of_a_set():
-    found = prompt_statistics(["fur fur fur fur", "", "wet moss"])
-    assert (found.count, found.empty, found.words) == (3, 1 / 3, 2)
-    assert (found.distinct_1, found.repetition) == (3 / 6, 1 / 6)
-    assert set(found.values()) < set(INFOS)
 
 
 def waves(cycles: float) -> np.ndarray:

@@ -9,13 +9,13 @@ from statistics import mean
 from typing import Any
 
 from chain_of_zoom.evaluation.charts import charts, looks
-from chain_of_zoom.evaluation.prompts import PromptStatistics, prompt_statistics
 from chain_of_zoom.evaluation.published import gap, published
 from chain_of_zoom.evaluation.results import PAGE, Cell, MethodNote, Results
 from chain_of_zoom.evaluation.score import INFLUENCE
 from chain_of_zoom.evaluation.statistics import Paired
 from chain_of_zoom.imaging.images import write_atomic
 from chain_of_zoom.pages.render import render
+from chain_of_zoom.prompters.words import PromptStatistics, prompt_statistics
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 KEPT = 2  # examples at either end

@@ -1,11 +1,10 @@
-"""What can be said of prompts: how long, how varied, how repetitive; and what they change in a picture.
+"""What prompts change in a picture, and the table of all measures of prompts.
 
 A prompt may fill in what the parent left open. Where it changes what the parent did show, it contradicts the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,32 +14,6 @@ from chain_of_zoom.errors import MetricError, MissingError
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, size_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptStatistics:
-    """A set of prompts.
-
-    count: how many. empty: the share without a word. words: their mean length in words. distinct_1, distinct_2:
-    different words, and pairs of neighbouring words, over all there are in the set (Li et al., NAACL 2016); None
-    without any. repetition: mean over the prompts, 0 to 1.
-    """
-
-    count: int
-    empty: float
-    words: float
-    distinct_1: float | None
-    distinct_2: float | None
-    repetition: float
-
-    def values(self) -> dict[str, float | None]:
-        """The numbers that INFOS describes, by name."""
-        return {
-            "prompt.distinct-1": self.distinct_1,
-            "prompt.distinct-2": self.distinct_2,
-            "prompt.repetition": self.repetition,
-            "prompt.empty": self.empty,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,41 +31,6 @@ class PromptInfluence:
     def values(self) -> dict[str, float | None]:
         """The numbers that INFOS describes, by name."""
         return {"prompt.contradiction": self.contradiction}
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text, between spaces, in small letters and without marks around them."""
-    bare = (word.strip(".,;:!?\"'()[]").casefold() for word in text.split())
-    return [word for word in bare if word]
-
-
-def repetition(text: str, n: int = 3) -> float:
-    """The share of repeated n-grams, 0 to 1; 0 for a text of fewer than n words.
-
-    Words are what stands between spaces, as in the repetition reward of preference alignment, which is minus this.
-    """
-    grams = _grams(text.lower().split(), n)
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def distinct(texts: Sequence[str], n: int) -> float | None:
-    """Different n-grams over all n-grams of a set of texts; None where there are none."""
-    grams = [gram for text in texts for gram in _grams(words_of(text), n)]
-    return len(set(grams)) / len(grams) if grams else None
-
-
-def prompt_statistics(texts: Sequence[str]) -> PromptStatistics:
-    """Statistics of at least one text."""
-    assert texts, "no texts"
-    lengths = [len(words_of(text)) for text in texts]
-    return PromptStatistics(
-        count=len(texts),
-        empty=lengths.count(0) / len(texts),
-        words=sum(lengths) / len(texts),
-        distinct_1=distinct(texts, 1),
-        distinct_2=distinct(texts, 2),
-        repetition=sum(map(repetition, texts)) / len(texts),
-    )
 
 
 def prompt_influence(with_prompt: RGB8, without: RGB8, window: Size) -> PromptInfluence:
@@ -116,10 +54,6 @@ def prompt_influence(with_prompt: RGB8, without: RGB8, window: Size) -> PromptIn
         return PromptInfluence(energy=0.0, contradiction=None, invention=None)
     below = float(spectrum[: window.height, : window.width].sum()) / total
     return PromptInfluence(energy=total / difference.size, contradiction=below, invention=1 - below)
-
-
-def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
 
 
 def _info(name: str, direction: Literal["higher", "lower"], source: str, extra: str | None, note: str) -> MetricInfo:

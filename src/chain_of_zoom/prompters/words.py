@@ -1,0 +1,71 @@
+"""What can be said of prompts as texts: how long, how varied, how repetitive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptStatistics:
+    """A set of prompts.
+
+    count: how many. empty: the share without a word. words: their mean length in words. distinct_1, distinct_2:
+    different words, and pairs of neighbouring words, over all there are in the set (Li et al., NAACL 2016); None
+    without any. repetition: mean over the prompts, 0 to 1.
+    """
+
+    count: int
+    empty: float
+    words: float
+    distinct_1: float | None
+    distinct_2: float | None
+    repetition: float
+
+    def values(self) -> dict[str, float | None]:
+        """The numbers that INFOS describes, by name."""
+        return {
+            "prompt.distinct-1": self.distinct_1,
+            "prompt.distinct-2": self.distinct_2,
+            "prompt.repetition": self.repetition,
+            "prompt.empty": self.empty,
+        }
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, between spaces, in small letters and without marks around them."""
+    bare = (word.strip(".,;:!?\"'()[]").casefold() for word in text.split())
+    return [word for word in bare if word]
+
+
+def repetition(text: str, n: int = 3) -> float:
+    """The share of repeated n-grams, 0 to 1; 0 for a text of fewer than n words.
+
+    Words are what stands between spaces, as in the repetition reward of preference alignment, which is minus this.
+    """
+    grams = _grams(text.lower().split(), n)
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def distinct(texts: Sequence[str], n: int) -> float | None:
+    """Different n-grams over all n-grams of a set of texts; None where there are none."""
+    grams = [gram for text in texts for gram in _grams(words_of(text), n)]
+    return len(set(grams)) / len(grams) if grams else None
+
+
+def prompt_statistics(texts: Sequence[str]) -> PromptStatistics:
+    """Statistics of at least one text."""
+    assert texts, "no texts"
+    lengths = [len(words_of(text)) for text in texts]
+    return PromptStatistics(
+        count=len(texts),
+        empty=lengths.count(0) / len(texts),
+        words=sum(lengths) / len(texts),
+        distinct_1=distinct(texts, 1),
+        distinct_2=distinct(texts, 2),
+        repetition=sum(map(repetition, texts)) / len(texts),
+    )
+
+
+def _grams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
