@@ -7,6 +7,7 @@
     ├── OutputError         4  a file or folder that cannot be written
     │   └── OccupiedError   4  a folder that holds another run, or files of somebody else, or is in use
     ├── MissingError        5  an extra, weights, a model or a plugin that is not installed, or not whole
+    │   └── DownError       5  a server that does not answer for the time being
     └── BackboneError       6  a backbone that failed or returned something unusable
 
 A message is one line: what is wrong; what is accepted; what to type.
@@ -49,6 +50,10 @@ class MissingError(ChainOfZoomError):
     """An extra, weights, a model or a plugin that is not installed, or not whole; the message says what to type."""
 
     exit_code = 5
+
+
+class DownError(MissingError):
+    """A server that does not answer, or not yet: asking again later may help."""
 
 
 class BackboneError(ChainOfZoomError):

@@ -25,7 +25,7 @@ from fake_openai_server import answer
 
 pytest.importorskip("httpx", reason="needs the extra [remote]")
 
-from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.errors import DownError, MissingError, UsageError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.prompters.base import MULTI_SCALE, SINGLE_SCALE, PromptContext
@@ -206,6 +206,23 @@ def test_what_retrying_cannot_help_is_asked_once(server: Server, status: int) ->
     message = failure(server.remote())
     assert f"answered {status} (no pictures here); accepted" in message
     assert len(server.requests()) == 1
+
+
+def test_what_may_pass_has_an_error_of_its_own(server: Server) -> None:
+    for reply, kind in (({"status": 503}, DownError), ({"drop": True}, DownError), ({"status": 400}, MissingError)):
+        server.script(reply)
+        with pytest.raises(MissingError) as caught:
+            server.remote(retries=0)([context()])
+        assert type(caught.value) is kind, reply
+
+
+def test_any_conversation_can_be_asked(server: Server) -> None:
+    server.script({"body": answer("85")})
+    content = [{"type": "image", "image": noise(8, 8)}, {"type": "text", "text": "Rate it."}]
+    assert server.remote().ask([[{"role": "user", "content": content}]]) == ["85"]
+    [turn] = server.requests()[0]["body"]["messages"]
+    assert [part["type"] for part in turn["content"]] == ["image_url", "text"]
+    assert turn["content"][1] == {"type": "text", "text": "Rate it."}
 
 
 def test_a_wrong_path_or_model_says_how_to_list_them(server: Server) -> None:

@@ -27,7 +27,7 @@ from chain_of_zoom.models import placement  # noqa: E402
 from chain_of_zoom.models import vlm as models  # noqa: E402
 from chain_of_zoom.models.files import file_sha256  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
-from chain_of_zoom.prompters.vlm import Vlm  # noqa: E402
+from chain_of_zoom.prompters.vlm import Vlm, answers  # noqa: E402
 
 QWEN, ADAPTER = PARITY / "tiny_qwen", PARITY / "tiny_qwen_adapter"
 needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
@@ -50,6 +50,10 @@ def _one_thread() -> Iterator[None]:
 
 def context(seed: int = 0, side: int = 64) -> PromptContext:
     return PromptContext([noise(side, side, seed)], noise(side, side, seed + 100), 4.0)
+
+
+def as_one_batch(vlm: Vlm, contexts: list[PromptContext]) -> list[str]:
+    return answers(vlm._loaded(), [chat(each) for each in contexts], vlm.max_new_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_alone_and_in_company_the_text_is_the_same_and_in_order(aligned, step1):
 def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(aligned):
     """Pictures of different sizes make prompts of different lengths; float sums differ, these texts do not."""
     contexts = [context(1), context(2, 160), context(3, 96)]
-    assert aligned._ask(contexts) == aligned(contexts)
+    assert as_one_batch(aligned, contexts) == aligned(contexts)
     processor = aligned._loaded().processor
     inputs = processor(
         text=["<|image_pad|>", "<|image_pad|> moss"], images=[[noise(56, 56)]] * 2, padding=True, return_tensors="pt"
@@ -278,7 +282,7 @@ def test_another_family_of_models(llava):
         PromptContext([np.full_like(noise(64, 64), v)], np.full_like(noise(64, 64), v), 4.0) for v in (0, 255)
     )
     texts = vlm([black, white])
-    assert texts == [vlm([black])[0], vlm([white])[0]] == vlm._ask([black, white])
+    assert texts == [vlm([black])[0], vlm([white])[0]] == as_one_batch(vlm, [black, white])
     assert texts[0] != texts[1]
     assert all(0 < len(text.split()) <= 5 for text in texts)
 

@@ -18,6 +18,10 @@ MULTI_SCALE = (
 )
 
 
+# Turns of {"role", "content"}; content: a list of {"type": "text", "text"} and {"type": "image", "image": uint8 array}
+Messages = list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class PromptContext:
     """What a prompter may look at for one state of one picture.
@@ -66,7 +70,7 @@ class Prompter(ABC):
         """One text per context, as extracted, in order."""
 
 
-def chat(context: PromptContext, *, multi_scale: bool = True) -> list[dict[str, Any]]:
+def chat(context: PromptContext, *, multi_scale: bool = True) -> Messages:
     """Messages for a vision-language model: the question in the system role, only pictures in the user turn.
 
     Multi-scale shows the previous state, whole, and then the zoomed window (paper, section 3.2: AR-2);

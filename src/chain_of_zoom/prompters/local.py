@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from chain_of_zoom.models.placement import place
 from chain_of_zoom.models.plan import Need
 from chain_of_zoom.models.residence import Residence
 from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
 from chain_of_zoom.prompters.base import PromptContext, Prompter
+
+Asked = TypeVar("Asked")
 
 
 class LocalPrompter(Prompter):
@@ -58,11 +61,15 @@ class LocalPrompter(Prompter):
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """One text per context, in order. Raises MissingError for the weights, BackboneError for lack of memory."""
+        return self._together(contexts, self._ask)
+
+    def _together(self, asked: Sequence[Asked], ask: Callable[[Sequence[Asked]], list[str]]) -> list[str]:
+        """What `ask` gives for each of `asked`, as many together as fit."""
         self.load()
         said: dict[str, None] = {}
 
         def compute(indices: list[int]) -> list[str]:
-            return self._ask([contexts[index] for index in indices])
+            return ask([asked[index] for index in indices])
 
         def alone(index: int) -> str:
             assert self._residence
@@ -73,7 +80,7 @@ class LocalPrompter(Prompter):
             raise does_not_fit()
 
         made, self._batch = in_batches(
-            range(len(contexts)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
+            range(len(asked)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
         )
         self._fallbacks = list(said)
-        return [made[index] for index in range(len(contexts))]
+        return [made[index] for index in range(len(asked))]

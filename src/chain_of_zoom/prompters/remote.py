@@ -25,10 +25,10 @@ import httpx
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.errors import DownError, MissingError, UsageError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.prompters.base import PromptContext, Prompter, chat
+from chain_of_zoom.prompters.base import Messages, PromptContext, Prompter, chat
 
 Result = TypeVar("Result")
 
@@ -89,7 +89,11 @@ class Remote(Prompter):
 
         Raises MissingError as soon as one picture fails for good; the requests of the others are cancelled.
         """
-        return self._run(lambda client: self._ask_all(client, contexts)) if contexts else []
+        return self.ask([chat(context, multi_scale=self.multi_scale) for context in contexts])
+
+    def ask(self, conversations: Sequence[Messages]) -> list[str]:
+        """One answer per conversation (see `chat`), in order. Raises the errors of a call, DownError if it may pass."""
+        return self._run(lambda client: self._ask_all(client, conversations)) if conversations else []
 
     def check(self) -> list[str]:
         """Names of the models that the server lists, asked once. Raises the MissingErrors of a call."""
@@ -132,18 +136,18 @@ class Remote(Prompter):
             )
         return key
 
-    async def _ask_all(self, client: httpx.AsyncClient, contexts: Sequence[PromptContext]) -> list[str]:
-        texts = [""] * len(contexts)
+    async def _ask_all(self, client: httpx.AsyncClient, conversations: Sequence[Messages]) -> list[str]:
+        texts = [""] * len(conversations)
         slots = anyio.Semaphore(self.concurrency)
 
         async def ask(index: int) -> None:
             async with slots:
-                body = await to_thread.run_sync(self._body, contexts[index])  # PNG takes a while: not in the loop
+                body = await to_thread.run_sync(self._body, conversations[index])  # PNG takes a while: not in the loop
                 texts[index] = self._text(await self._send(client, "POST", "/chat/completions", body))
 
         try:
             async with anyio.create_task_group() as group:
-                for index in range(len(contexts)):
+                for index in range(len(conversations)):
                     group.start_soon(ask, index)
         except ExceptionGroup as failures:
             first = failures.exceptions[0]
@@ -151,13 +155,8 @@ class Remote(Prompter):
             return texts
         raise first
 
-    def _body(self, context: PromptContext) -> bytes:
-        system, user = chat(context, multi_scale=self.multi_scale)
-        messages = [
-            # The question goes as a string: more servers take that than a list of parts.
-            {"role": system["role"], "content": "".join(part["text"] for part in system["content"])},
-            {"role": user["role"], "content": [_picture(part["image"]) for part in user["content"]]},
-        ]
+    def _body(self, conversation: Messages) -> bytes:
+        messages = [{"role": turn["role"], "content": _content(turn["content"])} for turn in conversation]
         request = {"model": self.model, "messages": messages, "max_tokens": self.max_new_tokens}
         return json.dumps(request).encode()
 
@@ -166,6 +165,7 @@ class Remote(Prompter):
     ) -> Any:
         """The JSON of a good answer. Raises MissingError once the tries are spent, or retrying cannot help."""
         tries = tries or self.retries + 1
+        error: type[MissingError] = DownError
         for attempt in range(1, tries + 1):
             asked: float | None = None
             try:
@@ -174,19 +174,20 @@ class Remote(Prompter):
             except TimeoutError:
                 problem = f"{self.url} gave no whole answer within {self.timeout:g} s"
                 advice = "an answer in time; check the load of the server, raise timeout or lower concurrency"
-            except httpx.HTTPError as error:
-                problem = f"no usable connection to {self.url} ({self._shown(str(error) or type(error).__name__)})"
+            except httpx.HTTPError as broken:
+                problem = f"no usable connection to {self.url} ({self._shown(str(broken) or type(broken).__name__)})"
                 advice = f"a running OpenAI-compatible server; check that it runs, or type: curl {self.url}/models"
             else:
                 if 200 <= status < 300:
                     return self._decoded(content)
                 problem, advice = f"{self.url} answered {status}{self._reason(status, content)}", self._advice(status)
                 if status < 500 and status not in RETRIED:
+                    error = MissingError
                     break
             if attempt < tries:
                 await anyio.sleep(self._pause(attempt, asked))
         count = f", {attempt} tries" if attempt > 1 else ""
-        raise MissingError(f"{problem}{count}; accepted: {advice}")
+        raise error(f"{problem}{count}; accepted: {advice}")
 
     async def _exchange(
         self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None
@@ -270,6 +271,13 @@ class Remote(Prompter):
 def _certificates() -> ssl.SSLContext:
     """Read once: it takes httpx longer (0.1 s) than many an answer does."""
     return httpx.create_ssl_context()
+
+
+def _content(parts: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A turn of text alone goes as a string: more servers take that than a list of parts."""
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    return [_picture(part["image"]) if part["type"] == "image" else part for part in parts]
 
 
 def _picture(pixels: RGB8) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from chain_of_zoom.models.precision import to_int8
 from chain_of_zoom.models.residence import Residence
 from chain_of_zoom.models.sizes import hub_folder, vlm_part
 from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
-from chain_of_zoom.prompters.base import PromptContext, chat
+from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
 
 
@@ -87,46 +87,70 @@ class Vlm(LocalPrompter):
         assert self._parts
         return self._parts
 
+    def ask(self, conversations: Sequence[Messages]) -> list[str]:
+        """One answer per conversation (see `chat`), in order. Raises the errors of a call."""
+        return self._together(conversations, self._answer)
+
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
-        model, processor = self._loaded()
+        return self._answer([chat(context, multi_scale=self.multi_scale) for context in contexts])
+
+    def _answer(self, conversations: Sequence[Messages]) -> list[str]:
+        vlm = self._loaded()
         assert self._residence
-        static = self._residence.placement.static
-        asked = len(contexts)
-        if static:  # one shape of the batch, or every other one would be compiled anew
-            contexts = [*contexts, *[contexts[-1]] * (self._batch - asked)]
-        try:
-            inputs = processor.apply_chat_template(
-                [_with_pictures(chat(context, multi_scale=self.multi_scale)) for context in contexts],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs={"padding": True},
-            ).to(self.device, dtype=self.dtype)
-        except ValueError as error:
-            raise BadInputError(
-                f"{self.model} cannot be shown these pictures ({str(error)[:120]}); accepted: windows of usual "
-                "proportions; choose another prompter, such as null"
-            ) from error
-        # Some models sample: a seed of its own makes the text repeatable and leaves other random numbers alone.
-        with (
-            self._residence.using("prompts"),
-            torch.inference_mode(),
-            torch.random.fork_rng(range(torch.cuda.device_count())),
-        ):
-            torch.manual_seed(0)
-            # With a cache of fixed size transformers compiles the decoding, on CUDA.
-            cache = {"cache_implementation": "static"} if static else {}
-            tokens = model.generate(**inputs, max_new_tokens=self.max_new_tokens, **cache)
-        if not model.config.is_encoder_decoder:
-            tokens = tokens[:, inputs["input_ids"].shape[1] :]
-        texts: list[str] = processor.tokenizer.batch_decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return texts[:asked]
+        asked = len(conversations)
+        # With a cache of fixed size transformers compiles the decoding, on CUDA.
+        cache: dict[str, Any] = {"cache_implementation": "static"} if self._residence.placement.static else {}
+        if cache:  # one shape of the batch, or every other one would be compiled anew
+            conversations = [*conversations, *[conversations[-1]] * (self._batch - asked)]
+        with self._residence.using("prompts"):
+            said = answers(vlm, conversations, self.max_new_tokens, device=self.device, dtype=self.dtype, **cache)
+        return said[:asked]
 
 
-def _with_pictures(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def answers(
+    vlm: LoadedVlm,
+    conversations: Sequence[Messages],
+    max_new_tokens: int,
+    *,
+    greedy: bool = False,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    **options: Any,
+) -> list[str]:
+    """What a model says to each conversation, as one batch; by its own generation config, unless greedy.
+
+    device, dtype: of its inputs; the model's own by default. options: of its `generate`.
+    Raises BadInputError for pictures that the model cannot be shown.
+    """
+    model, processor = vlm
+    try:
+        inputs = processor.apply_chat_template(
+            [_with_pictures(messages) for messages in conversations],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(device or model.device, dtype=dtype or model.dtype)
+    except ValueError as error:
+        raise BadInputError(
+            f"{model.name_or_path} cannot be shown these pictures ({str(error)[:120]}); accepted: windows of usual "
+            "proportions; choose another prompter, such as null"
+        ) from error
+    # Some models sample: a seed of its own makes the text repeatable and leaves other random numbers alone.
+    chosen = {"do_sample": False} if greedy else {}
+    with torch.inference_mode(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(0)
+        tokens = model.generate(**inputs, max_new_tokens=max_new_tokens, **chosen, **options)
+    if not model.config.is_encoder_decoder:
+        tokens = tokens[:, inputs["input_ids"].shape[1] :]
+    texts: list[str] = processor.tokenizer.batch_decode(
+        tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return texts
+
+
+def _with_pictures(messages: Messages) -> Messages:
     """The messages with PIL pictures in place of arrays, whose channel axis processors would have to guess."""
     return [
         {
