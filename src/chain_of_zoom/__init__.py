@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
     from chain_of_zoom.api import ChainOfZoom, ZoomResult, animate, load_backbone, load_prompter, zoom
     from chain_of_zoom.backbones.base import Backbone, BackboneInfo
     from chain_of_zoom.batch.many import zoom_many
@@ -55,7 +56,10 @@ _HOME = {
     "Raster": "imaging.raster",
     "Reading": "imaging.reading",
     "Record": "chain.record",
+    "Reward": "alignment.rewards",
+    "Sample": "alignment.rewards",
     "ScaleState": "chain.state",
+    "Unscored": "alignment.rewards",
     "UsageError": "errors",
     "UpscaleResult": "upscaling.run",
     "ZoomResult": "api",
@@ -88,7 +92,10 @@ __all__ = [
     "Raster",
     "Reading",
     "Record",
+    "Reward",
+    "Sample",
     "ScaleState",
+    "Unscored",
     "UpscaleResult",
     "UsageError",
     "ZoomResult",

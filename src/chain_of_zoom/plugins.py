@@ -46,10 +46,19 @@ PROMPTERS: Table = {
     "text": ("chain_of_zoom.prompters.fixed:Fixed", {"name": "text"}, None),
 }
 
+REWARDS: Table = {
+    "critic": ("chain_of_zoom.alignment.critic:CriticReward", {}, None),
+    "phrase": ("chain_of_zoom.alignment.rewards:Phrase", {}, None),
+    "repetition": ("chain_of_zoom.alignment.rewards:Repetition", {}, None),
+    "validity": ("chain_of_zoom.alignment.rewards:Validity", {}, None),
+    "sr": ("chain_of_zoom.alignment.sr_feedback:SrFeedback", {}, None),
+}
+
 # kind -> (group of entry points, the class that a plugin of that kind extends)
 PLUGINS = {
     "backbone": ("chain_of_zoom.backbones", "chain_of_zoom.backbones.base:Backbone"),
     "prompter": ("chain_of_zoom.prompters", "chain_of_zoom.prompters.base:Prompter"),
+    "reward": ("chain_of_zoom.rewards", "chain_of_zoom.alignment.rewards:Reward"),
 }
 
 
@@ -150,7 +159,8 @@ def find_plugin(kind: str, table: Table, name: str) -> Plugin:
             return plugin
     known = names(kind, table)
     close = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {close[0]}" if close else f"for example --{kind} {next(iter(table))}"
+    example = "--set weights.phrase=0.5" if kind == "reward" else f"--{kind} {next(iter(table))}"
+    hint = f"did you mean {close[0]}" if close else f"for example {example}"
     files = f", a file ending in {' or '.join(MODEL_FILES)}" if kind == "backbone" else ""
     raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}{files}; {hint}?")
 

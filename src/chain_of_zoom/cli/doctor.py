@@ -6,7 +6,6 @@ import importlib.metadata
 import importlib.util
 import io
 import json
-import os
 import platform
 import re
 import sys
@@ -23,6 +22,7 @@ from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.models import vulkan
 from chain_of_zoom.models.cores import available_cores
+from chain_of_zoom.models.memory import memory
 from chain_of_zoom.presets import PRESETS, Preset, find_preset, resolve
 
 if TYPE_CHECKING:
@@ -117,18 +117,6 @@ def machine_facts() -> dict[str, Any]:
                 "beside it; type: pip uninstall torchvision"
             )
     return facts
-
-
-def memory() -> int | None:
-    """Bytes of memory that this process may use: the machine's, or its container's; None where nobody says."""
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):
-        return total
-    return min(total, limit)
 
 
 def versions() -> dict[str, str | None]:
@@ -230,7 +218,8 @@ def _vulkan(device: dict[str, Any]) -> str:
 def _plugins() -> list[dict[str, Any]]:
     """What other packages add, and whether it can be made."""
     rows = []
-    for kind, table in (("backbone", plugins.BACKBONES), ("prompter", plugins.PROMPTERS)):
+    tables = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS, "reward": plugins.REWARDS}
+    for kind, table in tables.items():
         for plugin in plugins.installed(kind, table):
             row: dict[str, Any] = {"kind": kind, "name": plugin.name, "package": plugin.package}
             rows.append(row | {"broken": plugin.clash or _problem(plugin, table)})

@@ -1,0 +1,189 @@
+"""The critic: a vision-language model, on this machine or behind a server, that rates texts (paper, section 3.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from chain_of_zoom import plugins
+from chain_of_zoom.alignment.critic_answer import critic_chat, parse_score
+from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
+from chain_of_zoom.errors import DownError, OutputError, UsageError
+from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.prompters.base import Messages
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between two tries of a server that is down
+AT_ONCE = 32  # answers after which the cache is written
+
+
+class Model(Protocol):
+    """What answers: the prompters Vlm and Remote do."""
+
+    def ask(self, conversations: Sequence[Messages]) -> list[str]:
+        """One answer per conversation."""
+
+
+class Critic:
+    """A model that rates, with a cache and patience.
+
+    cache: an SQLite file of answers by question and pictures, which several processes may share. patience: seconds to
+    go on asking a server that is down. say: hears of waiting.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        name: str,
+        *,
+        cache: Path | None = None,
+        patience: float = 600.0,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.patience = patience
+        self.say = say or (lambda line: None)
+        self._cache = _Cache(cache) if cache else None
+
+    def ask(self, conversations: Sequence[Messages]) -> list[str]:
+        """Its answers. Raises DownError when the server stays down longer than the patience lasts."""
+        began, pause = time.monotonic(), FIRST_PAUSE
+        while True:
+            try:
+                return self.model.ask(conversations)
+            except DownError as error:
+                left = self.patience - (time.monotonic() - began)
+                if left <= 0:
+                    raise DownError(f"the critic {self.name} stayed down for {self.patience:g} s: {error}") from error
+                self.say(f"the critic is down, asking again for {left:.0f} s more: {error}")
+                time.sleep(min(pause, left))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def answers(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[str]:
+        """What it says to the paper's question about each (parent, zoomed, text); the same question is asked once."""
+        keys = [self._key(*view) for view in views]
+        known = self._cache.find(keys) if self._cache else {}
+        new = list({key: view for key, view in zip(keys, views, strict=True) if key not in known}.items())
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            said = self.ask([critic_chat(*view) for _, view in some])
+            fresh = dict(zip([key for key, _ in some], said, strict=True))
+            if self._cache:
+                self._cache.keep(fresh)
+            known |= fresh
+        return [known[key] for key in keys]
+
+    def rate(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[float | None]:
+        """Ratings of (parent, zoomed, text), 0 to 1; None for an answer that is no score."""
+        return [parse_score(answer) for answer in self.answers(views)]
+
+    def _key(self, parent: RGB8, zoomed: RGB8, text: str) -> str:
+        [turn] = critic_chat(parent, zoomed, text)
+        digest = hashlib.sha256(f"{self.name}\n{turn['content'][-1]['text']}".encode(errors="surrogatepass"))
+        for picture in (parent, zoomed):
+            digest.update(f"{picture.shape}".encode() + picture.tobytes())
+        return digest.hexdigest()
+
+
+def make_critic(
+    critic: str,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_new_tokens: int = 16,
+    timeout: float = 60.0,
+    concurrency: int = 8,
+    key_variable: str = "OPENAI_API_KEY",
+    patience: float = 600.0,
+    cache: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Critic:
+    """The critic called `critic`: the URL of an OpenAI-compatible server, else a folder or a model of the local cache.
+
+    model: its name on that server; not needed where the server has one. The server is asked at once, weights are read
+    at the first question. Raises UsageError for options, MissingError for an absent server, model or extra.
+    """
+    if patience < 0:
+        raise UsageError(f"patience {patience}; accepted: seconds from 0; for example patience=600")
+    if not critic.startswith(("http://", "https://")):
+        if model is not None:
+            raise UsageError(f"model {model!r} is for a server; accepted: --critic URL with it; leave it out")
+        options = {"model": critic, "max_new_tokens": max_new_tokens, "device": device, "dtype": dtype}
+        local = plugins.create("prompter", plugins.PROMPTERS, "vlm", **options)
+        return Critic(local, critic, cache=cache, patience=patience, say=say)
+    served = {"url": critic, "max_new_tokens": max_new_tokens, "timeout": timeout, "concurrency": concurrency}
+    remote = plugins.create(
+        "prompter", plugins.PROMPTERS, "remote", model=model or "?", key_variable=key_variable, **served
+    )
+    if model is None:
+        listed = remote.check()
+        if len(listed) != 1:
+            some = ", ".join(listed[:5]) or "none"
+            raise UsageError(f"{critic} serves {len(listed)} models ({some}); type: --set critic.model=NAME")
+        [remote.model] = listed
+    return Critic(remote, f"{remote.model} at {critic}", cache=cache, patience=patience, say=say)
+
+
+class CriticReward(Reward):
+    """The critic's rating of the text, 0 to 1."""
+
+    name = "critic"
+
+    def __init__(self, critic: Critic) -> None:
+        self.critic = critic
+
+    def load(self) -> None:
+        """Read the weights of a local critic."""
+        load = getattr(self.critic.model, "load", None)
+        if load:
+            load()
+
+    def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
+        """Raises DownError when the critic is away for good."""
+        answers = self.critic.answers([(sample.parent, sample.zoomed, sample.text) for sample in samples])
+        return [
+            Unscored(f"the critic's answer is no score: {answer[:80]!r}") if score is None else score
+            for answer, score in zip(answers, map(parse_score, answers), strict=True)
+        ]
+
+
+class _Cache:
+    """Answers by key in an SQLite file, which survives a kill and takes several writers."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._do("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)", [()])
+
+    def find(self, keys: Sequence[str]) -> dict[str, str]:
+        return {key: row[0] for key in set(keys) if (row := self._one(key))}
+
+    def keep(self, answers: dict[str, str]) -> None:
+        self._do("INSERT OR IGNORE INTO answers VALUES (?, ?)", list(answers.items()))
+
+    def _one(self, key: str) -> tuple[str] | None:
+        row: tuple[str] | None
+        try:
+            with closing(sqlite3.connect(self.file, timeout=60)) as base:
+                row = base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        return row
+
+    def _do(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
+        try:
+            with closing(sqlite3.connect(self.file, timeout=60)) as base, base:
+                base.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> OutputError:
+        return OutputError(
+            f"the critic's answers cannot be kept in {self.file} ({error}); accepted: a writable SQLite file; "
+            "delete it if it is damaged, or name another folder with -o"
+        )
