@@ -1,0 +1,210 @@
+"""Make training pairs from photos: views at several scales, flat and repeated ones left out, split by photo."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from chain_of_zoom.alignment.pair_contact import contact_sheet
+from chain_of_zoom.alignment.pair_folder import About, Entry, Filtered, PairFolder, PairSettings, Photo
+from chain_of_zoom.alignment.pairs import MadeRow, Split
+from chain_of_zoom.alignment.views import Crop, View, crops, views
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.batch.data import Dataset, Item
+from chain_of_zoom.batch.tasks import printable
+from chain_of_zoom.chain.record import software
+from chain_of_zoom.errors import BadInputError, MissingError, UsageError
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import Picture, load
+from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+from chain_of_zoom.imaging.texture import centre, textured
+
+Progress = Callable[[str, int, int], None]
+SIDES = (64, 2048)
+
+
+def make_pairs(
+    data: Dataset,
+    out: Path,
+    settings: PairSettings,
+    backbone: Backbone,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> About:
+    """Write pairs of all photos of a set into a folder, or find them there, and return what they are.
+
+    backbone: makes the parents of the `chain_share`; any other where that is 0. A photo that cannot be read, is too
+    small or is there twice is skipped and listed. Stopped, the same call goes on after the last photo.
+    Raises UsageError for settings, BadInputError when no pair is left, OccupiedError for another folder, MissingError
+    for weights.
+    """
+    check(settings)
+    photos, skipped = _photos(data.items, settings)
+    about = About(settings=settings, photos=photos, software=software(()))
+    with PairFolder(out, about, force=force) as folder:
+        if folder.about.complete:
+            return folder.about
+        paths = {item.sha256: item for item in data.items}
+        kept: dict[str, int] = {}
+        for number, photo in enumerate(photos):
+            if progress:
+                progress(photo.file, number, len(photos))
+            if photo.sha256 not in folder.done:
+                folder.add(photo, _entry(photo, paths[photo.sha256], settings, backbone, folder, kept))
+            entry = folder.done[photo.sha256]
+            names = (row.name for row in entry.rows)
+            kept |= zip(names, (int(bits, 16) for bits in entry.fingerprints), strict=True)
+        entries = [folder.done[photo.sha256] for photo in photos]
+        skipped += [(photo.file, entry.skipped) for photo, entry in zip(photos, entries, strict=True) if entry.skipped]
+        rows = [row for entry in entries for row in entry.rows]
+        filtered = tuple(each for entry in entries for each in entry.filtered)
+        counts = _counts(rows, filtered, skipped)
+        if not rows:
+            raise BadInputError(
+                f"no pair is left of {len(data.items)} photos ({counts['flat']} flat, {counts['duplicate']} duplicate "
+                f"views, {counts['skipped']} photos skipped{f', the first: {skipped[0][1]}' if skipped else ''}); "
+                "accepted: photos with detail; lower --min-detail, or name other photos"
+            )
+        about = msgspec.structs.replace(about, counts=counts, filtered=filtered, skipped=tuple(skipped))
+        folder.finish(rows, contact_sheet(data.name, rows, counts, out), about)
+    return folder.about
+
+
+def check(settings: PairSettings) -> None:
+    """Raises UsageError for numbers that make no sense."""
+    low, high = SIDES
+    rules = (
+        (low <= settings.side <= high and settings.side % 4 == 0, "--side", settings.side, f"{low} to {high}, by 4"),
+        (0 <= settings.chain_share <= 1, "--chain-share", settings.chain_share, "0 to 1"),
+        (1 <= settings.chain_depth <= 4, "--chain-depth", settings.chain_depth, "1 to 4"),
+        (0 <= settings.held_out < 1, "--held-out", settings.held_out, "0 to less than 1"),
+        (0 <= settings.min_detail <= 255, "--min-detail", settings.min_detail, "0 to 255 levels"),
+        (0 <= settings.min_entropy <= 6, "--min-entropy", settings.min_entropy, "0 to 6 bits"),
+        (0 <= settings.min_distance <= 64, "--min-distance", settings.min_distance, "0 to 64 bits"),
+    )
+    for holds, option, value, accepted in rules:
+        if not holds:
+            raise UsageError(f"{option} {value}; accepted: {accepted}; see coz align pairs --help")
+
+
+def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[Photo, ...], list[tuple[str, str]]]:
+    """The photos with names of their own and their splits; and those that are there already under another name.
+
+    Held out are the photos that a hash of their bytes and the seed puts first, so that most stay what they are when
+    photos are added; at least one of two or more.
+    """
+    first: dict[str, Item] = {}
+    skipped = []
+    for item in items:
+        if item.sha256 in first:
+            skipped.append((printable(item.path.name), f"the same photo as {printable(first[item.sha256].path.name)}"))
+        first.setdefault(item.sha256, item)
+    order = sorted(first, key=lambda sha256: hashlib.sha256(f"{settings.seed} {sha256}".encode()).digest())
+    count = max(round(len(order) * settings.held_out), 1) if settings.held_out and len(order) > 1 else 0
+    held_out = set(order[:count])
+    names: set[str] = set()
+    photos = []
+    for sha256, item in first.items():
+        stem = re.sub(r"[^\w-]+", "_", printable(item.id))[:80].strip("_") or "photo"
+        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(first) + 2))) if n.casefold() not in names)
+        names.add(name.casefold())
+        split: Split = "held-out" if sha256 in held_out else "train"
+        file = printable(item.path.name)
+        photos.append(Photo(name=name, file=file, sha256=sha256, split=split, spots=item.spots or ()))
+    return tuple(photos), skipped
+
+
+def _entry(
+    photo: Photo, item: Item, settings: PairSettings, backbone: Backbone, folder: PairFolder, kept: dict[str, int]
+) -> Entry:
+    """The pairs of one photo, written. kept: fingerprints of the pairs before, by name."""
+    try:
+        picture = load(item.path)
+    except (BadInputError, MissingError) as error:
+        return Entry(skipped=" ".join(str(error).split()))
+    if min(picture.size) < settings.side:
+        return Entry(skipped=f"{picture.size} px; accepted: a short side of {settings.side} px or more")
+    rows, fingerprints, filtered = [], [], []
+    seen = dict(kept)
+    for crop, depth, view in _views(picture, item, settings, backbone):
+        name = f"{photo.name}_{crop.frame}px_{crop.number}" + (f"_chain{4**depth}x" if depth else "")
+        if (flaw := _flaw(name, view, settings, seen)) is not None:
+            filtered.append(flaw)
+            continue
+        seen[name] = view.fingerprint
+        fingerprints.append(f"{view.fingerprint:016x}")
+        rows.append(_row(name, photo, crop, depth, view, folder, settings))
+    return Entry(rows=tuple(rows), fingerprints=tuple(fingerprints), filtered=tuple(filtered))
+
+
+def _views(picture: Picture, item: Item, settings: PairSettings, backbone: Backbone) -> list[tuple[Crop, int, View]]:
+    """All views of a photo; where one is drawn to come from a chain and has detail to begin with, that one instead."""
+    pixels, side = picture.pixels, settings.side
+    spots = list(item.spots or (textured(pixels, settings.spots, settings.seed) if settings.spots else centre(pixels)))
+    listed = crops(picture.size, spots, side)
+    plain = views(pixels, [(crop, 0) for crop in listed], side, backbone, settings.seed)
+    found = {crop: (0, view) for crop, view in zip(listed, plain, strict=True)}
+    chained = []
+    for crop in listed:
+        drawn = random.Random(f"{settings.seed} {item.sha256} {crop.frame} {crop.spot}")
+        if drawn.random() < settings.chain_share and not _is_flat(found[crop][1], settings):
+            chained.append((crop, drawn.randint(1, settings.chain_depth)))
+    for (crop, depth), view in zip(chained, views(pixels, chained, side, backbone, settings.seed), strict=True):
+        found[crop] = (depth, view)
+    return [(crop, depth, view) for crop, (depth, view) in found.items()]
+
+
+def _is_flat(view: View, settings: PairSettings) -> bool:
+    return view.detail < settings.min_detail or view.entropy < settings.min_entropy
+
+
+def _flaw(name: str, view: View, settings: PairSettings, seen: dict[str, int]) -> Filtered | None:
+    """Why a view is not kept; None when it is."""
+    if view.detail < settings.min_detail:
+        return Filtered(name=name, why="flat", value=round(view.detail, 3))
+    if view.entropy < settings.min_entropy:
+        return Filtered(name=name, why="flat", value=round(view.entropy, 3))
+    mine = view.fingerprint
+    distance, like = min((((other ^ mine).bit_count(), name) for name, other in seen.items()), default=(64, ""))
+    if distance < settings.min_distance:
+        return Filtered(name=name, why="duplicate", value=distance, like=like)
+    return None
+
+
+def _row(
+    name: str, photo: Photo, crop: Crop, depth: int, view: View, folder: PairFolder, settings: PairSettings
+) -> MadeRow:
+    """The line of a pair, whose pictures are written."""
+    window = ", ".join(f"{float(edge):g}" for edge in view.box)
+    what = f"GENERATED by the model {settings.backbone} from" if depth else "Pixels of the photo, resampled:"
+    source = f"{photo.file} (SHA-256 {photo.sha256}), window {window} px"
+    # Names of photos stay out of file names: "train" or "test" in one would be a split to the datasets library.
+    stem = f"{photo.sha256[:16]}_{crop.frame}px_{crop.number}_{depth}"
+    marks = label(f"{what} {source}", TRAINED_MODEL if depth else None)
+    return MadeRow(
+        name=name,
+        parent_file_name=folder.write(f"{stem}_parent.png", encode_png(view.parent, *marks, fast=True)),
+        zoomed_file_name=folder.write(f"{stem}_zoomed.png", encode_png(view.zoomed, *marks, fast=True)),
+        split=photo.split,
+        origin="chain" if depth else "photo",
+        depth=depth,
+        source_scale=settings.side / float(view.box.width),
+        photo=photo.file,
+        photo_sha256=photo.sha256,
+        box=view.box.floats(),
+        zoomed_box=view.zoomed_box.floats(),
+    )
+
+
+def _counts(rows: Sequence[MadeRow], filtered: Sequence[Filtered], skipped: Sequence[object]) -> dict[str, int]:
+    found: Counter[str] = Counter(part for row in rows for part in (row.split, row.origin))
+    found.update(each.why for each in filtered)
+    kinds = ("train", "held-out", "photo", "chain", "flat", "duplicate")
+    return {"pairs": len(rows), **{kind: found[kind] for kind in kinds}, "skipped": len(skipped)}

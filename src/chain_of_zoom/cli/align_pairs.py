@@ -1,0 +1,144 @@
+"""`coz align pairs`: what the prompter learns from, made from photos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from chain_of_zoom.api import load_backbone
+from chain_of_zoom.cli.options import combine, read_sets, shared
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from chain_of_zoom.alignment.pair_folder import About
+    from chain_of_zoom.backbones.base import Backbone
+
+
+def pairs(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PHOTOS",
+            help="A folder of photos, one photo, or a manifest of `coz eval data`.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path("pairs"),
+    spots: Annotated[
+        str, typer.Option(metavar="N|centre", help="Textured places per photo, or its centre; a manifest has its own.")
+    ] = "4",
+    side: Annotated[int, typer.Option(metavar="PX", help="Width and height of every view.")] = 512,
+    chain_share: Annotated[
+        float, typer.Option(metavar="0..1", help="Share of the views whose parent a backbone makes, as in deep zooms.")
+    ] = 0.0,
+    chain_depth: Annotated[
+        int, typer.Option(metavar="N", help="Those parents are 4x to 4^N x beyond the photo's pixels.")
+    ] = 2,
+    backbone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Makes those parents; see `coz backbones`. No text guides it.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="backbone.KEY=VALUE", help="A loader detail of the backbone.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where the backbone runs: auto, cpu, gpu ...")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(metavar="0..1", help="Share of the photos that no pair to learn from is made of.")
+    ] = 0.1,
+    min_detail: Annotated[
+        float, typer.Option(metavar="LEVELS", help="Flat: less than this from pixel to pixel (root mean square).")
+    ] = 3.0,
+    min_entropy: Annotated[
+        float, typer.Option(metavar="BITS", help="Flat, too: less than this in the histogram of greys, of 6 bits.")
+    ] = 1.5,
+    min_distance: Annotated[
+        int, typer.Option(metavar="BITS", help="Duplicate: difference hash nearer than this to an earlier one, of 64.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of places, splits and chains.")] = 0,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N photos.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace other pairs in DIR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print settings, counts and what was left out.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Make training pairs from photos: a view, and its 4x zoom exactly as prompters are shown it.
+
+    Every place is taken at several scales: the whole short side, a half, a quarter ... while the photo has the pixels.
+    Flat and repeated views are left out, and every tenth photo is held out. DIR is an "imagefolder" of the datasets
+    library; look at DIR/contact.jpg. Stop with Ctrl-C and run the same command to go on.
+
+    \b
+    Examples:
+      coz align pairs photos/ -o pairs
+      coz align pairs photos.json --chain-share 0.3 --backbone realsr -o pairs
+    """
+    from chain_of_zoom.alignment.make_pairs import make_pairs
+    from chain_of_zoom.alignment.pair_folder import PairSettings
+    from chain_of_zoom.batch.data import read_data
+
+    if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
+        raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 4")
+    if (backbone is None) != (chain_share == 0):
+        raise UsageError("--chain-share and --backbone go together; for example --chain-share 0.3 --backbone realsr")
+    made_by, options = _backbone(backbone, sets or [], device)
+    settings = PairSettings(
+        side=side,
+        spots=0 if spots == "centre" else int(spots),
+        chain_share=chain_share,
+        chain_depth=chain_depth,
+        backbone=backbone,
+        backbone_options=options,
+        backbone_sha256=made_by.weights_sha256() if backbone else None,
+        held_out=held_out,
+        min_detail=min_detail,
+        min_entropy=min_entropy,
+        min_distance=min_distance,
+        seed=seed,
+    )
+    with Display("photos", show=not (quiet or as_json)) as display:
+
+        def progress(file: str, done: int, total: int) -> None:
+            display.describe(file)
+            display.expect(total, done=done)
+
+        about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, progress=progress)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(about), indent=2).decode())
+    elif not quiet:
+        _summarise(about, out)
+
+
+def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Backbone, dict[str, str]]:
+    """The backbone, and what it was told. Without a chain nothing is enlarged, and nobody is told anything."""
+    given = read_sets(sets)
+    if given["prompter"] or given["photo"] or (name is None and (sets or device)):
+        raise UsageError("--set and --device are for the backbone here; accepted: --backbone NAME with them")
+    told: Mapping[str, object] = {}
+    if name is not None:
+        told = combine(name, "null", given, shared(name, "null", device=device))["backbone"]
+    backbone = load_backbone(name or "bicubic", **told)
+    if command := backbone.missing():
+        raise MissingError(f"backbone {name} is not installed; type: {command}")
+    if name is not None:
+        backbone.load()
+    return backbone, {key: str(value) for key, value in told.items()}
+
+
+def _summarise(about: About, out: Path) -> None:
+    counts = about.counts
+    typer.echo(
+        f"{counts['pairs']} pairs of {len(about.photos)} photos: {counts['train']} to learn from, "
+        f"{counts['held-out']} held out; {counts['photo']} show the photos' own pixels, {counts['chain']} a chain's"
+    )
+    typer.echo(f"left out: {counts['flat']} flat and {counts['duplicate']} repeated views")
+    for file, why in about.skipped:
+        typer.echo(f"skipped: {file}: {why}")
+    if not counts["held-out"]:
+        typer.echo("no pair is held out: comparisons will have nothing to stand on; name more photos")
+    typer.echo(f"{out / 'contact.jpg'}  look at it before you train")
