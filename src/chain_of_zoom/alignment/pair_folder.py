@@ -10,10 +10,9 @@ from typing import Literal, Self
 import msgspec
 
 from chain_of_zoom.alignment.pairs import METADATA, MadeRow, Split
-from chain_of_zoom.chain.folder import naming
 from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
 
 ABOUT = "pairs.json"
@@ -108,8 +107,7 @@ class PairFolder:
         self.path = path
         self.about = about
         self.done: dict[str, Entry] = {}
-        with naming(path):
-            path.mkdir(parents=True, exist_ok=True)
+        with naming(make_folder(path)):
             self._unlock = lock_folder(self, path)
         try:
             with naming(path):

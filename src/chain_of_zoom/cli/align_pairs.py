@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from chain_of_zoom.api import load_backbone
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import combine, read_sets, shared
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import MissingError, UsageError
@@ -45,9 +46,7 @@ def pairs(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="backbone.KEY=VALUE", help="A loader detail of the backbone.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where the backbone runs: auto, cpu, gpu ...")
-    ] = None,
+    device: Device = None,
     held_out: Annotated[
         float, typer.Option(metavar="0..1", help="Share of the photos that no pair to learn from is made of.")
     ] = 0.1,
@@ -63,9 +62,9 @@ def pairs(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of places, splits and chains.")] = 0,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N photos.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace other pairs in DIR.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print settings, counts and what was left out.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Make training pairs from photos: a view, and its 4x zoom exactly as prompters are shown it.
 
