@@ -24,12 +24,16 @@ Window = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A view and its zoom. parent, zoomed: picture files, RGB. split: "train", or "held-out" for comparisons."""
+    """A view and its zoom. parent, zoomed: picture files, RGB. split: "train", or "held-out" for comparisons.
+
+    photo: what it is of; pairs of one photo are no independent observations. Its own name where the file does not say.
+    """
 
     name: str
     parent: Path
     zoomed: Path
     split: Split
+    photo: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,27 +49,30 @@ class Pairs:
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the file; other keys may stand beside these. Paths: relative, within the file's folder."""
+    """A line of the file; other keys may stand beside these. Paths: relative, within the file's folder.
+
+    photo, photo_sha256: the file that the pair was made from.
+    """
 
     name: str = ""
     parent_file_name: str
     zoomed_file_name: str
     split: Split = "train"
+    photo: str = ""
+    photo_sha256: str = ""
 
 
 class MadeRow(Row, frozen=True, kw_only=True):
     """A line that `coz align pairs` writes.
 
     origin: "photo" when the parent shows the photo's own pixels, "chain" when a backbone made it, in `depth` steps of
-    4x from them. photo: the file's name. box: of the parent, zoomed_box: of the zoomed view, in pixels of the oriented
+    4x from them. box: of the parent, zoomed_box: of the zoomed view, in pixels of the oriented
     photo. source_scale: pixels of the parent per pixel of the photo.
     """
 
     origin: Literal["photo", "chain"]
     depth: int
     source_scale: float
-    photo: str
-    photo_sha256: str
     box: Window
     zoomed_box: Window
 
@@ -114,7 +121,8 @@ def _pair(name: str, row: Row, home: Path) -> Pair:
     files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
     for file in files:
         decode(file)
-    return Pair(name=name, parent=files[0], zoomed=files[1], split=row.split)
+    photo = row.photo_sha256 or row.photo or name
+    return Pair(name=name, parent=files[0], zoomed=files[1], split=row.split, photo=photo)
 
 
 def _within(home: Path, text: str) -> Path:
