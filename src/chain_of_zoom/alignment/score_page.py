@@ -1,0 +1,115 @@
+"""Scores of prompters as a table for the terminal and as a page with pictures and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.scoring import SCORES, Scored, Scores
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import load, make_folder, write_atomic
+from chain_of_zoom.imaging.thumbnail import thumbnail
+from chain_of_zoom.pages.render import render
+
+PAGE = "index.html"
+PICTURES = "pictures"
+SHOWN = 100
+COLUMNS = ("words", "vocabulary", "distinct-1", "distinct-2", "empty", "seconds")
+
+
+def columns(scores: Scores) -> list[str]:
+    """What is known of every prompter, in order: its rewards, then statistics."""
+    return [*scores.prompters[0].rewards, *COLUMNS]
+
+
+def cells(scored: Scored) -> list[str]:
+    """The numbers of one prompter as texts, a dash where there is none."""
+    rewards = [_number(value, 3) for value in scored.rewards.values()]
+    share = "-" if scored.empty is None else f"{scored.empty:.0%}"
+    counts = [
+        f"{scored.words:.1f}",
+        str(scored.vocabulary),
+        _number(scored.distinct_1, 2),
+        _number(scored.distinct_2, 2),
+    ]
+    return [*rewards, *counts, share, f"{scored.seconds:.3g}"]
+
+
+def duel_lines(scores: Scores) -> list[str]:
+    """Every duel in one sentence."""
+    lines = []
+    for outcome in scores.outcomes:
+        duel = outcome.duel
+        rate = "no answer" if duel.rate is None else f"{duel.rate:.0%} of the views"
+        chance = "" if duel.p is None else f", p = {duel.p:.2g} over photos{'' if duel.is_clear else ': not clear'}"
+        lines.append(
+            f"{duel.a} against {duel.b}: {rate} ({duel.wins} won, {duel.losses} lost, {duel.ties} tied, of these "
+            f"{duel.contradictory} contradictory; {duel.unanswered} unanswered){chance}"
+        )
+    return lines
+
+
+def plain(scores: Scores) -> str:
+    """The table, the duels and what is missing, for a terminal."""
+    rows = [["prompter", *columns(scores)], *([each.name, *cells(each)] for each in scores.prompters)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    lines += ["", *duel_lines(scores)] if scores.outcomes else []
+    lines += [f"not measured: {gap}" for gap in scores.gaps]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
+    """Write scores.json and index.html with small pictures of up to 100 pairs. Raises OutputError."""
+    make_folder(folder / PICTURES)
+    shown = []
+    for index, pair in enumerate(pairs[:SHOWN]):
+        files = {kind: f"{PICTURES}/{index:04d}_{kind}.webp" for kind in ("parent", "zoomed")}
+        for kind, file in files.items():
+            write_atomic(folder / file, thumbnail(_png(getattr(pair, kind))))
+        outcomes = [(outcome.duel, outcome.verdicts[index]) for outcome in scores.outcomes]
+        shown.append(
+            {
+                "name": pair.name,
+                "files": files,
+                "texts": [(scored.name, scored.texts[index]) for scored in scores.prompters],
+                "ahead": [_ahead(duel.a, duel.b, verdict) for duel, verdict in outcomes],
+            }
+        )
+    write_atomic(folder / SCORES, msgspec.json.format(msgspec.json.encode(scores), indent=2) + b"\n")
+    html = render(
+        "prompts.html",
+        scores=scores,
+        columns=columns(scores),
+        rows=[(scored.name, cells(scored)) for scored in scores.prompters],
+        duels=duel_lines(scores),
+        shown=shown,
+        unrated=sum(scored.unrated for scored in scores.prompters),
+    )
+    write_atomic(folder / PAGE, html.encode())
+    return folder / PAGE
+
+
+def _png(file: Path) -> bytes:
+    """A picture as a PNG, with the label that it has if it is one."""
+    data = file.read_bytes()
+    return data if data.startswith(b"\x89PNG") else encode_png(load(file).pixels, fast=True)
+
+
+def _ahead(a: str, b: str, verdict: str | None) -> str:
+    if verdict is None:
+        return f"{a} or {b}: no answer"
+    return f"{a} and {b}: a tie" if verdict == "tie" else f"{a} before {b}" if verdict == "first" else f"{b} before {a}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
