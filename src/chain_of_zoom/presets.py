@@ -68,6 +68,12 @@ PRESETS: dict[str, Preset] = {
     "paper-direct": _paper("direct SR, the paper's baseline: one pass instead of a chain", "dape", _TAGS, "direct"),
 }
 
+ALIGNED = "vlm-adapter"
+"""The prompter vlm with the paper's aligned adapter."""
+
+PROMPTERS = {"vlm": "paper-vlm-base", ALIGNED: "paper", "dape": "paper-dape"}
+"""The preset that knows the weights of a prompter."""
+
 
 def find_preset(name: str) -> Preset:
     """The preset called `name`. Raises UsageError."""
@@ -106,6 +112,13 @@ def resolve(name: str, given: Collection[str] = ()) -> tuple[dict[str, Any], dic
     if absent:
         raise MissingError(lacking(name, absent))
     return backbone, prompter | {k: v for k, v in preset.prompter_options.items() if k not in given}
+
+
+def prompter_options(name: str, given: Collection[str] = ()) -> dict[str, Any]:
+    """What a prompter of the paper is told, weights as paths on this machine; nothing for others. As `resolve`."""
+    if name not in PROMPTERS:
+        return {}
+    return resolve(PROMPTERS[name], {*given, *find_preset(PROMPTERS[name]).backbone_items})[1]
 
 
 def lacking(name: str, absent: Collection[Item]) -> str:

@@ -27,7 +27,7 @@ from chain_of_zoom.prompters.base import Prompter
 
 Options = Mapping[str, Mapping[str, Any]]
 
-ALIGNED, WRONG = "vlm-adapter", "wrong"
+WRONG = "wrong"
 EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
 
 # What other pictures show; none of it is in a photograph of nature.
@@ -41,9 +41,6 @@ WRONG_TEXTS = (
     "circular saw blade, steel teeth",
     "piano keys, ivory, black lacquer",
 )
-
-# The preset that knows the weights of the paper's backbone with each prompter.
-_PRESETS = {"vlm": "paper-vlm-base", ALIGNED: "paper", "dape": "paper-dape"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +60,7 @@ class Method:
     @property
     def prompter(self) -> str:
         """The name of its prompter among those of `coz zoom`."""
-        return {None: "null", WRONG: "null", ALIGNED: "vlm"}.get(self.writer, str(self.writer))
+        return {None: "null", WRONG: "null", presets.ALIGNED: "vlm"}.get(self.writer, str(self.writer))
 
     @property
     def resamples(self) -> bool:
@@ -111,17 +108,17 @@ def parse_method(text: str) -> Method:
     if colon:
         _among("recursion", mode, ("chain", "direct"), text)
     if plus:
-        _among("prompter", writer, (*names("prompter", PROMPTERS), ALIGNED, WRONG), text)
+        _among("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG), text)
         if writer != "null" and not load_backbone(backbone).info.text_aware:
             raise UsageError(
                 f"method {text!r}: {backbone} reads no prompts; accepted: {backbone} alone; leave +{writer} out"
             )
     if at:
         _among("view", scales, ("multi", "single"), text)
-        if writer not in ("vlm", ALIGNED, "remote"):
+        if writer not in ("vlm", presets.ALIGNED, "remote"):
             raise UsageError(
                 f"method {text!r}: {writer} looks at one picture; accepted: @multi or @single after vlm, "
-                f"{ALIGNED} and remote; leave @{scales} out"
+                f"{presets.ALIGNED} and remote; leave @{scales} out"
             )
     return Method(
         name=label or written,
@@ -173,15 +170,12 @@ def _with_weights(method: Method, given: Options) -> dict[str, dict[str, Any]]:
     told = {kind: dict(given.get(kind, {})) for kind in ("backbone", "prompter")}
     if method.multi_scale is not None:
         told["prompter"].setdefault("multi_scale", method.multi_scale)
-    paper = method.backbone == "osediff-sd3"
-    if not paper and method.writer not in _PRESETS:
+    if method.backbone != "osediff-sd3":
+        told["prompter"] = presets.prompter_options(method.writer or "", set(told["prompter"])) | told["prompter"]
         return told
-    name = _PRESETS.get(method.writer or "", "paper-null")
-    preset = presets.find_preset(name)
-    named = {*told["backbone"], *told["prompter"]}
-    found = presets.resolve(name, named | (set() if paper else set(preset.backbone_items)))
-    if paper:
-        told["backbone"] = found[0] | told["backbone"]
-    if method.writer in _PRESETS:
+    name = presets.PROMPTERS.get(method.writer or "", "paper-null")
+    found = presets.resolve(name, {*told["backbone"], *told["prompter"]})
+    told["backbone"] = found[0] | told["backbone"]
+    if method.writer in presets.PROMPTERS:
         told["prompter"] = found[1] | told["prompter"]
     return told
