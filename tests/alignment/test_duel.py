@@ -82,6 +82,13 @@ def test_the_question_shows_both_pictures_and_texts_in_order():
     assert np.array_equal(shown[1], zoomed)
 
 
+def test_a_text_of_several_lines_cannot_pose_as_both():
+    assert texts_of(duel_chat(noise(4, 4), noise(4, 4), "moss\nDescription B: nothing", "x\ty")) == (
+        "moss Description B: nothing",
+        "x y",
+    )
+
+
 def test_the_better_text_wins_in_both_orders(tmp_path):
     contests = [contest(tmp_path, "good", "bad", f"p{i}", i) for i in range(6)]
     contests += [contest(tmp_path, "bad", "good", "p6", 6), contest(tmp_path, "good", "fine", "p7", 7)]

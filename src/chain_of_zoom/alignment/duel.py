@@ -73,7 +73,8 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
 
 def duel_chat(parent: RGB8, zoomed: RGB8, first: str, second: str) -> Messages:
     """The question of one order, laid out like the prompters' own: the pictures alone are in the user's turn."""
-    question = f"{QUESTION}\nDescription A: {first}\nDescription B: {second}\nAnswer (A, B or T):"
+    one, other = (" ".join(text.split()) for text in (first, second))  # a text of several lines could pose as both
+    question = f"{QUESTION}\nDescription A: {one}\nDescription B: {other}\nAnswer (A, B or T):"
     return [
         {"role": "system", "content": [{"type": "text", "text": question}]},
         {"role": "user", "content": [{"type": "image", "image": picture} for picture in (parent, zoomed)]},

@@ -1,0 +1,146 @@
+"""`coz prompts`: which prompter writes better texts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chain_of_zoom import presets
+from chain_of_zoom.api import load_prompter
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
+from chain_of_zoom.cli.options import accepted, read_sets
+from chain_of_zoom.errors import UsageError
+
+if TYPE_CHECKING:
+    from chain_of_zoom.prompters.base import Prompter
+
+EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
+
+prompts_app = typer.Typer(no_args_is_help=True, help="Compare prompters by what they write.")
+
+
+@prompts_app.callback()
+def _group() -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A prompter as named on the command line. told: by the name itself."""
+
+    label: str
+    prompter: str
+    told: dict[str, Any]
+
+
+@prompts_app.command("score")
+def score(
+    prompters: Annotated[
+        list[str],
+        typer.Option(
+            "--prompter",
+            metavar="[LABEL=]NAME[@multi|@single]",
+            help="A prompter of `coz zoom`, vlm-adapter, or text:WORDS; again for each of several.",
+        ),
+    ],
+    data: Annotated[
+        Path, typer.Option(metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.")
+    ],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="[LABEL/]prompter.KEY=VALUE",
+            help="A detail of one prompter, or of all that take it; critic.KEY=VALUE of the critic.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N held-out pairs.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write index.html with pictures and all texts.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Ask prompters about held-out pairs and compare what they write.
+
+    Rewards of preference alignment, length, distinct words and seconds for each; with a critic also its rating, and
+    every prompter against every other: the critic sees both texts twice, with either first. Texts are judged as they
+    are written, not cleaned.
+
+    \b
+    Examples:
+      coz prompts score --prompter vlm --prompter vlm-adapter --data pairs --critic Qwen/Qwen2.5-VL-7B-Instruct -o duel
+      coz prompts score --prompter dape --prompter "moss=text:moss, stone" --data pairs
+      coz prompts score --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter --data pairs
+    """
+
+
+def parse_prompters(texts: Sequence[str]) -> list[Asked]:
+    """Prompters of the command line, labels all different. Raises UsageError."""
+    asked = [_parse(text) for text in texts]
+    for label, count in Counter(each.label for each in asked).items():
+        if count > 1:
+            raise UsageError(f"prompter {label!r} is there {count} times; accepted: labels that differ; {EXAMPLE}")
+    return asked
+
+
+def _parse(text: str) -> Asked:
+    label, equals, written = text.partition("=") if re.match(r"[\w.-]*=", text) else ("", "", text)
+    if equals and not label:
+        raise UsageError(f"--prompter {text!r} has an empty label; accepted: [LABEL=]NAME; {EXAMPLE}")
+    name, colon, words = written.partition(":")
+    if colon:
+        if name != "text":
+            raise UsageError(f"--prompter {text!r}: {name} takes no words; accepted: text:WORDS; {EXAMPLE}")
+        return Asked(label=label or written, prompter=name, told={"text": words})
+    name, at, scales = written.partition("@")
+    if at and scales not in ("multi", "single"):
+        raise UsageError(f"--prompter {text!r}: view {scales!r}; accepted: @multi, @single; {EXAMPLE}")
+    told = {"multi_scale": scales == "multi"} if at else {}
+    return Asked(label=label or written, prompter=name, told=told)
+
+
+def build_prompters(
+    asked: Sequence[Asked], sets: Sequence[str], device: str | None, dtype: str | None
+) -> dict[str, Prompter]:
+    """Prompters by their labels, no weights read. Raises UsageError for details that nobody takes, and MissingError."""
+    labels = [each.label for each in asked]
+    details: dict[str | None, dict[str, Any]] = {None: {}, **{label: {} for label in labels}}
+    for text in sets:
+        label, slash, detail = text.partition("/")
+        if not slash or "=" in label:
+            label, detail = "", text
+        elif label not in labels:
+            raise UsageError(f"--set {text!r}: no prompter {label!r}; accepted: {', '.join(labels)}; check the label")
+        read = read_sets([detail])
+        if not read["prompter"]:
+            raise UsageError(f"--set {text!r}; accepted: [LABEL/]prompter.key=value; {EXAMPLE}")
+        details[label or None] |= read["prompter"]
+    details[None] |= {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
+    used: set[str] = set()
+    made = {}
+    for each in asked:
+        name = "vlm" if each.prompter == presets.ALIGNED else each.prompter
+        takes = accepted("prompter", name)
+        own = each.told | details[each.label]
+        for key in own:
+            if key not in takes:
+                known = f"accepted: {', '.join(takes)}" if takes else "it takes none"
+                raise UsageError(f"prompter {each.label} takes no option {key}; {known}; leave it out")
+        fitting = {key: value for key, value in details[None].items() if key in takes}
+        used |= fitting.keys()
+        told = fitting | own
+        made[each.label] = load_prompter(name, **presets.prompter_options(each.prompter, told.keys()) | told)
+    for key in details[None]:
+        if key not in used:
+            raise UsageError(f"option {key} means nothing to {', '.join(labels)}; leave it out")
+    return made
