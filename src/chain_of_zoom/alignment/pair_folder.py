@@ -43,7 +43,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     held_out: float = 0.1
     min_detail: float = 3.0
     min_entropy: float = 1.5
-    min_distance: int = 10
+    min_distance: int = 8
     seed: int = 0
 
 

@@ -6,7 +6,10 @@ One line of the file is one pair. The layout is the "imagefolder" of the dataset
 
 from __future__ import annotations
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 
@@ -14,6 +17,7 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging.decode import decode
+from chain_of_zoom.models.cores import available_cores
 
 METADATA = "metadata.jsonl"
 MAKE = "type: coz align pairs PHOTOS -o pairs"
@@ -94,19 +98,17 @@ def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
         ) from error
     pairs: dict[str, Pair] = {}
     skipped: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name = f"line {number}"
-        try:
-            row = msgspec.json.decode(line, type=Row)
-            name = row.name or PurePosixPath(row.zoomed_file_name).stem
-            if name in pairs:
-                skipped.append((name, f"line {number} has the name of another pair"))
-            else:
-                pairs[name] = _pair(name, row, file.parent)
-        except (msgspec.DecodeError, ChainOfZoomError, RecursionError) as error:
-            skipped.append((name, " ".join(str(error).split())))
+    read = partial(_read, home=file.parent)
+    # Decoders let go of Python's lock; each thread sets what becomes of warnings, and this puts it back.
+    with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as threads:
+        for number, found in enumerate(threads.map(read, lines), 1):
+            if isinstance(found, Pair) and found.name not in pairs:
+                pairs[found.name] = found
+            elif isinstance(found, Pair):
+                skipped.append((found.name, f"line {number} has the name of another pair"))
+            elif found:
+                name, why = found
+                skipped.append((name or f"line {number}", why))
     if len(pairs) < needed:
         first = f"; the first skipped: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise BadInputError(
@@ -116,11 +118,19 @@ def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
     return Pairs(tuple(pairs.values()), tuple(skipped))
 
 
-def _pair(name: str, row: Row, home: Path) -> Pair:
-    """Raises BadInputError for pictures that are not there, not within the folder, or cannot be decoded."""
-    files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
-    for file in files:
-        decode(file)
+def _read(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
+    """The pair of a line, whose pictures can be decoded; or (its name, why not); None for an empty line."""
+    name = ""
+    try:
+        if not line.strip():
+            return None
+        row = msgspec.json.decode(line, type=Row)
+        name = row.name or PurePosixPath(row.zoomed_file_name).stem
+        files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
+        for file in files:
+            decode(file)
+    except (msgspec.DecodeError, ChainOfZoomError, RecursionError) as error:
+        return name, " ".join(str(error).split())
     photo = row.photo_sha256 or row.photo or name
     return Pair(name=name, parent=files[0], zoomed=files[1], split=row.split, photo=photo)
 

@@ -58,7 +58,7 @@ def pairs(
     ] = 1.5,
     min_distance: Annotated[
         int, typer.Option(metavar="BITS", help="Duplicate: difference hash nearer than this to an earlier one, of 64.")
-    ] = 10,
+    ] = 8,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of places, splits and chains.")] = 0,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N photos.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace other pairs in DIR.")] = False,
