@@ -141,7 +141,7 @@ def test_the_table(pairs):
     ]
     assert lines[1].split()[:9] == ["colour", "1.000", "0.000", "1.000", "1.500", "1.0", "2", "0.25", "-"]
     assert lines[4] == (
-        "colour against moss: 100% of the views (8 won, 0 lost, 0 tied, of these 0 contradictory; 0 unanswered), "
+        "colour against moss: 100% of the views (8 won, 0 lost, 0 tied, 0 of them contradictory; 0 unanswered), "
         "p = 0.016 over photos"
     )
 

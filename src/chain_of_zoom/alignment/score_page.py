@@ -35,7 +35,7 @@ def cells(scored: Scored) -> list[str]:
         _number(scored.distinct_1, 2),
         _number(scored.distinct_2, 2),
     ]
-    return [*rewards, *counts, share, f"{scored.seconds:.3g}"]
+    return [*rewards, *counts, share, f"{scored.seconds:.3f}"]
 
 
 def duel_lines(scores: Scores) -> list[str]:
@@ -46,8 +46,8 @@ def duel_lines(scores: Scores) -> list[str]:
         rate = "no answer" if duel.rate is None else f"{duel.rate:.0%} of the views"
         chance = "" if duel.p is None else f", p = {duel.p:.2g} over photos{'' if duel.is_clear else ': not clear'}"
         lines.append(
-            f"{duel.a} against {duel.b}: {rate} ({duel.wins} won, {duel.losses} lost, {duel.ties} tied, of these "
-            f"{duel.contradictory} contradictory; {duel.unanswered} unanswered){chance}"
+            f"{duel.a} against {duel.b}: {rate} ({duel.wins} won, {duel.losses} lost, {duel.ties} tied, "
+            f"{duel.contradictory} of them contradictory; {duel.unanswered} unanswered){chance}"
         )
     return lines
 
