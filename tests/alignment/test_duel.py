@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.alignment import duel
-from chain_of_zoom.alignment.duel import Contest, Messages, duel_chat, fight, parse_verdict
+from chain_of_zoom.alignment.duel import Contest, duel_chat, fight, parse_verdict
 from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.prompters.base import Messages
 
 
 def contest(home: Path, a: str, b: str, photo: str = "p", seed: int = 0) -> Contest:
@@ -28,7 +29,7 @@ def contest(home: Path, a: str, b: str, photo: str = "p", seed: int = 0) -> Cont
 
 
 def texts_of(question: Messages) -> tuple[str, str]:
-    lines = question[0]["content"][0]["text"].splitlines()
+    lines = question[0]["content"][-1]["text"].splitlines()
     assert lines[1].startswith("Description A: ")
     assert lines[2].startswith("Description B: ")
     return lines[1][15:], lines[2][15:]
@@ -76,8 +77,9 @@ def test_the_question_shows_both_pictures_and_texts_in_order():
     parent, zoomed = noise(4, 4), noise(4, 4, 1)
     question = duel_chat(parent, zoomed, "one", "two")
     assert texts_of(question) == ("one", "two")
-    assert [message["role"] for message in question] == ["system", "user"]
-    shown = [part["image"] for part in question[1]["content"]]
+    [turn] = question
+    assert [turn["role"], *(part["type"] for part in turn["content"])] == ["user", "image", "image", "text"]
+    shown = [part["image"] for part in turn["content"][:2]]
     assert np.array_equal(shown[0], parent)
     assert np.array_equal(shown[1], zoomed)
 

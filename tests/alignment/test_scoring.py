@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,19 +13,13 @@ from batch_files import save
 from conftest import noise
 from playwright.sync_api import Browser
 
-from chain_of_zoom.alignment.duel import Messages
+from chain_of_zoom.alignment.critic import Critic
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.score_page import plain, write_page
 from chain_of_zoom.alignment.scoring import Scores, score
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.prompters.base import Messages, PromptContext, Prompter
 from chain_of_zoom.prompters.fixed import Fixed
-
-REWARDS = {
-    "phrase": lambda text: 0.0 if "image" in text else 1.0,
-    "repetition": lambda text: -0.5 * text.count("moss moss"),
-}
-WEIGHTS = {"critic": 1.0, "phrase": 0.5, "repetition": 0.5}
 
 
 class Colour(Prompter):
@@ -38,27 +33,28 @@ class Colour(Prompter):
 
 
 class ByColour:
-    """A critic that knows the colour: 1 for its name in the text, else 0.2; an essay about the word "odd"."""
+    """A model that knows the colour: 100 for its name in the text, else 20; an essay about the word "odd"."""
 
-    name = "by colour"
-
-    def _mark(self, zoomed: RGB8, text: str) -> float | None:
+    def _mark(self, zoomed: RGB8, text: str) -> int | None:
         if "odd" in text:
             return None
-        return 1.0 if Colour()([PromptContext([zoomed], zoomed, 4)])[0] in text else 0.2
-
-    def rate(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[float | None]:
-        return [self._mark(zoomed, text) for _, zoomed, text in views]
+        return 100 if Colour()([PromptContext([zoomed], zoomed, 4)])[0] in text else 20
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
         answers = []
-        for system, user in conversations:
-            first, second = (line.split(": ", 1)[1] for line in system["content"][0]["text"].splitlines()[1:3])
-            marks = [self._mark(user["content"][1]["image"], text) for text in (first, second)]
-            answers.append(
-                "hm" if None in marks else "A" if marks[0] > marks[1] else "B" if marks[0] < marks[1] else "T"
-            )
+        for [turn] in conversations:
+            _, zoomed, words = turn["content"]
+            texts = re.findall(r"^Description(?: [AB])?: (.*)$", words["text"], re.MULTILINE)
+            marks = [self._mark(zoomed["image"], text) for text in texts]
+            if len(marks) == 1 or None in marks:
+                answers.append("hm" if None in marks else str(marks[0]))
+            else:
+                answers.append({1: "A", -1: "B", 0: "T"}[int(np.sign(marks[0] - marks[1]))])
         return answers
+
+
+def by_colour() -> Critic:
+    return Critic(ByColour(), "by colour")
 
 
 @pytest.fixture
@@ -73,21 +69,22 @@ def pairs(tmp_path: Path) -> list[Pair]:
     return found
 
 
-def scored(pairs: list[Pair], critic: ByColour | None = None, **texts: str) -> Scores:
+def scored(pairs: list[Pair], critic: Critic | None = None, **texts: str) -> Scores:
     prompters: dict[str, Prompter] = {"colour": Colour(), **{key: Fixed(text) for key, text in texts.items()}}
-    return score("views", pairs, prompters, REWARDS, WEIGHTS, critic)
+    return score("views", pairs, prompters, critic=critic)
 
 
 def test_rewards_statistics_and_duels(pairs):
-    scores = scored(pairs, ByColour(), moss="moss moss on a red stone", image="first image")
+    scores = scored(pairs, by_colour(), moss="red moss stone leaf red moss stone leaf", image="first image")
     colour, moss, image = scores.prompters
-    assert colour.rewards == {"phrase": 1.0, "repetition": 0.0, "critic": 1.0, "total": 1.5}
-    assert moss.rewards["repetition"] == -0.5
+    assert colour.rewards == {"phrase": 1.0, "repetition": 0.0, "validity": 0.0, "critic": 1.0, "total": 1.5}
+    assert moss.rewards["repetition"] == pytest.approx(-2 / 6)  # of its 6 triples of words 2 came before
+    assert moss.rewards["validity"] == 1.0
     assert moss.rewards["critic"] == pytest.approx((7 * 1.0 + 0.2) / 8)
-    assert moss.rewards["total"] == pytest.approx((7 * 1.0 + 0.2) / 8 + 0.5 - 0.25)
+    assert moss.rewards["total"] == pytest.approx((7 * 1.0 + 0.2) / 8 + 0.5 - 1 / 6)
     assert image.rewards["phrase"] == 0
     assert (colour.words, colour.vocabulary, colour.empty) == (1.0, 2, 0.0)
-    assert (moss.words, moss.vocabulary, moss.distinct_1) == (6.0, 5, 5 / 48)
+    assert (moss.words, moss.vocabulary, moss.distinct_1) == (8.0, 4, 4 / 64)
     assert [each.text for each in colour.texts] == ["red"] * 7 + ["green"]
     assert all(each.seconds >= 0 for each in colour.texts)
     duels = {(o.duel.a, o.duel.b): o for o in scores.outcomes}
@@ -100,20 +97,20 @@ def test_rewards_statistics_and_duels(pairs):
 
 def test_without_a_critic_the_gap_has_a_name(pairs):
     scores = scored(pairs, None, moss="moss")
-    assert scores.prompters[0].rewards == {"phrase": 1.0, "repetition": 0.0}
+    assert scores.prompters[0].rewards == {"phrase": 1.0, "repetition": 0.0, "validity": 0.0}
     assert scores.outcomes == ()
     assert "there is no critic; name one with --critic" in scores.gaps[0]
     assert "not measured: reward of the critic" in plain(scores)
 
 
 def test_one_prompter_has_nobody_to_duel_with(pairs):
-    scores = scored(pairs, ByColour())
+    scores = scored(pairs, by_colour())
     assert scores.outcomes == ()
     assert "there is one prompter" in scores.gaps[0]
 
 
 def test_answers_that_are_none_are_counted_not_guessed(pairs):
-    scores = scored(pairs, ByColour(), odd="odd")
+    scores = scored(pairs, by_colour(), odd="odd")
     odd = scores.prompters[1]
     assert (odd.rewards["critic"], odd.rewards["total"], odd.unrated) == (None, None, 8)
     assert scores.outcomes[0].duel.unanswered == 8
@@ -129,17 +126,17 @@ def test_empty_texts(pairs):
 def test_prompters_are_let_go_one_after_the_other(pairs):
     prompters: dict[str, Prompter] = {"a": Fixed("a"), "b": Fixed("b")}
     left: list[int] = []
-    score("views", pairs[:1], prompters, REWARDS, WEIGHTS, None, lambda what, done, total: left.append(len(prompters)))
-    assert left == [1, 1, 0, 0]
+    score("views", pairs[:1], prompters, critic=None, progress=lambda what, done, total: left.append(len(prompters)))
+    assert left == [1] * 4 + [0] * 4
 
 
 def test_the_table(pairs):
-    lines = plain(scored(pairs, ByColour(), moss="moss")).splitlines()
+    lines = plain(scored(pairs, by_colour(), moss="moss")).splitlines()
     assert lines[0].split() == [
-        *("prompter", "phrase", "repetition", "critic", "total", "words", "vocabulary", "distinct-1", "distinct-2"),
-        *("empty", "seconds"),
+        *("prompter", "phrase", "repetition", "validity", "critic", "total", "words", "vocabulary"),
+        *("distinct-1", "distinct-2", "empty", "seconds"),
     ]
-    assert lines[1].split()[:9] == ["colour", "1.000", "0.000", "1.000", "1.500", "1.0", "2", "0.25", "-"]
+    assert lines[1].split()[:10] == ["colour", "1.000", "0.000", "0.000", "1.000", "1.500", "1.0", "2", "0.25", "-"]
     assert lines[4] == (
         "colour against moss: 100% of the views (8 won, 0 lost, 0 tied, 0 of them contradictory; 0 unanswered), "
         "p = 0.016 over photos"
@@ -147,7 +144,7 @@ def test_the_table(pairs):
 
 
 def test_the_page(pairs, tmp_path, browser: Browser):
-    scores = scored(pairs, ByColour(), evil="<script>document.title='gotcha'</script> red moss", odd="odd", empty=" ")
+    scores = scored(pairs, by_colour(), evil="<script>document.title='gotcha'</script> red moss", odd="odd", empty=" ")
     path = write_page(scores, pairs, tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert stored["prompters"][1]["texts"][0]["text"].startswith("<script>")

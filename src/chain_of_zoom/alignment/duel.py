@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.imaging.images import RGB8, load
+from chain_of_zoom.prompters.base import Messages
 
 QUESTION = (
     "The second image is a zoom-in of the first image. Which of the two descriptions below describes the second image "
@@ -24,7 +25,6 @@ QUESTION = (
 )
 LEVEL = 0.05
 
-Messages = list[dict[str, Any]]
 Ask = Callable[[Sequence[Messages]], Sequence[str]]
 Verdict = Literal["first", "second", "tie"]
 
@@ -72,13 +72,11 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def duel_chat(parent: RGB8, zoomed: RGB8, first: str, second: str) -> Messages:
-    """The question of one order, laid out like the prompters' own: the pictures alone are in the user's turn."""
+    """The question of one order, laid out like the critic's own (`critic_chat`): both pictures, then the words."""
     one, other = (" ".join(text.split()) for text in (first, second))  # a text of several lines could pose as both
     question = f"{QUESTION}\nDescription A: {one}\nDescription B: {other}\nAnswer (A, B or T):"
-    return [
-        {"role": "system", "content": [{"type": "text", "text": question}]},
-        {"role": "user", "content": [{"type": "image", "image": picture} for picture in (parent, zoomed)]},
-    ]
+    pictures = [{"type": "image", "image": picture} for picture in (parent, zoomed)]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": question}]}]
 
 
 def parse_verdict(answer: str) -> Verdict | None:

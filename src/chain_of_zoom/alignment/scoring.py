@@ -6,31 +6,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import mean, median
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
-from chain_of_zoom.alignment.duel import Contest, Duel, Messages, fight
+from chain_of_zoom.alignment.critic import Critic, CriticReward
+from chain_of_zoom.alignment.duel import AT_ONCE, Contest, Duel, fight
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.imaging.images import RGB8, load
+from chain_of_zoom.alignment.rewards import Phrase, Repetition, Reward, Sample, Unscored, Validity
+from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.prompters.words import prompt_statistics, words_of
 
 SCORES = "scores.json"
+TEXT_REWARDS = (Phrase(), Repetition(), Validity())
+PAPER_WEIGHTS = {"critic": 1.0, "phrase": 0.5, "repetition": 0.5}
 
 Progress = Callable[[str, int, int], None]
-
-
-class Critic(Protocol):
-    """A vision-language model that judges texts. rate: 0 to 1, None for an answer that is no rating."""
-
-    name: str
-
-    def rate(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> Sequence[float | None]:
-        """Ratings of texts about zoomed views: (parent, zoomed, text)."""
-
-    def ask(self, conversations: Sequence[Messages]) -> Sequence[str]:
-        """Its answers to questions with pictures."""
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,20 +79,22 @@ def score(
     data: str,
     pairs: Sequence[Pair],
     prompters: dict[str, Prompter],
-    rewards: Mapping[str, Callable[[str], float]],
-    weights: Mapping[str, float],
+    rewards: Sequence[Reward] = TEXT_REWARDS,
     critic: Critic | None = None,
     progress: Progress | None = None,
 ) -> Scores:
     """Ask every prompter about every pair, one at a time as in a zoom; rate, and compare all with all.
 
-    rewards: those of the text alone. weights: of these and of "critic" in the total. prompters is emptied, so that the
-    weights of one are not kept beside those of the next. Raises the errors of prompters and of the critic.
+    critic: adds its own reward, the paper's total and the duels. prompters is emptied, so that the weights of one are
+    not kept beside those of the next. Raises the errors of prompters and of the critic.
     """
     say = progress or (lambda what, done, total: None)
+    asked = [*rewards, CriticReward(critic)] if critic else list(rewards)
+    for reward in asked:
+        reward.load()
     scored = []
     for name in list(prompters):
-        scored.append(_scored(name, prompters.pop(name), pairs, rewards, weights, critic, say))
+        scored.append(_scored(name, prompters.pop(name), pairs, asked, say))
     outcomes = []
     for a, b in combinations(scored, 2) if critic else ():
         assert critic
@@ -127,29 +121,32 @@ def score(
     )
 
 
-def _scored(
-    name: str,
-    prompter: Prompter,
-    pairs: Sequence[Pair],
-    rewards: Mapping[str, Callable[[str], float]],
-    weights: Mapping[str, float],
-    critic: Critic | None,
-    say: Progress,
-) -> Scored:
+def _scored(name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], say: Progress) -> Scored:
     prompter.load()
-    written = []
+    said: list[tuple[str, float]] = []
     counter = _Counter(name, len(pairs), say)
     for pair in pairs:
-        parent, zoomed = load(pair.parent).pixels, load(pair.zoomed).pixels
+        context = PromptContext([load(pair.parent).pixels], load(pair.zoomed).pixels, 4.0)
         started = time.perf_counter()
-        [text] = prompter([PromptContext([parent], zoomed, 4.0)])
-        seconds = time.perf_counter() - started
-        found: dict[str, float | None] = {key: reward(text) for key, reward in rewards.items()}
-        if critic:
-            [found["critic"]] = critic.rate([(parent, zoomed, text)])
-            found["total"] = _total(found, weights)
-        written.append(Written(pair=pair.name, text=text, seconds=seconds, rewards=found))
+        [text] = prompter([context])
+        said.append((text, time.perf_counter() - started))
         counter.add(1)
+    found: list[dict[str, float | None]] = []
+    counter = _Counter(f"rewards of {name}", len(pairs), say)
+    for start in range(0, len(pairs), AT_ONCE):
+        samples = [
+            Sample(pair=pair.name, parent=load(pair.parent).pixels, zoomed=load(pair.zoomed).pixels, text=text)
+            for pair, (text, _) in zip(pairs[start : start + AT_ONCE], said[start : start + AT_ONCE], strict=True)
+        ]
+        values = {reward.name: [_value(each) for each in reward(samples)] for reward in rewards}
+        found += [{key: values[key][i] for key in values} for i in range(len(samples))]
+        counter.add(len(samples))
+    if found[0].keys() >= PAPER_WEIGHTS.keys():
+        found = [{**each, "total": _total(each)} for each in found]
+    written = [
+        Written(pair=pair.name, text=text, seconds=seconds, rewards=each)
+        for pair, (text, seconds), each in zip(pairs, said, found, strict=True)
+    ]
     texts = [each.text for each in written]
     statistics = prompt_statistics(texts)
     return Scored(
@@ -168,9 +165,13 @@ def _scored(
     )
 
 
-def _total(found: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
-    """The weighted sum; None without a rating."""
-    values = [(weight, found[key]) for key, weight in weights.items()]
+def _value(reward: float | Unscored) -> float | None:
+    return None if isinstance(reward, Unscored) else reward
+
+
+def _total(found: Mapping[str, float | None]) -> float | None:
+    """The paper's weighted sum; None where a part has no number."""
+    values = [(weight, found[key]) for key, weight in PAPER_WEIGHTS.items()]
     return None if any(value is None for _, value in values) else sum(w * v for w, v in values if v is not None)
 
 

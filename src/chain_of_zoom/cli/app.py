@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, train, upscale, zoom
+from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, prompts, train, upscale, zoom
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ app.add_typer(models.models_app, name="models")
 app.add_typer(eval.eval_app, name="eval")
 app.add_typer(train.train_app, name="train")
 app.add_typer(align.align_app, name="align")
+app.add_typer(prompts.prompts_app, name="prompts")
 app.command("doctor")(doctor.doctor)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,14 @@ def read_toml(path: Path | None) -> dict[str, Any]:
         raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
 
 
-def read_sets(texts: list[str]) -> Options:
+def read_sets(texts: Sequence[str], kinds: Sequence[str] = KINDS) -> Options:
     """`backbone.posterior=mode` and the like. Values that look like TOML (numbers, true, false) are read as such."""
-    options: Options = {kind: {} for kind in KINDS}
+    options: Options = {kind: {} for kind in kinds}
     for text in texts:
         name, equals, value = text.partition("=")
         kind, _, key = name.partition(".")
         if not equals or kind not in options or not key:
-            raise UsageError(f"--set {text!r}; accepted: backbone.key=value, prompter.key=value, photo.key=value")
+            raise UsageError(f"--set {text!r}; accepted: {', '.join(f'{kind}.key=value' for kind in kinds)}")
         options[kind][key] = _value(value)
     return options
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from chain_of_zoom import presets
 from chain_of_zoom.api import load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
 from chain_of_zoom.cli.options import accepted, read_sets
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.errors import BadInputError, UsageError
 
 if TYPE_CHECKING:
+    from chain_of_zoom.alignment.critic import Critic
     from chain_of_zoom.prompters.base import Prompter
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
@@ -60,6 +64,10 @@ def score(
             help="A detail of one prompter, or of all that take it; critic.KEY=VALUE of the critic.",
         ),
     ] = None,
+    critic: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|URL", help="A vision-language model (folder or hub name) or server that judges."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N held-out pairs.")] = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -82,6 +90,55 @@ def score(
       coz prompts score --prompter dape --prompter "moss=text:moss, stone" --data pairs
       coz prompts score --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter --data pairs
     """
+    from chain_of_zoom.alignment.pairs import read_pairs
+    from chain_of_zoom.alignment.score_page import plain, write_page
+    from chain_of_zoom.alignment.scoring import score as scored
+
+    asked = parse_prompters(prompters)
+    of_critic = [text for text in sets or [] if text.startswith("critic.")]
+    others = [text for text in sets or [] if text not in of_critic]
+    flags = {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
+    judge = _critic(critic, of_critic, flags)
+    made = build_prompters(asked, others, flags, judged=judge is not None)
+    found = read_pairs(data, needed=1)
+    held_out = found.of("held-out")[:limit]
+    if not held_out:
+        raise BadInputError(
+            f"{data} has {len(found.pairs)} pairs and none is held out; accepted: pairs that nothing learns from; "
+            "type: coz align pairs PHOTOS -o pairs, with two photos or more"
+        )
+    with Display("prompters", show=not (quiet or as_json)) as display:
+
+        def progress(what: str, done: int, total: int) -> None:
+            if done == 0:
+                display.restart(what, total)
+            display.expect(total, done=done)
+
+        scores = scored(data.resolve().name, held_out, made, critic=judge, progress=progress)
+    page = write_page(scores, held_out, out) if out else None
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(scores), indent=2).decode())
+    elif not quiet:
+        typer.echo(plain(scores))
+        for name, why in found.skipped:
+            typer.echo(f"skipped: {name}: {why}")
+        if page:
+            typer.echo(f"{page}  pictures and texts: open it in a browser")
+
+
+def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> Critic | None:
+    """The critic with its details. Raises UsageError and MissingError."""
+    from chain_of_zoom.alignment.critic import make_critic
+
+    takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
+    told = read_sets(sets, ["critic"])["critic"]
+    for key in told:
+        if name is None or key not in takes:
+            raise UsageError(f"--set critic.{key}; accepted: --critic NAME, and of it {', '.join(takes)}")
+    if name is None:
+        return None
+    local = {} if name.startswith(("http://", "https://")) else flags
+    return make_critic(name, **{**local, **told})
 
 
 def parse_prompters(texts: Sequence[str]) -> list[Asked]:
@@ -110,9 +167,12 @@ def _parse(text: str) -> Asked:
 
 
 def build_prompters(
-    asked: Sequence[Asked], sets: Sequence[str], device: str | None, dtype: str | None
+    asked: Sequence[Asked], sets: Sequence[str], flags: Mapping[str, str], *, judged: bool = False
 ) -> dict[str, Prompter]:
-    """Prompters by their labels, no weights read. Raises UsageError for details that nobody takes, and MissingError."""
+    """Prompters by their labels, no weights read. Raises UsageError for details that nobody takes, and MissingError.
+
+    flags: device and dtype, for all that take them. judged: a critic is given the flags, too.
+    """
     labels = [each.label for each in asked]
     details: dict[str | None, dict[str, Any]] = {None: {}, **{label: {} for label in labels}}
     for text in sets:
@@ -121,12 +181,9 @@ def build_prompters(
             label, detail = "", text
         elif label not in labels:
             raise UsageError(f"--set {text!r}: no prompter {label!r}; accepted: {', '.join(labels)}; check the label")
-        read = read_sets([detail])
-        if not read["prompter"]:
-            raise UsageError(f"--set {text!r}; accepted: [LABEL/]prompter.key=value; {EXAMPLE}")
-        details[label or None] |= read["prompter"]
-    details[None] |= {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
-    used: set[str] = set()
+        details[label or None] |= read_sets([detail], ["prompter"])["prompter"]
+    used = set(flags) if judged else set()
+    details[None] = {**flags, **details[None]}
     made = {}
     for each in asked:
         name = "vlm" if each.prompter == presets.ALIGNED else each.prompter
