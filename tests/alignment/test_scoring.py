@@ -115,6 +115,7 @@ def test_answers_that_are_none_are_counted_not_guessed(pairs):
     assert (odd.rewards["critic"], odd.rewards["total"], odd.unrated) == (None, None, 8)
     assert scores.outcomes[0].duel.unanswered == 8
     assert "colour against odd: no answer (0 won, 0 lost, 0 tied" in plain(scores)
+    assert "unrated: 8 texts of odd" in plain(scores)
 
 
 def test_empty_texts(pairs):
@@ -132,6 +133,8 @@ def test_prompters_are_let_go_one_after_the_other(pairs):
 
 def test_the_table(pairs):
     lines = plain(scored(pairs, by_colour(), moss="moss")).splitlines()
+    assert lines[:2] == ["8 held-out pairs of 7 photos; critic: by colour", ""]
+    lines = lines[2:]
     assert lines[0].split() == [
         *("prompter", "phrase", "repetition", "validity", "critic", "total", "words", "vocabulary"),
         *("distinct-1", "distinct-2", "empty", "seconds"),

@@ -59,6 +59,12 @@ def test_every_option_arrives(coz: Coz, folder, tmp_path):
     assert json.loads((tmp_path / "out" / "pairs.json").read_text()) == about
 
 
+def test_a_device_for_the_backbone(coz: Coz, folder):
+    done = coz(*("align", "pairs", "photos/noise.png", "--chain-share", 1, "--backbone", "fake", "--device", "cpu"))
+    assert done.returncode == 2
+    assert "--device means nothing to fake" in done.stderr
+
+
 def test_details_of_the_backbone(coz: Coz, folder):
     done = coz(
         *("align", "pairs", "photos/noise.png", "--side", 64, "--spots", "centre", "--chain-share", 1),
@@ -75,6 +81,7 @@ def test_details_of_the_backbone(coz: Coz, folder):
         (("photos", "--chain-share", "0.3"), 2, "--chain-share and --backbone go together"),
         (("photos", "--backbone", "fake"), 2, "--chain-share and --backbone go together"),
         (("photos", "--set", "backbone.factor=4"), 2, "accepted: --backbone NAME with them"),
+        (("photos", "--set", "prompter.text=x"), 2, "--set 'prompter.text=x'; accepted: backbone.key=value"),
         (("photos", "--device", "cpu"), 2, "accepted: --backbone NAME with them"),
         (("photos", "--held-out", "1"), 2, "--held-out 1.0; accepted: 0 to less than 1"),
         (("nowhere",), 3, "no such folder or manifest"),

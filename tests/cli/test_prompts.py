@@ -91,8 +91,9 @@ def test_a_table_a_page_and_the_named_gap(coz: Coz, pairs, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].split()[:4] == ["prompter", "phrase", "repetition", "validity"]
-    assert lines[2].split()[:5] == ["a", "1.000", "0.000", "1.000", "3.0"]
+    assert lines[0] == "2 held-out pairs of 2 photos; critic: none"
+    assert lines[2].split()[:4] == ["prompter", "phrase", "repetition", "validity"]
+    assert lines[4].split()[:5] == ["a", "1.000", "0.000", "1.000", "3.0"]
     assert "not measured: reward of the critic, the total, and duels" in done.stdout
     assert (tmp_path / "x" / "index.html").is_file()
     stored = json.loads((tmp_path / "x" / "scores.json").read_text())

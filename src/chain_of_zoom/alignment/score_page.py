@@ -63,7 +63,11 @@ def plain(scores: Scores) -> str:
         )
         for row in rows
     ]
+    lines.insert(
+        0, f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}\n"
+    )
     lines += ["", *duel_lines(scores)] if scores.outcomes else []
+    lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
     return "\n".join(line.rstrip() for line in lines)
 

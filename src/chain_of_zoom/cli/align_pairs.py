@@ -91,7 +91,7 @@ def pairs(
         spots=0 if spots == "centre" else int(spots),
         chain_share=chain_share,
         chain_depth=chain_depth,
-        backbone=backbone,
+        backbone=made_by.info.name if backbone else None,
         backbone_options=options,
         backbone_sha256=made_by.weights_sha256() if backbone else None,
         held_out=held_out,
@@ -115,8 +115,8 @@ def pairs(
 
 def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Backbone, dict[str, str]]:
     """The backbone, and what it was told. Without a chain nothing is enlarged, and nobody is told anything."""
-    given = read_sets(sets)
-    if given["prompter"] or given["photo"] or (name is None and (sets or device)):
+    given = read_sets(sets, ["backbone"])
+    if name is None and (sets or device):
         raise UsageError("--set and --device are for the backbone here; accepted: --backbone NAME with them")
     told: Mapping[str, object] = {}
     if name is not None:

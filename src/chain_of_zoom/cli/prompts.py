@@ -98,8 +98,9 @@ def score(
     of_critic = [text for text in sets or [] if text.startswith("critic.")]
     others = [text for text in sets or [] if text not in of_critic]
     flags = {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
-    judge = _critic(critic, of_critic, flags)
-    made = build_prompters(asked, others, flags, judged=judge is not None)
+    is_local = critic is not None and not critic.startswith(("http://", "https://"))
+    judge = _critic(critic, of_critic, flags if is_local else {})
+    made = build_prompters(asked, others, flags, judged=is_local)
     found = read_pairs(data, needed=1)
     held_out = found.of("held-out")[:limit]
     if not held_out:
@@ -137,8 +138,7 @@ def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> 
             raise UsageError(f"--set critic.{key}; accepted: --critic NAME, and of it {', '.join(takes)}")
     if name is None:
         return None
-    local = {} if name.startswith(("http://", "https://")) else flags
-    return make_critic(name, **{**local, **told})
+    return make_critic(name, **{**flags, **told})
 
 
 def parse_prompters(texts: Sequence[str]) -> list[Asked]:
@@ -171,7 +171,7 @@ def build_prompters(
 ) -> dict[str, Prompter]:
     """Prompters by their labels, no weights read. Raises UsageError for details that nobody takes, and MissingError.
 
-    flags: device and dtype, for all that take them. judged: a critic is given the flags, too.
+    flags: device and dtype, for all that take them. judged: a local critic is given the flags, too.
     """
     labels = [each.label for each in asked]
     details: dict[str | None, dict[str, Any]] = {None: {}, **{label: {} for label in labels}}
