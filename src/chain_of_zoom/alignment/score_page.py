@@ -56,16 +56,11 @@ def plain(scores: Scores) -> str:
     """The table, the duels and what is missing, for a terminal."""
     rows = [["prompter", *columns(scores)], *([each.name, *cells(each)] for each in scores.prompters)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    lines.insert(
-        0, f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}\n"
-    )
+    told = f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}"
+    lines = [told, ""]
+    for name, *numbers in rows:
+        right = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
+        lines.append("  ".join([name.ljust(widths[0]), *right]))
     lines += ["", *duel_lines(scores)] if scores.outcomes else []
     lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
