@@ -100,6 +100,15 @@ def test_a_table_a_page_and_the_named_gap(coz: Coz, pairs, tmp_path):
     assert stored["pairs"] == ["p1", "p2"]  # p0 is not held out
 
 
+def test_a_page_of_something_else_stays(coz: Coz, pairs, tmp_path):
+    (tmp_path / "zooms").mkdir()
+    (tmp_path / "zooms" / "index.html").write_text("zooms")
+    done = coz("prompts", "score", "--prompter", "null", "--data", "pairs", "-o", "zooms")
+    assert (done.returncode, (tmp_path / "zooms" / "index.html").read_text()) == (4, "zooms")
+    for _ in range(2):  # its own page is made anew
+        assert coz("prompts", "score", "--prompter", "null", "--data", "pairs", "-o", "x").returncode == 0
+
+
 def test_json_limit_and_quiet(coz: Coz, pairs, tmp_path):
     done = coz("prompts", "score", "--prompter", "null", "--data", "pairs/metadata.jsonl", "--limit", 1, "--json")
     assert json.loads(done.stdout)["pairs"] == ["p1"]

@@ -9,6 +9,7 @@ import msgspec
 
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.scoring import SCORES, Scored, Scores
+from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import load, make_folder, write_atomic
 from chain_of_zoom.imaging.thumbnail import thumbnail
@@ -28,14 +29,9 @@ def columns(scores: Scores) -> list[str]:
 def cells(scored: Scored) -> list[str]:
     """The numbers of one prompter as texts, a dash where there is none."""
     rewards = [_number(value, 3) for value in scored.rewards.values()]
-    share = "-" if scored.empty is None else f"{scored.empty:.0%}"
-    counts = [
-        f"{scored.words:.1f}",
-        str(scored.vocabulary),
-        _number(scored.distinct_1, 2),
-        _number(scored.distinct_2, 2),
-    ]
-    return [*rewards, *counts, share, f"{scored.seconds:.3f}"]
+    words = [f"{scored.words:.1f}", str(scored.vocabulary)]
+    distinct = [_number(value, 2) for value in (scored.distinct_1, scored.distinct_2)]
+    return [*rewards, *words, *distinct, f"{scored.empty:.0%}", f"{scored.seconds:.3f}"]
 
 
 def duel_lines(scores: Scores) -> list[str]:
@@ -65,6 +61,13 @@ def plain(scores: Scores) -> str:
     lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def check_folder(folder: Path) -> None:
+    """Before hours of work: raises OccupiedError where a page of something else lies, OutputError without rights."""
+    make_folder(folder)
+    if (folder / PAGE).exists() and not (folder / SCORES).exists():
+        raise OccupiedError(f"{folder / PAGE} is the page of something else; name another folder with -o")
 
 
 def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:

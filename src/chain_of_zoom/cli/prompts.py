@@ -91,7 +91,7 @@ def score(
       coz prompts score --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter --data pairs
     """
     from chain_of_zoom.alignment.pairs import read_pairs
-    from chain_of_zoom.alignment.score_page import plain, write_page
+    from chain_of_zoom.alignment.score_page import check_folder, plain, write_page
     from chain_of_zoom.alignment.scoring import score as scored
 
     asked = parse_prompters(prompters)
@@ -108,6 +108,8 @@ def score(
             f"{data} has {len(found.pairs)} pairs and none is held out; accepted: pairs that nothing learns from; "
             "type: coz align pairs PHOTOS -o pairs, with two photos or more"
         )
+    if out:
+        check_folder(out)
     with Display("prompters", show=not (quiet or as_json)) as display:
 
         def progress(what: str, done: int, total: int) -> None:
