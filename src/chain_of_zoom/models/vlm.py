@@ -44,14 +44,7 @@ def load_vlm(model: str, adapter: str | Path | None, device: torch.device, dtype
     from chain_of_zoom.models.adapters import merge, read_adapter
 
     transformers = _transformers()
-    source = str(local_folder(model) or _cached(model))
-    with _explained(model):
-        config = transformers.AutoConfig.from_pretrained(source, **_LOCAL)
-    if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        raise MissingError(
-            f"model {model} is a {config.model_type}, no vision-language model; accepted: an image-text-to-text model "
-            f"of transformers; for example {DEFAULT_MODEL}"
-        )
+    source, config = _config(model)
     lora = None if adapter is None else read_adapter(adapter)
     processor = _processor(model, source, config.model_type)
     with _explained(model):
@@ -68,6 +61,28 @@ def load_vlm(model: str, adapter: str | Path | None, device: torch.device, dtype
     if lora is not None:
         network = merge(network, lora)
     return LoadedVlm(network.eval(), processor)
+
+
+def outline_vlm(model: str) -> LoadedVlm:
+    """A model without its weights (on the meta device), and its processor: enough to count. Raises MissingError."""
+    source, config = _config(model)
+    processor = _processor(model, source, config.model_type)
+    with _explained(model), torch.device("meta"):
+        return LoadedVlm(_transformers().AutoModelForImageTextToText.from_config(config), processor)
+
+
+def _config(model: str) -> tuple[str, Any]:
+    """Where a model lies, and its configuration."""
+    transformers = _transformers()
+    source = str(local_folder(model) or _cached(model))
+    with _explained(model):
+        config = transformers.AutoConfig.from_pretrained(source, **_LOCAL)
+    if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise MissingError(
+            f"model {model} is a {config.model_type}, no vision-language model; accepted: an image-text-to-text model "
+            f"of transformers; for example {DEFAULT_MODEL}"
+        )
+    return source, config
 
 
 def local_folder(model: str) -> Path | None:
