@@ -111,7 +111,7 @@ def make_critic(
     """
     if patience < 0:
         raise UsageError(f"patience {patience}; accepted: seconds from 0; for example patience=600")
-    if not critic.startswith(("http://", "https://")):
+    if not is_url(critic):
         if model is not None:
             raise UsageError(f"model {model!r} is for a server; accepted: --critic URL with it; leave it out")
         options = {"model": critic, "max_new_tokens": max_new_tokens, "device": device, "dtype": dtype}
@@ -128,6 +128,11 @@ def make_critic(
             raise UsageError(f"{critic} serves {len(listed)} models ({some}); type: --set critic.model=NAME")
         [remote.model] = listed
     return Critic(remote, f"{remote.model} at {critic}", cache=cache, patience=patience, say=say)
+
+
+def is_url(critic: str) -> bool:
+    """Whether a critic is a server."""
+    return critic.startswith(("http://", "https://"))
 
 
 class CriticReward(Reward):

@@ -9,9 +9,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.words import repetition, words_of
 
@@ -55,6 +56,20 @@ class Reward(ABC):
 
         Raises DownError when a service is away, which stops training with a checkpoint.
         """
+
+
+def scored(reward: Reward, samples: Sequence[Sample]) -> list[float | Unscored]:
+    """What a reward says, checked, since plugins are strangers. Raises MissingError for a wrong number of numbers."""
+    found = reward(samples)
+    if len(found) != len(samples):
+        raise MissingError(
+            f"the reward {reward.name} returned {len(found)} numbers for {len(samples)} texts; accepted: one each, see "
+            f"docs/plugins.md; leave it out with --set weights.{reward.name}=0"
+        )
+    return [
+        value if isinstance(value, Unscored) or isfinite(value) else Unscored(f"{reward.name} is {value}")
+        for value in found
+    ]
 
 
 def phrase_exclusion(text: str, phrases: Iterable[str] = PAPER_PHRASES) -> float:

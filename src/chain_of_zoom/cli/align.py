@@ -1,15 +1,142 @@
-"""`coz align`: preference alignment of the prompt extractor."""
+"""`coz align`: teach the prompter which words help."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chain_of_zoom.cli.align_pairs import pairs
+from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
+from chain_of_zoom.cli.options import read_tables, read_toml
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.errors import UsageError
 
-align_app = typer.Typer(no_args_is_help=True, help="Teach the prompter which words help.")
+if TYPE_CHECKING:
+    from chain_of_zoom.alignment.align import Aligned
+    from chain_of_zoom.alignment.watch import Moment
+
+align_app = typer.Typer()
 align_app.command("pairs")(pairs)
 
+DEFAULT_OUT = Path("aligned")
 
-@align_app.callback()
-def _group() -> None:
-    pass
+
+@align_app.callback(invoke_without_command=True)
+def align(
+    context: typer.Context,
+    data: Annotated[
+        str | None, typer.Option(metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The prompter's model: a folder, or in the Hugging Face cache.")
+    ] = None,
+    critic: Annotated[
+        str | None, typer.Option(metavar="NAME|URL", help="Who rates: such a model, or an OpenAI-compatible server.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="paper|safe", help="safe (default): larger groups, KL, a guard against empty texts."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Of the optimizer, instead of the preset's.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where adapter, card, report and checkpoints go.")
+    ] = DEFAULT_OUT,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: group=4, lora.r=16, weights.sr=0.5 ..."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML of settings, such as the config.toml of another run.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew where DIR holds another alignment.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Align the prompter with a critic's preferences: GRPO of a LoRA, as in section 3.3 of the paper.
+
+    Stopped or killed, the same command goes on from the last checkpoint. DIR is an adapter for --prompter vlm and PEFT;
+    open DIR/report.html while it runs. Several GPUs: accelerate launch -m chain_of_zoom align ... (docs/alignment.md).
+
+    \b
+    Examples:
+      coz align pairs photos/ -o pairs
+      coz align --data pairs --model Qwen/Qwen2.5-VL-3B-Instruct --critic http://127.0.0.1:8000/v1 -o aligned
+      coz align --preset paper --data pairs --model vlm/ --critic OpenGVLab/InternVL3-8B-hf --set save_every=50
+      coz zoom photo.jpg --backbone osediff-sd3 --prompter vlm --adapter aligned
+    """
+    if context.invoked_subcommand:
+        return
+    from chain_of_zoom.alignment.align import align as run
+    from chain_of_zoom.alignment.config import resolve
+
+    file = read_toml(config)
+    flags: dict[str, Any] = {"data": data, "model": model, "steps": steps}
+    flags = {key: value for key, value in flags.items() if value is not None}
+    if critic is not None:
+        flags["critic"] = {"name": critic}
+    given = read_tables(sets or [])
+    if doubled := [key for key in flags if key in given and key != "critic"]:
+        raise UsageError(f"--{doubled[0]} and --set {doubled[0]} are both given; accepted: one of them; leave one out")
+    settings = resolve(preset or file.get("preset", "safe"), file, given, flags)
+    with Display("reading", show=not (quiet or as_json) and os.environ.get("RANK", "0") == "0") as display:
+        done = run(settings, out, force=force, progress=_Progress(display), say=display.say)
+    if done is None:
+        return
+    if as_json:
+        typer.echo(_json(done))
+    elif not quiet:
+        _summarise(done)
+
+
+class _Progress:
+    """Moves the bar, with the parts of the reward beside it; without a bar, a line for every twentieth of the steps."""
+
+    def __init__(self, display: Display) -> None:
+        self.display = display
+        self.told = -1
+
+    def __call__(self, moment: Moment) -> None:
+        parts = {key.split("/")[1]: value for key, value in moment.values.items() if _is_reward(key)}
+        text = f"reward {moment.values['reward']:.3f}"
+        if parts:
+            text += f" ({', '.join(f'{name} {value:.3f}' for name, value in parts.items())})"
+        self.display.describe(text)
+        self.display.expect(moment.steps, done=moment.step)
+        twentieth = moment.step * 20 // moment.steps
+        if not self.display.bar and twentieth > self.told:
+            self.told = twentieth
+            self.display.say(f"step {moment.step} of {moment.steps}: {text}")
+
+
+def _is_reward(key: str) -> bool:
+    return key.startswith("rewards/") and key.endswith("/mean")
+
+
+def _json(done: Aligned) -> str:
+    import dataclasses
+    import json
+
+    return json.dumps({key: _plain(value) for key, value in dataclasses.asdict(done).items()}, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _summarise(done: Aligned) -> None:
+    for name, why in done.skipped[:5]:
+        typer.echo(f"skipped: {name}: {why}")
+    if len(done.skipped) > 5:
+        typer.echo(f"skipped: {len(done.skipped) - 5} more, listed in the report")
+    if done.unscored:
+        typer.echo(f"without a score: {done.unscored} texts, listed in the report")
+    if done.resumed:
+        typer.echo(f"went on after step {done.resumed}")
+    if done.first:
+        typer.echo(f"reward {done.first['reward']:.3f} -> {done.last['reward']:.3f} in {done.steps} steps")
+    typer.echo(f"{done.folder}  the adapter, for --prompter vlm --adapter {done.folder}")
+    typer.echo(f"{done.report}  curves, and texts before and after: open it in a browser")

@@ -51,6 +51,21 @@ def read_sets(texts: Sequence[str], kinds: Sequence[str] = KINDS) -> Options:
     return options
 
 
+def read_tables(texts: list[str]) -> dict[str, Any]:
+    """`steps=100`, `lora.r=16` and the like as tables within tables. Raises UsageError."""
+    tables: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        *path, key = name.split(".")
+        table = tables
+        for part in path:
+            table = table.setdefault(part, {})
+        if not equals or not all((*path, key)) or not isinstance(table, dict):
+            raise UsageError(f"--set {text!r}; accepted: key=value or table.key=value; for example --set lora.r=16")
+        table[key] = _value(value)
+    return tables
+
+
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"v = {text}")["v"]

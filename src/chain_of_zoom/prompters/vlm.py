@@ -125,7 +125,7 @@ def answers(
     model, processor = vlm
     try:
         inputs = processor.apply_chat_template(
-            [_with_pictures(messages) for messages in conversations],
+            [with_pictures(messages) for messages in conversations],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -150,7 +150,7 @@ def answers(
     return texts
 
 
-def _with_pictures(messages: Messages) -> Messages:
+def with_pictures(messages: Messages) -> Messages:
     """The messages with PIL pictures in place of arrays, whose channel axis processors would have to guess."""
     return [
         {

@@ -1,0 +1,284 @@
+"""One alignment from settings to an adapter with its card and its report; stopped, the same call goes on."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chain_of_zoom import plugins
+from chain_of_zoom.alignment.config import AlignConfig, check_batches
+from chain_of_zoom.alignment.critic import CriticReward, make_critic
+from chain_of_zoom.alignment.pairs import Pair, Pairs, read_pairs
+from chain_of_zoom.alignment.report import Facts, write_report
+from chain_of_zoom.alignment.rewards import Reward
+from chain_of_zoom.alignment.run_folder import (
+    ADAPTER,
+    CACHE,
+    CARD,
+    CHECKPOINTS,
+    REPORT,
+    TENSORBOARD,
+    AlignFolder,
+    HeldOut,
+    last_checkpoint,
+    step_of,
+)
+from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageError
+from chain_of_zoom.imaging.images import write_atomic
+
+if TYPE_CHECKING:
+    from chain_of_zoom.alignment.watch import Moment
+    from chain_of_zoom.models.vlm import LoadedVlm
+
+Progress = Callable[["Moment"], None]
+Say = Callable[[str], None]
+Log = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aligned:
+    """What came of it. first, last: logged numbers of the first and the last step. unscored: texts without a reward.
+
+    skipped: pairs that could not be read, and why. resumed: the step it went on from.
+    """
+
+    folder: Path
+    steps: int
+    resumed: int
+    first: Log
+    last: Log
+    unscored: int
+    skipped: tuple[tuple[str, str], ...]
+    report: Path
+
+
+def align(
+    config: AlignConfig, out: Path, *, force: bool = False, progress: Progress | None = None, say: Say | None = None
+) -> Aligned | None:
+    """Train the adapter in `out`, with checkpoints, curves, card and report; None in all processes but the first.
+
+    progress: hears of logged steps. say: of waiting and of what goes another way.
+    Raises UsageError for settings that make no sense or do not fit this machine, BadInputError for pairs, MissingError
+    for models, servers and extras, OccupiedError and OutputError for the folder, and DownError, with a checkpoint,
+    when the critic is away for good.
+    """
+    for package in ("torch", "transformers", "peft", "accelerate", "datasets", "trl"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingError(f"coz align needs {package}; type: pip install 'chain-of-zoom[train]'")
+    from chain_of_zoom.alignment.watch import quiet
+
+    with quiet():
+        return _Run(config, out, progress, say or (lambda line: None)).go(force)
+
+
+class _Run:
+    def __init__(self, config: AlignConfig, out: Path, progress: Progress | None, say: Say) -> None:
+        from chain_of_zoom.alignment.trainer import trl_config
+        from chain_of_zoom.models.placement import choose_device, choose_dtype
+
+        self.config, self.out, self.progress, self.say = config, out, progress, say
+        self.is_main = int(os.environ.get("RANK", "0")) == 0
+        check_batches(config, int(os.environ.get("WORLD_SIZE", "1")))
+        if "wandb" in config.loggers and importlib.util.find_spec("wandb") is None:
+            raise MissingError("the logger wandb is not installed; type: pip install wandb, or leave it out of loggers")
+        device = choose_device(config.device)
+        if device.index:
+            raise UsageError(
+                f"device {config.device}; accepted: auto, cpu, gpu; another GPU: CUDA_VISIBLE_DEVICES={device.index}"
+            )
+        self.dtype = choose_dtype(config.dtype, device)
+        self.read: Pairs = read_pairs(Path(config.data))
+        self.train, self.held_out = _split(self.read, config)
+        try:
+            self.args = trl_config(config, out / CHECKPOINTS, device, self.dtype)
+        except (TypeError, ValueError, ImportError) as error:
+            raise UsageError(
+                f"TRL refuses the settings ({' '.join(str(error).split())[:200]}); accepted: arguments of its "
+                "GRPOConfig in [trl]; see docs/alignment.md"
+            ) from error
+        if self.args.n_gpu > 1:
+            raise UsageError(
+                f"{self.args.n_gpu} GPUs are visible to one process; accepted: one process per GPU; type: accelerate "
+                "launch -m chain_of_zoom align ..., or set CUDA_VISIBLE_DEVICES=0"
+            )
+
+    def go(self, force: bool) -> Aligned | None:
+        """All of it."""
+        with self.args.main_process_first(local=False):
+            folder = AlignFolder(self.out, self.config, force=force) if self.is_main else None
+        try:
+            checkpoint = last_checkpoint(self.out)
+            resumed = step_of(checkpoint) if checkpoint else 0
+            if AlignFolder.is_done(self.out, self.config.steps):
+                return self._outcome(folder, resumed, _history(checkpoint)) if folder else None
+            return self._train(folder, checkpoint, resumed)
+        finally:
+            if folder:
+                folder.unlock()
+
+    def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> Aligned | None:
+        from chain_of_zoom.alignment.budget import require_room
+        from chain_of_zoom.alignment.held_out import told
+        from chain_of_zoom.models.vlm import load_vlm
+
+        require_room(self.config, self.args, self.dtype.itemsize, self.train[0])
+        rewards = self._rewards()
+        vlm = load_vlm(self.config.model, None, self.args.device, self.dtype)
+        if folder and self.held_out and not folder.samples():
+            before = told(vlm, self.held_out, self.config, rewards)
+            folder.keep_samples(
+                [HeldOut(pair=pair.name, before=one) for pair, one in zip(self.held_out, before, strict=True)]
+            )
+        history = self._learn(vlm, rewards, folder, checkpoint, resumed)
+        del vlm
+        gc.collect()
+        if folder is None:
+            return None
+        if samples := folder.samples():  # the adapter as a zoom will load it, not as it lies in memory
+            again = load_vlm(self.config.model, self.out, self.args.device, self.dtype)
+            after = told(again, self.held_out, self.config, rewards)
+            folder.keep_samples([msgspec.structs.replace(a, after=b) for a, b in zip(samples, after, strict=True)])
+        return self._outcome(folder, resumed, history)
+
+    def _learn(
+        self, vlm: LoadedVlm, rewards: list[Reward], folder: AlignFolder | None, checkpoint: Path | None, resumed: int
+    ) -> list[Log]:
+        """Train, and save the adapter; what was logged."""
+        import torch
+        from transformers import PrinterCallback
+
+        from chain_of_zoom.alignment.policy import dataset, lora_config
+        from chain_of_zoom.alignment.trainer import AlignTrainer
+        from chain_of_zoom.alignment.watch import Watch, save_now, tensorboard
+
+        trainer = AlignTrainer(
+            rewards,
+            model=vlm.model,
+            processing_class=vlm.processor,
+            args=self.args,
+            train_dataset=dataset(self.train),
+            peft_config=lora_config(vlm.model, self.config.lora),
+        )
+        trainer.remove_callback(PrinterCallback)
+        watch = Watch(folder, lambda: self._keep(trainer, folder), self.progress)
+        trainer.add_callback(watch)
+        if folder:
+            trainer.gaps = folder.gaps(until=resumed)
+            if "tensorboard" in self.config.loggers:
+                trainer.add_callback(tensorboard(folder.file(TENSORBOARD), resumed))
+        try:
+            if resumed < self.config.steps:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            else:
+                trainer._load_from_checkpoint(str(checkpoint))
+        except DownError as error:
+            step = trainer.state.global_step
+            if step > resumed:
+                save_now(trainer, watch)
+            raise DownError(
+                f"stopped after step {step} of {self.config.steps}, which is kept in {self.out}: {error}; run the same "
+                "command again to go on"
+            ) from error
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                f"the memory of {self.args.device} is used up ({str(error)[:120]}); accepted: smaller batches; for "
+                f"example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate}"
+            ) from error
+        self._save(trainer)
+        return _logged(trainer.state.log_history) if resumed < self.config.steps else _history(checkpoint)
+
+    def _keep(self, trainer: Any, folder: AlignFolder | None) -> None:
+        if folder:
+            folder.keep_gaps(trainer.gaps)
+            self._report(folder, _logged(trainer.state.log_history))
+
+    def _save(self, trainer: Any) -> None:
+        """The adapter's two files, and the card; other files of TRL's are in the checkpoints."""
+        from chain_of_zoom.alignment.card import card
+
+        temporary = self.out / CHECKPOINTS / "adapter"
+        trainer.save_model(str(temporary))
+        if not self.is_main:
+            return
+        settings, weights = ADAPTER
+        about = json.loads((temporary / settings).read_text())
+        about["base_model_name_or_path"] = self.config.model
+        write_atomic(self.out / settings, json.dumps(about, indent=2).encode() + b"\n")
+        write_atomic(self.out / weights, (temporary / weights).read_bytes())
+        write_atomic(self.out / CARD, card(self.config, self.read, len(self.train)).encode())
+
+    def _outcome(self, folder: AlignFolder, resumed: int, history: list[Log]) -> Aligned:
+        report = self._report(folder, history)
+        return Aligned(
+            folder=self.out,
+            steps=self.config.steps,
+            resumed=resumed,
+            first=history[0] if history else {},
+            last=history[-1] if history else {},
+            unscored=len(folder.gaps()),
+            skipped=self.read.skipped,
+            report=report,
+        )
+
+    def _report(self, folder: AlignFolder, history: list[Log]) -> Path:
+        facts = Facts(
+            config=self.config,
+            history=history,
+            samples=folder.samples(),
+            gaps=folder.gaps(),
+            skipped=self.read.skipped,
+            pairs={pair.name: pair for pair in self.held_out},
+            trained_on=len(self.train),
+        )
+        return write_report(facts, folder.file(REPORT))
+
+    def _rewards(self) -> list[Reward]:
+        """Those that have a weight, ready. Raises what they raise."""
+        made: list[Reward] = []
+        for name in self.config.used:
+            if name == "critic":
+                options = msgspec.structs.asdict(self.config.critic)
+                options["device"] = str(self.args.device) if options["device"] == "auto" else options["device"]
+                cache = self.out / CACHE
+                reward: Reward = CriticReward(make_critic(options.pop("name"), **options, cache=cache, say=self.say))
+            else:
+                options = self.config.reward.get(name, {})
+                reward = plugins.create("reward", plugins.REWARDS, name, **options)
+            reward.load()
+            made.append(reward)
+        return made
+
+
+def _split(read: Pairs, config: AlignConfig) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Pairs to learn from, and those that are shown before and after.
+
+    Raises BadInputError where a step needs more than there are.
+    """
+    train, held_out = read.of("train"), read.of("held-out")
+    needed = config.batch * config.accumulate * int(os.environ.get("WORLD_SIZE", "1")) // config.group
+    if len(train) < max(needed, 2):
+        raise BadInputError(
+            f"{config.data} has {len(train)} pairs to learn from, {len(held_out)} held out and {len(read.skipped)} "
+            f"unreadable; accepted: {max(needed, 2)} or more, as every step sees {needed}; make more: coz align pairs "
+            "PHOTOS -o pairs"
+        )
+    return train, held_out[: config.samples]
+
+
+def _logged(history: Sequence[dict[str, Any]]) -> list[Log]:
+    """The lines of training: one per logged step."""
+    return [{k: v for k, v in line.items() if isinstance(v, int | float)} for line in history if "reward" in line]
+
+
+def _history(checkpoint: Path | None) -> list[Log]:
+    if checkpoint is None:
+        return []
+    return _logged(json.loads((checkpoint / "trainer_state.json").read_text())["log_history"])

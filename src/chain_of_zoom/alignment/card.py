@@ -1,0 +1,74 @@
+"""The model card of an adapter: what it was trained on and for, and under which terms its base model is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from chain_of_zoom.alignment.config import AlignConfig
+from chain_of_zoom.alignment.pairs import Pairs
+from chain_of_zoom.catalog import ITEMS
+
+UNKNOWN = "unknown; see the card of the base model"
+
+
+def card(config: AlignConfig, pairs: Pairs, trained_on: int) -> str:
+    """README.md in Markdown with the front matter of the Hugging Face hub."""
+    licence = base_licence(config.model)
+    rewards = "\n".join(f"| {name} | {weight:g} |" for name, weight in config.used.items())
+    critic = f"\nThe critic is {config.critic.name}.\n" if "critic" in config.used else ""
+    model = config.model if not Path(config.model).expanduser().exists() else Path(config.model).resolve().name
+    spread = ", over the group's spread" if config.scale == "group" else ""
+    return f"""---
+base_model: {model}
+library_name: peft
+license: other
+license_name: {re.sub("[^a-z0-9]+", "-", licence.lower()).strip("-")}
+tags: [chain-of-zoom, grpo, lora, image-text-to-text]
+---
+
+# Preference-aligned prompts for Chain-of-Zoom
+
+A LoRA (r {config.lora.r}, alpha {config.lora.alpha}) of the language layers of **{model}**.
+Shown a view and its 4x zoom, the model names what is in the zoom, in words that help super-resolution.
+Trained with GRPO as in section 3.3 of Chain-of-Zoom (Kim, Kim, Ye, arXiv 2505.18600) by `coz align`.
+
+```sh
+coz zoom photo.jpg --backbone osediff-sd3 --prompter vlm --adapter .
+```
+
+## Data
+
+{trained_on} pairs of a view and its zoom from `{Path(config.data).name}`;
+{len(pairs.of("held-out"))} more are held out, {len(pairs.skipped)} could not be read.
+
+## Rewards
+
+| reward | weight |
+| --- | --- |
+{rewards}
+{critic}
+{config.steps} steps, groups of {config.group}, KL weight {config.kl:g}, learning rate {config.learning_rate:g},
+seed {config.seed}; the advantage is the reward less its group's mean{spread}.
+All settings: `config.toml`; curves and texts: `report.html`.
+
+## Licence
+
+The adapter is a derivative of its base model, whose licence applies: **{licence}**.
+Known risk: nothing but the validity reward asks for longer texts; look at the length in the report.
+"""
+
+
+def base_licence(model: str) -> str:
+    """The licence of the base model: of the paper's from our catalog, else what the model's own card says."""
+    qwen = ITEMS["qwen"]
+    if "qwen2.5-vl-3b" in model.lower():
+        return f"{qwen.licence} (non-commercial)"
+    try:
+        text = (Path(model).expanduser() / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return UNKNOWN
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    named = dict(re.findall(r"^(license|license_name):[ \t]*([\w .+-]+)$", front[1], re.MULTILINE)) if front else {}
+    found = named.get("license_name") or named.get("license")
+    return str(found).strip() if found else UNKNOWN

@@ -1,0 +1,32 @@
+"""What a model says of held-out pairs, and what the rewards make of it: before training, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chain_of_zoom.alignment.config import AlignConfig
+from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.policy import context_of
+from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, scored
+from chain_of_zoom.alignment.run_folder import Told
+from chain_of_zoom.models.vlm import LoadedVlm
+from chain_of_zoom.prompters.base import chat
+from chain_of_zoom.prompters.vlm import answers
+
+
+def told(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Told]:
+    """Greedy texts with their rewards, in the order of the pairs. Raises what rewards raise."""
+    samples = []
+    for pair in pairs:
+        context = context_of(pair)
+        [text] = answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
+        samples.append(Sample(pair.name, context.states[-1], context.zoomed, text))
+    found = {reward.name: [_number(value) for value in scored(reward, samples)] for reward in rewards}
+    return [
+        Told(text=sample.text, rewards={name: values[i] for name, values in found.items()})
+        for i, sample in enumerate(samples)
+    ]
+
+
+def _number(value: float | Unscored) -> float | None:
+    return None if isinstance(value, Unscored) else float(value)

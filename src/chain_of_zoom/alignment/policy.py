@@ -1,0 +1,83 @@
+"""The model that is aligned: loaded frozen, with LoRA layers in its language model; and the pairs as its dataset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from chain_of_zoom.alignment.config import Lora
+from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.images import load
+from chain_of_zoom.prompters.base import Messages, PromptContext, chat
+
+TARGETS = r"^model\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
+"""All linear layers of the language model, none of the vision tower: the paper's, by today's names."""
+
+
+def lora_config(model: Any, lora: Lora) -> Any:
+    """PEFT's configuration of the adapter. Raises UsageError for targets that hit no module of the model."""
+    from peft import LoraConfig
+
+    targets = lora.targets or TARGETS
+    try:
+        hits = targeted(model, targets)
+    except re.error as error:
+        raise UsageError(f"lora.targets {targets!r} is no regex ({error}); accepted: one of module names") from error
+    if not hits:
+        raise UsageError(
+            f"lora.targets {targets!r} hits no layer of this {model.config.model_type}; accepted: a regex of module "
+            "names; for example --set lora.targets='.*language_model.*(q_proj|v_proj)'"
+        )
+    return LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+
+
+def targeted(model: Any, targets: str) -> list[Any]:
+    """The linear layers whose names match."""
+    found = (module for name, module in model.named_modules() if re.fullmatch(targets, name))
+    return [module for module in found if hasattr(module, "in_features")]
+
+
+def context_of(pair: Pair) -> PromptContext:
+    """What the prompter is shown of a pair. Raises BadInputError."""
+    return PromptContext([load(pair.parent).pixels], load(pair.zoomed).pixels, 4.0)
+
+
+def dataset(pairs: Sequence[Pair]) -> Any:
+    """The pairs as TRL wants them, pictures read when they are needed: prompt, images, and the pair's name."""
+    from datasets import Dataset
+
+    rows = [{"pair": pair.name, "parent": str(pair.parent), "zoomed": str(pair.zoomed)} for pair in pairs]
+
+    def read(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        listed = zip(batch["pair"], batch["parent"], batch["zoomed"], strict=True)
+        found = [Pair(name=name, parent=Path(a), zoomed=Path(b), split="train") for name, a, b in listed]
+        conversations = [chat(context_of(pair)) for pair in found]
+        return {
+            "pair": batch["pair"],
+            "prompt": [_bare(messages) for messages in conversations],
+            "images": [_pictures(messages) for messages in conversations],
+        }
+
+    return Dataset.from_list(rows).with_transform(read)
+
+
+def _bare(messages: Messages) -> Messages:
+    """The messages with a place where each picture goes."""
+    return [
+        {
+            "role": turn["role"],
+            "content": [{"type": "image"} if part["type"] == "image" else part for part in turn["content"]],
+        }
+        for turn in messages
+    ]
+
+
+def _pictures(messages: Messages) -> list[Image.Image]:
+    return [Image.fromarray(part["image"]) for turn in messages for part in turn["content"] if part["type"] == "image"]

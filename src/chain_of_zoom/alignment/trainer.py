@@ -1,0 +1,131 @@
+"""TRL's GRPO trainer with our rewards: a text without a score learns nothing, and a failure stops all processes."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import accelerate.utils as exchange
+import numpy as np
+import torch
+
+from chain_of_zoom.alignment.config import AlignConfig
+from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, scored
+from chain_of_zoom.alignment.run_folder import Gap
+from chain_of_zoom.errors import ChainOfZoomError
+from chain_of_zoom.prompters.words import distinct, words_of
+
+trl: Any = importlib.import_module("trl")  # its names are not typed as exported
+
+
+class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
+    """GRPOTrainer that asks `Reward` objects and keeps what they could not score in `gaps`."""
+
+    def __init__(self, rewards: Sequence[Reward], **options: Any) -> None:
+        self.rewards = list(rewards)
+        self.gaps: list[Gap] = []
+        super().__init__(reward_funcs=[_named(reward.name) for reward in rewards], **options)
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: list[Any], completion_ids_list: Any
+    ) -> torch.Tensor:
+        """Rewards of all processes, text by reward. A row with a gap is NaN throughout.
+
+        TRL leaves such rows out of their group's mean and gives them no advantage; a single NaN would count as 0.
+        """
+        samples = [
+            Sample(row["pair"], np.asarray(row["images"][0]), np.asarray(row["images"][1]), _text(completion))
+            for row, completion in zip(inputs, completions, strict=True)
+        ]
+        found: list[list[float | Unscored]] = []
+        failure: ChainOfZoomError | None = None
+        try:
+            found = [scored(reward, samples) for reward in self.rewards]
+        except ChainOfZoomError as error:  # the others wait in the next exchange: all stop together
+            failure = error
+        if failures := [each for each in exchange.gather_object([failure]) if each is not None]:
+            raise failures[0]
+        table = torch.tensor([[math.nan if isinstance(v, Unscored) else v for v in column] for column in found]).T
+        table[table.isnan().any(dim=1)] = math.nan
+        step = self.state.global_step + 1
+        gaps = [
+            Gap(step=step, reward=reward.name, pair=sample.pair, text=sample.text, why=value.why)
+            for reward, column in zip(self.rewards, found, strict=True)
+            for sample, value in zip(samples, column, strict=True)
+            if isinstance(value, Unscored)
+        ]
+        self.gaps += exchange.gather_object(gaps)
+        self._measure([sample.text for sample in samples], len({(gap.pair, gap.text) for gap in gaps}))
+        rows: torch.Tensor = exchange.gather(table.to(self.accelerator.device))
+        return rows
+
+    def _measure(self, texts: list[str], unscored: int) -> None:
+        """Length, variety and gaps, beside TRL's own measures."""
+        texts = exchange.gather_object(texts)
+        values = {
+            "texts/words": sum(len(words_of(text)) for text in texts) / len(texts),
+            "texts/distinct": distinct(texts, 1) or 0.0,
+            "texts/empty": sum(not words_of(text) for text in texts) / len(texts),
+            "texts/unscored": sum(exchange.gather_object([unscored])) / len(texts),
+        }
+        for name, value in values.items():
+            self._metrics["train" if self.model.training else "eval"][name].append(value)
+
+    def create_model_card(self, *args: Any, **options: Any) -> None:
+        """Ours is written at the end."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent to anybody."""
+
+
+def trl_config(config: AlignConfig, out: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """What TRL is told. Raises TypeError or ValueError for arguments of the table [trl] that it refuses."""
+    on_cpu = device.type == "cpu"
+    ours = {
+        "output_dir": str(out),
+        "max_steps": config.steps,
+        "per_device_train_batch_size": config.batch,
+        "gradient_accumulation_steps": config.accumulate,
+        "num_generations": config.group,
+        "max_completion_length": config.max_new_tokens,
+        "temperature": config.temperature,
+        "beta": config.kl,
+        "scale_rewards": config.scale,
+        "reward_weights": list(config.used.values()),
+        "learning_rate": config.learning_rate,
+        "seed": config.seed,
+        "use_cpu": on_cpu,
+        "bf16": dtype == torch.bfloat16,
+        "fp16": dtype == torch.float16,
+        "gradient_checkpointing": not on_cpu if config.checkpointing is None else config.checkpointing,
+        "use_vllm": config.vllm,
+        "save_steps": config.save_every,
+        "logging_steps": config.log_every or max(1, config.steps // 1000),
+        "report_to": [name for name in config.loggers if name != "tensorboard"],  # that one gets its folder from us
+        "logging_first_step": True,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "push_to_hub": False,
+    }
+    # Gradients of all clipped texts of a group count alike, as in the first GRPO; the paper says nothing of a schedule.
+    usual = {"loss_type": "grpo", "lr_scheduler_type": "constant", "save_total_limit": 2}
+    if taken := [key for key in config.trl if key in ours]:
+        raise ValueError(f"trl.{taken[0]} is set by another key")
+    return trl.GRPOConfig(**{**ours, **usual, **config.trl})
+
+
+def _text(completion: Any) -> str:
+    return str(completion[0]["content"])
+
+
+def _named(name: str) -> Callable[..., list[float]]:
+    """A name for TRL's logs; never called, since `_calculate_rewards` is ours."""
+
+    def reward(*_: object) -> list[float]:
+        raise AssertionError(name)
+
+    reward.__name__ = name
+    return reward
