@@ -36,8 +36,8 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<
 SPECIAL += ["<|video_pad|>", "<|unknown|>"]
 TEMPLATE = (
     "{% for turn in messages %}<|im_start|> {{ turn.role }} {% for part in turn.content %}{% if part.type == 'image' %}"
-    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %} <|im_end|> {% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
+    "<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}{% endfor %} <|im_end|> "
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|> assistant {% endif %}"
 )
 
 
@@ -64,7 +64,8 @@ def make_model(folder: Path, seed: int = 0) -> None:
             **{**width, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
             **{"vocab_size": len(words), "tie_word_embeddings": False, "max_position_embeddings": 2048},
             "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]},
-            "pad_token_id": place["<|endoftext|>"],
+            **{name: place["<|endoftext|>"] for name in ("pad_token_id", "bos_token_id")},
+            **{"eos_token_id": place["<|im_end|>"], "initializer_range": 0.25},  # so that one word can win over others
         },
         vision_config={
             **{**width, "depth": 1, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [0]},
