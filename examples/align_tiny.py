@@ -64,7 +64,7 @@ def make_model(folder: Path, seed: int = 0) -> None:
             **{**width, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
             **{"vocab_size": len(words), "tie_word_embeddings": False, "max_position_embeddings": 2048},
             "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]},
-            **{name: place["<|endoftext|>"] for name in ("pad_token_id", "bos_token_id")},
+            **dict.fromkeys(("pad_token_id", "bos_token_id"), place["<|endoftext|>"]),
             **{"eos_token_id": place["<|im_end|>"], "initializer_range": 0.25},  # so that one word can win over others
         },
         vision_config={

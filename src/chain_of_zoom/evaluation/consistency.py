@@ -7,10 +7,10 @@ measure, and those without a reference cannot see one: a chain may drift to anot
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import pairwise
 from math import ceil, floor, hypot
 from typing import Protocol
@@ -114,7 +114,7 @@ class StateConsistency:
 
 def missing() -> str | None:
     """What is not installed and needed, and how to get it."""
-    return None if find_spec("scipy") else "lacks scipy; type: pip install 'chain-of-zoom[eval]'"
+    return None if importlib.util.find_spec("scipy") else "lacks scipy; type: pip install 'chain-of-zoom[eval]'"
 
 
 def consistency(state: Placed, ancestor: Placed) -> Consistency:
