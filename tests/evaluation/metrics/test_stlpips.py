@@ -12,11 +12,12 @@ import pytest
 from conftest import noise
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.evaluation.metrics import stlpips
 from chain_of_zoom.evaluation.metrics.table import load_metric
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("stlpips_pytorch")
+
+from chain_of_zoom.models import stlpips  # noqa: E402
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+"""The three networks of the distillation, generator, regulariser and original, in one copy of the base weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chain_of_zoom.distillation.adapters import (
+    ENCODER,
+    GENERATOR,
+    REGULARISER,
+    Switch,
+    adapt_encoder,
+    adapt_transformer,
+    draw_adapters,
+    parameters_of,
+)
+
+Texts = tuple[Tensor, Tensor]  # sequence (B x tokens x width) and pooled (B x width) embeddings
+Parameters = dict[str, nn.Parameter]
+
+
+class Student:
+    """Stable Diffusion 3 with the adapters of generator and regulariser, which one switch turns on and off.
+
+    pipeline: a StableDiffusion3Pipeline; its transformer and VAE are changed in place. autocast: makes the context that
+    the transformer runs in; the VAE is always in float32. generator, encoder, regulariser: what is trained, by name.
+    shift_in: whether the VAE's shift is subtracted on the way in, as the published training does.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        *,
+        shift_in: bool,
+        checkpointing: bool,
+        seed: int,
+        device: torch.device,
+        autocast: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self.transformer, self.vae = pipeline.transformer, pipeline.vae
+        self.shift_in, self.device, self.autocast = shift_in, device, autocast
+        for module in (self.transformer, self.vae):
+            module.eval().requires_grad_(False).to(device)
+        scheduler = pipeline.scheduler.from_config(pipeline.scheduler.config)
+        self.timesteps: Tensor = scheduler.timesteps.to(device)
+        self.sigmas: Tensor = scheduler.sigmas[: len(self.timesteps)].to(device)
+        scheduler.set_timesteps(1, device=device)
+        self.step: Tensor = scheduler.timesteps[0]
+        self.switch = Switch(GENERATOR)
+        self.layers = adapt_transformer(self.transformer, self.switch)
+        self.encoder_layers = adapt_encoder(self.vae.encoder)
+        self.generator = parameters_of(self.transformer, GENERATOR)
+        self.regulariser = parameters_of(self.transformer, REGULARISER)
+        self.encoder = parameters_of(self.vae.encoder, ENCODER)
+        draw_adapters([self.generator, self.encoder, self.regulariser], seed)
+        for parameters in (self.generator, self.encoder, self.regulariser):
+            for parameter in parameters.values():
+                parameter.requires_grad_(True)
+        if checkpointing:
+            self.transformer.enable_gradient_checkpointing()
+            self.vae.enable_gradient_checkpointing()
+
+    def encode(self, pictures: Tensor, noise: Tensor) -> Tensor:
+        """Latents of B x 3 x H x W pictures in [-1, 1]; noise, of the latents' shape, samples the posterior."""
+        posterior = self.vae.encode(pictures).latent_dist
+        shift = self.vae.config.shift_factor or 0.0 if self.shift_in else 0.0
+        latents: Tensor = (posterior.mean + posterior.std * noise - shift) * self.vae.config.scaling_factor
+        return latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures of latents, about [-1, 1]: not clamped, so that a value out of range has a gradient, too."""
+        z = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+        pictures: Tensor = self.vae.decode(z, return_dict=False)[0]
+        return pictures
+
+    def velocity(self, z: Tensor, timestep: Tensor, texts: Texts) -> Tensor:
+        """What the transformer predicts with the adapter that is on; float32, shaped as z. timestep: B."""
+        dtype = self.transformer.dtype
+        with self.autocast():
+            v: Tensor = self.transformer(
+                hidden_states=z.to(dtype),
+                timestep=timestep,
+                encoder_hidden_states=texts[0].to(dtype),
+                pooled_projections=texts[1].to(dtype),
+                return_dict=False,
+            )[0]
+        return v.float()
+
+    def generate(self, pictures: Tensor, noise: Tensor, texts: Texts) -> Tensor:
+        """The generator's latents of degraded pictures: one step, no guidance."""
+        z = self.encode(pictures, noise)
+        return z - self.velocity(z, self.step.expand(len(z)), texts)
+
+    def latent_shape(self, size: int) -> tuple[int, int, int]:
+        """Channels, height and width of the latent of a square picture."""
+        side = size // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.vae.config.latent_channels, side, side
