@@ -25,7 +25,7 @@ from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
-from chain_of_zoom.models.files import combined_sha256
+from chain_of_zoom.models.files import TRAINED, combined_sha256, trained_about
 from chain_of_zoom.models.plan import Memory, Need, check_memory
 from chain_of_zoom.models.residence import Residence
 from chain_of_zoom.models.sizes import hub_folder, sd3_parts
@@ -41,11 +41,13 @@ DEFAULT_BASE = "stabilityai/stable-diffusion-3-medium-diffusers"
 class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
     """OSEDiff on SD3 with the published adapters merged.
 
-    base: a diffusers folder or a downloaded hub name. lora: the transformer adapters. vae_encoder: the adapted
-    encoder. Either may be left out (the base model's own weights are used then, and the record's hash says so).
-    posterior, shift_in, t5, t5_tokens: see OneStepOptions. device, dtype, memory: see docs/performance.md, Placement.
-    Out of memory, fewer pictures are computed at once, then one in tiles, then with all else off the GPU; a result
-    that is NaN or flat is computed once more in float32. Raises UsageError for a value that makes no sense.
+    base: a diffusers folder or a downloaded hub name. lora: the transformer adapters, or a folder of `coz train`, which
+    has both adapters. vae_encoder: the adapted encoder. Either may be left out (the base model's own weights are used
+    then, and the record's hash says so). posterior, shift_in, t5, t5_tokens: see OneStepOptions; the last three are by
+    default as the adapters were trained, which for the published ones means OneStepOptions' own. device, dtype, memory:
+    see docs/performance.md, Placement. Out of memory, fewer pictures are computed at once, then one in tiles, then with
+    all else off the GPU; a result that is NaN or flat is computed once more in float32. Raises UsageError for a value
+    that makes no sense.
     """
 
     info = BackboneInfo(
@@ -67,9 +69,9 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         lora: str | Path | None = None,
         vae_encoder: str | Path | None = None,
         posterior: str = "sample",
-        shift_in: bool = False,
-        t5: bool = True,
-        t5_tokens: int = 512,
+        shift_in: bool | None = None,
+        t5: bool | None = None,
+        t5_tokens: int | None = None,
         device: str = "auto",
         dtype: str = "auto",
         memory: str = "auto",
@@ -77,9 +79,9 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         super().__init__()
         if posterior not in ("sample", "mode"):
             raise UsageError(f"posterior {posterior!r}; accepted: sample, mode; type: --set backbone.posterior=mode")
-        if not 1 <= t5_tokens <= 512:
-            raise UsageError(f"t5_tokens {t5_tokens}; accepted: 1 to 512; type: --set backbone.t5_tokens=77")
         self.base = str(base)
+        if lora and Path(lora).is_dir():
+            lora = Path(lora) / TRAINED
         self.files = [str(path) for path in (lora, vae_encoder) if path]
         for path in self.files:
             if not Path(path).is_file():
@@ -87,8 +89,19 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
                     f"weights {path} are not there; accepted: a weight file; check the path, or see coz models"
                 )
         self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
+        about = trained_about(lora) if lora else {}
+        if about and vae_encoder:
+            raise UsageError(
+                f"{lora} brings an encoder of its own, and vae_encoder is another; accepted: one; leave vae_encoder out"
+            )
+        used = {"shift_in": False, "t5": True, "t5_tokens": 512} | about.get("use", {})
+        self.shift_in: bool = used["shift_in"] if shift_in is None else shift_in
+        self.t5: bool = used["t5"] if t5 is None else t5
+        self.t5_tokens: int = used["t5_tokens"] if t5_tokens is None else t5_tokens
+        if not 1 <= self.t5_tokens <= 512:
+            raise UsageError(f"t5_tokens {t5_tokens}; accepted: 1 to 512; type: --set backbone.t5_tokens=77")
         self.info = replace(self.info, seeded=posterior == "sample")
-        self.posterior, self.shift_in, self.t5, self.t5_tokens = posterior, shift_in, t5, t5_tokens
+        self.posterior = posterior
         self.device, self.dtype = device, dtype
         self.memory: Memory = check_memory(memory)
         self._residence: Residence | None = None

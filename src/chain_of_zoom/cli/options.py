@@ -131,6 +131,8 @@ def loader_options(
         chosen = find_preset(preset)
         kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
         given = {*mine["backbone"], *mine["prompter"]}
+        if Path(str(mine["backbone"].get("lora") or "-")).is_dir():  # of `coz train`: it brings its own encoder
+            given.add("vae_encoder")
         given |= set() if kept["backbone"] else set(chosen.backbone_items)
         given |= set() if kept["prompter"] else set(chosen.prompter_items)
         found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))

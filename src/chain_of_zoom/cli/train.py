@@ -1,25 +1,175 @@
-"""`coz train`: teach a backbone."""
+"""`coz train`: teach a super-resolution backbone."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 import typer
 
+from chain_of_zoom.backbones.onestep import DEFAULT_BASE
+from chain_of_zoom.catalog import human_size
 from chain_of_zoom.cli import train_data
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
+from chain_of_zoom.cli.options import read_toml
+from chain_of_zoom.errors import MissingError, UsageError
+
+if TYPE_CHECKING:
+    from chain_of_zoom.distillation.estimate import Row
+    from chain_of_zoom.distillation.settings import Settings
+    from chain_of_zoom.distillation.trainer import Trained
 
 train_app = typer.Typer()
 
 
 @train_app.callback(invoke_without_command=True)
-def train(context: typer.Context) -> None:
-    """Prepare the data that a super-resolution backbone is trained on.
+def train(
+    context: typer.Context,
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list with a path on each line.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="MODEL", help=f"Folder or hub name; {DEFAULT_BASE} by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = None,
+    stage: Annotated[
+        str | None, typer.Option(metavar="real-esrgan|bicubic", help="The degradation; real-esrgan by default.")
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Begin with the adapters of another run: the stage before.")
+    ] = None,
+    captions: Annotated[str | None, typer.Option(metavar="FILE", help="What `coz train captions` wrote.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Pictures for the sheets, else training pictures.")
+    ] = None,
+    perceptual: Annotated[
+        str | None, typer.Option(metavar="lpips|stlpips|none", help="The perceptual loss; lpips by default.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Steps in all; by default 25000, 20000 for bicubic.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(metavar="N", help="Pixels of a crop's side; 512 by default.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures at a time; 2 by default.")] = None,
+    accumulate: Annotated[int | None, typer.Option(metavar="N", help="Batches in a step; 2 by default.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate; 5e-5 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random; 123 by default.")] = None,
+    save: Annotated[int | None, typer.Option(metavar="N", help="Steps between checkpoints; 500 by default.")] = None,
+    sheet: Annotated[int | None, typer.Option(metavar="N", help="Steps between sheets; 500 by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that make examples; 2 by default, 0: none.")
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option("--checkpointing/--no-checkpointing", help="Compute activations twice, for memory; by default."),
+    ] = None,
+    device: Device = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16 (GPU only).")
+    ] = None,
+    published_layout: Annotated[
+        bool | None, typer.Option("--published-layout", help="Write the two published files, too.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML with any of these, such as settings.toml of another run.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="A detail: losses.matching=0.5, optimizer.clip=2 ..."),
+    ] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Print the memory that it takes, and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in DIR.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Teach Stable Diffusion 3 to restore in one step: the training of the paper's backbone (extra [train]).
+
+    DIR receives the adapters, which `coz zoom --backbone osediff-sd3 --lora DIR` uses, and a checkpoint, losses.csv,
+    sheets of LR, SR and HR, curves for TensorBoard and settings.toml. Stop with Ctrl-C, or by force, and run the same
+    command to go on. Several GPUs: accelerate launch -m chain_of_zoom train ...
 
     \b
     Examples:
+      coz train --data photos/ -o stage1
+      coz train --data photos/ --stage bicubic --init stage1 -o stage2
+      coz train --estimate
       coz train degrade photo.jpg
       coz train captions --data photos/ --prompter vlm
     """
-    if not context.invoked_subcommand:
-        typer.echo(context.get_help())
+    if context.invoked_subcommand:
+        return
+    flags: dict[str, dict[str, Any]] = {
+        "data": {
+            "source": data, "captions": captions, "validation": validation, "size": size, "stage": stage,
+            "workers": workers,
+        },
+        "model": {"base": base, "checkpointing": checkpointing},
+        "losses": {"network": perceptual},
+        "optimizer": {"batch": batch, "accumulate": accumulate, "lr": lr},
+        "run": {
+            "steps": steps, "seed": seed, "save": save, "sheet": sheet, "init": init, "device": device, "dtype": dtype,
+            "published_layout": published_layout,
+        },
+    }  # fmt: skip
+    given = {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
+    try:
+        from chain_of_zoom.distillation.settings import read_sets, read_settings
+
+        defaults = {"model": {"base": DEFAULT_BASE}, **({"data": {"source": "-"}} if estimate else {})}
+        settings = read_settings(defaults, read_toml(config), read_sets(sets or []), given)
+        if estimate:
+            from chain_of_zoom.distillation.estimate import estimate as count
+
+            _print_estimate(count(settings), as_json=as_json)
+            return
+        if out is None:
+            raise UsageError("-o is missing; accepted: a folder to write to; type: -o DIR")
+        trained = _train(settings, out, force=force, show=not (quiet or as_json))
+    except ImportError as error:
+        raise MissingError(f"coz train needs {error.name}; type: pip install 'chain-of-zoom[train]'") from error
+    if trained and as_json:
+        typer.echo(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
+
+
+def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained | None:
+    """Train with a bar; None in processes that are not the first."""
+    from chain_of_zoom.cli.progress import Display
+    from chain_of_zoom.distillation.trainer import Trainer
+
+    with Display("loading", show=show) as display:
+        trainer = Trainer(settings, out, force=force, say=display.say)
+        display.restart("training", settings.steps)
+        display.expect(settings.steps, done=trainer.step)
+
+        def on_step(step: int, steps: int, losses: Any) -> None:
+            if trainer.processes.first:
+                display.describe(f"loss {losses['generator']:.4g}")
+                display.advance()
+
+        began = trainer.step
+        trained = trainer.run(on_step)
+        if not trainer.processes.first:
+            return None
+        for name, why in trained.skipped:
+            display.say(f"skipped: {name}: {why}")
+        did = (
+            f"steps {began + 1} to {trained.steps}" if trained.steps > began else f"all {began} steps were done before"
+        )
+        use = f"--backbone osediff-sd3 --base {settings.model.base} --lora {out}"
+        display.say(f"{trained.weights}  {did}; use it: coz zoom PHOTO {use}")
+    return trained
+
+
+def _print_estimate(rows: list[Row], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
+        return
+    typer.echo(f"{'':64}{'parameters':>14}{'here':>10}{'published':>11}")
+    for row in rows:
+        count = f"{row.parameters:,}" if row.parameters else ""
+        typer.echo(f"{row.what:64}{count:>14}{human_size(row.bytes):>10}{human_size(row.published):>11}")
 
 
 train_app.command("degrade")(train_data.degrade)

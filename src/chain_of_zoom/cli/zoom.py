@@ -127,7 +127,9 @@ def zoom(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
     base: Annotated[str | None, typer.Option(help="Base model: folder or hub name.")] = None,
-    lora: Annotated[str | None, typer.Option(metavar="FILE", help="Transformer adapters of osediff-sd3.")] = None,
+    lora: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Transformer adapters of osediff-sd3, or a folder of coz train.")
+    ] = None,
     vae_encoder: Annotated[str | None, typer.Option(metavar="FILE", help="Adapted VAE encoder of osediff-sd3.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Vision-language model of vlm or remote.")] = None,
     adapter: Annotated[str | None, typer.Option(metavar="DIR", help="LoRA of the prompter vlm.")] = None,

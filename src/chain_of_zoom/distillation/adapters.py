@@ -56,7 +56,7 @@ class AdaptedLayer(nn.Module):
         name = self.switch.active
         if name is None:
             return y
-        low: Tensor = self.lora_B[name](self.lora_A[name](x.to(self.lora_A[name].weight.dtype)))
+        low: Tensor = self.lora_B[name](self.lora_A[name](x.float()))
         return y + (self.scale * low).to(y.dtype)
 
 

@@ -6,13 +6,17 @@ Merged weights cost nothing at run time; tests show merged = unmerged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from chain_of_zoom.errors import MissingError
+from chain_of_zoom.models.checkpoints import read_tensors
+from chain_of_zoom.models.files import trained_about
 
+TRANSFORMER_PREFIX, ENCODER_PREFIX = "transformer.", "vae.encoder."
 TRANSFORMER_SCALE = 1.0
 ENCODER_RANK, ENCODER_ALPHA = 4, 8  # PEFT's default alpha, so the scale is 2
 
@@ -70,6 +74,38 @@ def merge_encoder(encoder: nn.Module, state: Any, source: str = "the VAE encoder
         raise MissingError(
             f"{source} does not fit the VAE encoder of the base model ({reason}); use its own file"
         ) from error
+
+
+@torch.no_grad()
+def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, source: str = "the LoRA") -> None:
+    """Merge what `coz train` wrote: adapters of the transformer and of the VAE encoder, by the names of diffusers.
+
+    Raises MissingError when a tensor is missing, left over, or of another shape.
+    """
+    tensors = dict(tensors) if isinstance(tensors, Mapping) else {}
+    pairs: list[Tensor] = []
+    for name, _ in modulation_linears(transformer):
+        for part in ("lora_B", "lora_A"):
+            key = f"{TRANSFORMER_PREFIX}{name}.{part}.weight"
+            if key not in tensors:
+                raise MissingError(f"{source} lacks {key}; use the file that was trained on this base model")
+            pairs.append(tensors.pop(key))
+    state = {key.removeprefix(ENCODER_PREFIX): value for key, value in tensors.items()}
+    if len(state) != sum(key.startswith(ENCODER_PREFIX) for key in tensors):
+        raise MissingError(f"{source} has more than adapters of transformer and VAE encoder; get the file again")
+    merged_encoder_state({**encoder.state_dict(), **state}, source)  # checked before anything is changed
+    merge_transformer(transformer, pairs, source=source)
+    merge_encoder(encoder, {**encoder.state_dict(), **state}, source)
+
+
+def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None) -> None:
+    """Merge adapters into a pipeline: one file of `coz train`, or the published two. Raises MissingError."""
+    if lora and trained_about(lora):
+        merge_trained(pipeline.transformer, pipeline.vae.encoder, read_tensors(lora), source=Path(lora).name)
+    elif lora:
+        merge_transformer(pipeline.transformer, read_tensors(lora), source=Path(lora).name)
+    if vae_encoder:
+        merge_encoder(pipeline.vae.encoder, read_tensors(vae_encoder), source=Path(vae_encoder).name)
 
 
 def merged_encoder_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.models.checkpoints import read_tensors
-from chain_of_zoom.models.lora import merge_encoder, merge_transformer
+from chain_of_zoom.models.lora import merge_files
 from chain_of_zoom.models.pipelines import read_pipeline
 from chain_of_zoom.models.plan import Stage
 from chain_of_zoom.models.precision import TOLERANCE, cast, is_int8, to_int8, vae_errors
@@ -91,10 +89,7 @@ class OneStepSD3:
     ) -> OneStepSD3:
         """Read a diffusers folder or hub name and merge the adapters. Raises MissingError."""
         pipeline = load_pipeline(base, options.t5, dtype)
-        if lora:
-            merge_transformer(pipeline.transformer, read_tensors(lora), source=Path(lora).name)
-        if vae_encoder:
-            merge_encoder(pipeline.vae.encoder, read_tensors(vae_encoder), source=Path(vae_encoder).name)
+        merge_files(pipeline, lora, vae_encoder)
         if pipeline.text_encoder_3 is not None and residence and residence.int8("t5"):
             to_int8(pipeline.text_encoder_3)
         return cls(pipeline, options, device, dtype, residence)

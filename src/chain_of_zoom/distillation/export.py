@@ -1,0 +1,57 @@
+"""What a run is for: its adapters as files that `coz zoom` loads, with how they are to be used."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from chain_of_zoom.distillation.network import Student
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.models.files import ABOUT, TRAINED
+from chain_of_zoom.models.lora import ENCODER_PREFIX, TRANSFORMER_PREFIX
+
+
+def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> Path:
+    """Both adapters in one file, named as diffusers names LoRA, float32; returns its path. Raises OutputError.
+
+    about: goes into the header; its "use" holds the options that the backbone takes from there.
+    """
+    parts = ((TRANSFORMER_PREFIX, student.generator), (ENCODER_PREFIX, student.encoder))
+    tensors = {prefix + name: _plain(weight) for prefix, weights in parts for name, weight in weights.items()}
+    path = folder / TRAINED
+    # One entry: safetensors writes several in random order.
+    write_atomic(path, save(tensors, {ABOUT: json.dumps(about, sort_keys=True)}))
+    return path
+
+
+def write_published(folder: Path, student: Student, step: int) -> tuple[Path, Path]:
+    """The two files of the published layout (method, section 3): a list of up, down ... and the encoder in float16.
+
+    They cannot say whether the shift was subtracted in training. Raises OutputError.
+    """
+    parts = ("lora_B", "lora_A")
+    pairs = [_plain(student.generator[f"{name}.{part}.weight"]) for name in student.layers for part in parts]
+    state = {key: _plain(value).half() for key, value in student.vae.encoder.state_dict().items()}
+    lora = folder / "SR_LoRA" / f"model_{step}.pkl"
+    encoder = folder / "SR_VAE" / f"vae_encoder_{step}.pt"
+    for path, tensors in ((lora, pairs), (encoder, state)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write {path} ({error.strerror}); name another folder with -o") from error
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        write_atomic(path, buffer.getvalue())
+    return lora, encoder
+
+
+def _plain(weight: nn.Parameter | Tensor) -> Tensor:
+    return weight.detach().cpu().contiguous()

@@ -1,0 +1,71 @@
+"""A step of the optimizers: gradients of every process and batch averaged, clipped and applied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chain_of_zoom.distillation.processes import Processes
+from chain_of_zoom.distillation.settings import Optimizer
+
+
+class Updates:
+    """AdamW for the generator (with the encoder) and for the regulariser, each clipped on its own.
+
+    scaled: scale losses, for float16. Both are unscaled before either is applied, so that one scale serves both.
+    """
+
+    def __init__(
+        self,
+        generator: Sequence[nn.Parameter],
+        regulariser: Sequence[nn.Parameter],
+        how: Optimizer,
+        processes: Processes,
+        *,
+        scaled: bool,
+    ) -> None:
+        self.groups = [list(generator), list(regulariser)]
+        self.clip, self.processes = how.clip, processes
+        self.optimizers = [torch.optim.AdamW(group, lr=how.lr, weight_decay=how.weight_decay) for group in self.groups]
+        self.scaler = torch.amp.GradScaler(generator[0].device.type, enabled=scaled)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients to those of the step."""
+        scaled: Any = self.scaler.scale(loss)
+        scaled.backward()
+
+    def apply(self) -> bool:
+        """Take the step and forget the gradients. False, and no step, when they are not finite (unless scaled)."""
+        norms = []
+        for group, optimizer in zip(self.groups, self.optimizers, strict=True):
+            self._average(group)
+            self.scaler.unscale_(optimizer)
+            norms.append(float(nn.utils.clip_grad_norm_(group, self.clip)))
+        if not self.scaler.is_enabled() and not all(map(math.isfinite, norms)):
+            return False
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)  # left out where a scaled gradient overflowed
+        self.scaler.update()
+        self.forget()
+        return True
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+    def _average(self, group: Sequence[nn.Parameter]) -> None:
+        """One message for all gradients of a group; adapters are small."""
+        for parameter in group:
+            if parameter.grad is None:  # a loss of weight 0
+                parameter.grad = torch.zeros_like(parameter)
+        if self.processes.count > 1:
+            gradients = [parameter.grad for parameter in group if parameter.grad is not None]
+            flat = self.processes.average(torch.cat([gradient.flatten() for gradient in gradients]))
+            parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))

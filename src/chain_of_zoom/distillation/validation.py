@@ -1,0 +1,61 @@
+"""Sheets that show how far a run is: degraded, made, true, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chain_of_zoom.distillation.data import Example
+from chain_of_zoom.distillation.network import Student
+from chain_of_zoom.distillation.order import noise
+from chain_of_zoom.distillation.texts import CaptionEmbeddings
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.images import RGB8, to_uint8, write_atomic
+from chain_of_zoom.imaging.sheet import Panel, draw_sheet
+from chain_of_zoom.models.sd3 import to_arrays, to_tensor
+
+SHOWN = 3
+_COLOURS = ((168, 170, 176), (244, 114, 182), (90, 200, 120))
+
+
+@torch.no_grad()
+def restore(student: Student, texts: CaptionEmbeddings, example: Example, number: int, seed: int) -> RGB8:
+    """What the generator makes of an example; `number` and `seed` give the noise."""
+    drawn = noise([number], seed, student.latent_shape(len(example.lr)), 1)
+    z = student.generate(
+        to_tensor(example.lr[None]).to(student.device), drawn.posterior.to(student.device), texts([example.caption])
+    )
+    return to_uint8(to_arrays(student.decode(z))[0])
+
+
+def write_sheet(folder: Path, step: int, examples: Sequence[Example], made: Sequence[RGB8], kind: str) -> Path:
+    """One row for each example; returns the path. kind: what pictures these are, in words. Raises OutputError."""
+    rows = [
+        _row(f"step {step}, {kind}: {example.name}", example, result)
+        for example, result in zip(examples, made, strict=True)
+    ]
+    path = folder / "sheets" / f"step_{step:06d}.png"
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {path} ({error.strerror}); name another folder with -o") from error
+    write_atomic(path, encode_png(np.concatenate(rows)))
+    return path
+
+
+def _row(heading: str, example: Example, made: RGB8) -> RGB8:
+    shown = (("LR", example.lr), ("SR", made), ("HR", example.hr))
+    panels = []
+    for (title, image), colour in zip(shown, _COLOURS, strict=True):
+        text = "the truth" if image is example.hr else f"PSNR to the truth {_psnr(image, example.hr):.2f} dB"
+        panels.append(Panel(image=image, title=title, lines=[text], colour=colour))
+    return draw_sheet(heading, panels, (), 3)
+
+
+def _psnr(one: RGB8, other: RGB8) -> float:
+    error = float(np.mean((one.astype(np.float64) - other) ** 2))
+    return 10 * float(np.log10(255**2 / error)) if error else float("inf")
