@@ -166,13 +166,14 @@ def _activations(student: Student, vgg: nn.Module | None, settings: Settings, *,
 
     for module in (student.transformer, student.vae):
         module.enable_gradient_checkpointing(recount) if checkpointing else module.disable_gradient_checkpointing()
-    with torch.device("meta"), saved.counting(), _Fused():
-        pictures = torch.empty(count, 3, size, size)
+    with saved.counting(), _Fused():
+        pictures = torch.empty(count, 3, size, size, device="meta")
         texts = (
-            torch.empty(count, 77 + settings.model.t5_tokens, config.joint_attention_dim),
-            torch.empty(count, config.pooled_projection_dim),
+            torch.empty(count, 77 + settings.model.t5_tokens, config.joint_attention_dim, device="meta"),
+            torch.empty(count, config.pooled_projection_dim, device="meta"),
         )
-        made = student.decode(student.generate(pictures, torch.empty(count, *student.latent_shape(size)), texts))
+        noise = torch.empty(count, *student.latent_shape(size), device="meta")
+        made = student.decode(student.generate(pictures, noise, texts))
         ends = [made, vgg(made)] if vgg else [made]
     del ends
     return saved.bytes + again
