@@ -79,14 +79,13 @@ def test_a_photo_is_zoomed_with_what_was_trained(trained, tmp_path):
 
 
 @needs_parity
-def test_a_preset_leaves_the_encoder_to_the_folder(trained, tmp_path, monkeypatch):
-    from chain_of_zoom.cli.options import loader_options
-
-    monkeypatch.setenv("COZ_MODELS", str(tmp_path))
-    none = {"backbone": {}, "prompter": {}, "photo": {}}
-    flags = {"backbone": {"base": str(TINY), "lora": str(trained[0])}, "prompter": {}}
-    found = loader_options(("osediff-sd3", "null"), "paper-null", none, none, flags, None, None)
-    assert found["backbone"] == flags["backbone"]
+def test_a_preset_leaves_the_encoder_to_the_folder(trained, tmp_path):
+    invoke(
+        "zoom", PHOTO, "--preset", "paper-null", "--zoom", 4, "--base", TINY, "--lora", trained[0], "--device", "cpu",
+        "--no-animate", "-q", "-o", tmp_path / "out",
+    )  # fmt: skip
+    record = json.loads((tmp_path / "out" / "record.json").read_bytes())
+    assert set(record["options"]["backbone"]) == {"base", "lora", "device"}
 
 
 def test_memory_by_count():

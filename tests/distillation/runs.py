@@ -15,6 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch.utils.tensorboard  # noqa: F401 - everything that a run imports, before the forks
+from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline  # noqa: F401
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer  # noqa: F401
+
 from chain_of_zoom.distillation.settings import Settings, read_settings
 from chain_of_zoom.distillation.trainer import Trainer
 

@@ -55,6 +55,7 @@ def whole(pictures, tmp_path_factory) -> Trainer:
 def begun(pictures, tmp_path) -> Trainer:
     """A run before its first step, whose adapters are past zero, so that all of them get gradients."""
     made = start(pictures, tmp_path / "run")
+    torch.manual_seed(0)
     with torch.no_grad():
         for group in made.groups.values():
             for parameter in group.values():
@@ -136,8 +137,7 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
         begun.updates.optimizers[1].step()
         begun.updates.forget()
         found.append(float(loss.detach()))
-    assert found[-1] < 0.97 * found[0]
-    assert found[-1] == min(found)
+    assert found == sorted(found, reverse=True)  # a dozen steps, each of them better
 
 
 def test_checkpointing_changes_no_gradient(begun):
