@@ -121,7 +121,7 @@ class MultiStepDiffusion(Backbone):
         self.model: Upscaler = model
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
+        from chain_of_zoom.models.shortage import does_not_fit, in_batches, same_sized, unless_full
 
         def compute(indices: list[int]) -> list[RGBF]:
             return self.model(
@@ -141,11 +141,8 @@ class MultiStepDiffusion(Backbone):
                     return made[0]
             raise does_not_fit()
 
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, window in enumerate(windows):
-            groups.setdefault(window.shape, []).append(index)
         results: dict[int, RGBF] = {}
-        for indices in groups.values():
+        for indices in same_sized(windows):
             made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
             results.update(made)
         for index, prompt in enumerate(prompts):

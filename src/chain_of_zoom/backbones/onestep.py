@@ -156,7 +156,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         import torch
 
         from chain_of_zoom.models.sd3 import TEXTS
-        from chain_of_zoom.models.shortage import in_batches, unless_full
+        from chain_of_zoom.models.shortage import in_batches, same_sized, unless_full
 
         def compute(indices: list[int]) -> list[RGBF]:
             batch = np.stack([pictures[i] for i in indices])
@@ -167,11 +167,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
         for start in range(0, len(prompts), TEXTS):  # together, before the encoders may have to leave
             unless_full(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pictures):
-            groups.setdefault(picture.shape, []).append(index)
         results: dict[int, RGBF] = {}
-        for indices in groups.values():
+        for indices in same_sized(pictures):
             made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
             results.update(made)
         for index, picture in enumerate(pictures):

@@ -9,8 +9,17 @@ from typing import TypeVar
 import torch
 
 from chain_of_zoom.errors import BackboneError
+from chain_of_zoom.imaging.images import RGB8
 
 T = TypeVar("T")
+
+
+def same_sized(pictures: Sequence[RGB8]) -> list[list[int]]:
+    """Which pictures can go together: their places, by shape."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pictures):
+        groups.setdefault(picture.shape, []).append(index)
+    return list(groups.values())
 
 
 def in_batches(
