@@ -134,10 +134,9 @@ def run(out: Path, steps: int = 60) -> None:
     settings = {"learning_rate": 0.01, "batch": 16, "max_new_tokens": 8, "critic.concurrency": 2, "save_every": 20}
     details = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    # The server's port changes from run to run, so this one begins anew instead of going on.
     coz(
         *("align", "--data", out / "pairs", "--model", out / "model", "--critic", url, "--steps", steps),
-        *("-o", out / "aligned", "--force", *details),
+        *("-o", out / "aligned", *details),
     )
 
 

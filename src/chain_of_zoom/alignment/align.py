@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,6 +214,7 @@ class _Run:
         about["base_model_name_or_path"] = self.config.model
         write_atomic(self.out / settings, json.dumps(about, indent=2).encode() + b"\n")
         write_atomic(self.out / weights, (temporary / weights).read_bytes())
+        shutil.rmtree(temporary)
         write_atomic(self.out / CARD, card(self.config, self.read, len(self.train)).encode())
 
     def _outcome(self, folder: AlignFolder, resumed: int, history: list[Log]) -> Aligned:

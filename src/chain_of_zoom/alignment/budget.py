@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import torch
 
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.critic import is_url
+from chain_of_zoom.alignment.config import AlignConfig, is_url
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.policy import TARGETS, context_of, targeted
 from chain_of_zoom.catalog import human_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -95,6 +96,8 @@ class AlignConfig(_Table, frozen=True, kw_only=True):
         """What sets two configurations apart that may not change within a run; empty where nothing does."""
         mine, theirs = (_flat(msgspec.to_builtins(config)) for config in (self, other))
         keys = [key for key in {**theirs, **mine} if key not in MAY_CHANGE and mine.get(key) != theirs.get(key)]
+        if all(is_url(str(config.critic.name)) for config in (self, other)):
+            keys = [key for key in keys if key != "critic.name"]  # servers move
         return "; ".join(f"{key} is {theirs.get(key, 'not set')}, not {mine.get(key, 'not set')}" for key in keys)
 
 
@@ -142,6 +145,12 @@ def resolve(preset: str, *layers: Tables) -> AlignConfig:
 
 
 def _check(config: AlignConfig) -> None:
+    try:
+        re.compile(config.lora.targets or "")
+    except re.error as error:
+        raise UsageError(
+            f"lora.targets {config.lora.targets!r} is no regex ({error}); accepted: one of module names; leave it out"
+        ) from error
     used = list(config.used)
     for name in {*config.weights, *config.reward}:
         plugins.factory("reward", plugins.REWARDS, name)
@@ -159,6 +168,11 @@ def _check(config: AlignConfig) -> None:
             "--critic is missing; accepted: a model of this machine or the URL of a server; for example --critic "
             "http://127.0.0.1:8000/v1, or without a critic --set weights.critic=0"
         )
+
+
+def is_url(critic: str) -> bool:
+    """Whether a critic is a server."""
+    return critic.startswith(("http://", "https://"))
 
 
 def check_batches(config: AlignConfig, processes: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chain_of_zoom import plugins
+from chain_of_zoom.alignment.config import is_url
 from chain_of_zoom.alignment.critic_answer import critic_chat, parse_score
 from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
 from chain_of_zoom.errors import DownError, OutputError, UsageError
@@ -31,8 +32,9 @@ class Model(Protocol):
 class Critic:
     """A model that rates, with a cache and patience.
 
-    cache: an SQLite file of answers by question and pictures, which several processes may share. patience: seconds to
-    go on asking a server that is down. say: hears of waiting.
+    name: says who it is. identity: whose answers are cached; its name by default. cache: an SQLite file of answers by
+    question and pictures, which several processes may share. patience: seconds to go on asking a server that is down.
+    say: hears of waiting.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Critic:
         model: Model,
         name: str,
         *,
+        identity: str | None = None,
         cache: Path | None = None,
         patience: float = 600.0,
         say: Callable[[str], None] | None = None,
     ) -> None:
         self.model = model
         self.name = name
+        self.identity = identity or name
         self.patience = patience
         self.say = say or (lambda line: None)
         self._cache = _Cache(cache) if cache else None
@@ -84,7 +88,7 @@ class Critic:
 
     def _key(self, parent: RGB8, zoomed: RGB8, text: str) -> str:
         [turn] = critic_chat(parent, zoomed, text)
-        digest = hashlib.sha256(f"{self.name}\n{turn['content'][-1]['text']}".encode(errors="surrogatepass"))
+        digest = hashlib.sha256(f"{self.identity}\n{turn['content'][-1]['text']}".encode(errors="surrogatepass"))
         for picture in (parent, zoomed):
             digest.update(f"{picture.shape}".encode() + picture.tobytes())
         return digest.hexdigest()
@@ -127,12 +131,8 @@ def make_critic(
             some = ", ".join(listed[:5]) or "none"
             raise UsageError(f"{critic} serves {len(listed)} models ({some}); type: --set critic.model=NAME")
         [remote.model] = listed
-    return Critic(remote, f"{remote.model} at {critic}", cache=cache, patience=patience, say=say)
-
-
-def is_url(critic: str) -> bool:
-    """Whether a critic is a server."""
-    return critic.startswith(("http://", "https://"))
+    name = f"{remote.model} at {critic}"
+    return Critic(remote, name, identity=remote.model, cache=cache, patience=patience, say=say)
 
 
 class CriticReward(Reward):

@@ -44,7 +44,8 @@ def curve(name: str, key: str, note: str, history: Sequence[Log]) -> Curve | Non
     values = [mean(value for _, value in group) for group in groups]
     near = max(1, round(len(values) * SHARE / 2))
     smooth = [mean(values[max(0, i - near) : i + near + 1]) for i in range(len(values))]
-    ticks = nice_ticks(values)
+    flat = min(values) == max(values)
+    ticks = nice_ticks([values[0], values[0] + 1] if flat else values)
     across = [tick for tick in nice_ticks([0.0, steps[-1]]) if tick <= steps[-1]]
     bottom, top, begin, end = ticks[0], ticks[-1], min(0.0, steps[0]), max(steps[-1], 1.0)
 

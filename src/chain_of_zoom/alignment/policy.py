@@ -24,11 +24,7 @@ def lora_config(model: Any, lora: Lora) -> Any:
     from peft import LoraConfig
 
     targets = lora.targets or TARGETS
-    try:
-        hits = targeted(model, targets)
-    except re.error as error:
-        raise UsageError(f"lora.targets {targets!r} is no regex ({error}); accepted: one of module names") from error
-    if not hits:
+    if not targeted(model, targets):
         raise UsageError(
             f"lora.targets {targets!r} hits no layer of this {model.config.model_type}; accepted: a regex of module "
             "names; for example --set lora.targets='.*language_model.*(q_proj|v_proj)'"

@@ -73,7 +73,8 @@ class AlignFolder:
             for name in (CHECKPOINTS, TENSORBOARD):
                 shutil.rmtree(self.path / name, ignore_errors=True)
         elif (self.path / CONFIG).exists():
-            earlier = _read_config(self.path / CONFIG)
+            begun = last_checkpoint(self.path) or (self.path / SAMPLES).exists()
+            earlier = _read_config(self.path / CONFIG) if begun else config  # what never began holds nobody up
             if difference := config.difference(earlier) if earlier else f"{CONFIG} cannot be read":
                 raise OccupiedError(
                     f"{self.path} holds another alignment: {difference}; accepted: the same settings; "
