@@ -121,7 +121,7 @@ def coz(*arguments: object) -> None:
 
 
 def run(out: Path, steps: int = 60) -> None:
-    """All of it, in a folder."""
+    """All of it, in a folder; the same again goes on or finds it done."""
     quarters = out / "photos"
     quarters.mkdir(parents=True, exist_ok=True)
     with Image.open(PHOTO) as photo:  # photos are held out as a whole, so one is cut into four

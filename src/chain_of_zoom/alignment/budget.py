@@ -22,6 +22,7 @@ from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import with_pictures
 
 FLOAT, ADAM = 4, 8  # bytes
+PATCHES = 4  # of the vision tower, in a token of the language model
 RUNTIME = 1_500_000_000  # CUDA's context, kernels and the allocator's gaps; torch itself on a CPU
 
 
@@ -60,12 +61,28 @@ def budget(config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, chec
         (
             ("weights", weights),
             ("adapter, its gradients and optimizer", lora * (2 * FLOAT + ADAM)),
-            (f"activations of {config.batch} texts", config.batch * (tokens * kept + logits)),
+            (
+                f"activations of {config.batch} text{'s' * (config.batch > 1)}",
+                config.batch
+                * (tokens * kept + logits + _vision(vlm.model, prompt, width, checkpointing=checkpointing)),
+            ),
             ("keys and values", config.batch * config.accumulate * tokens * layers * 2 * keys * width),
             ("runtime", RUNTIME),
             ("critic", critic),
         )
     )
+
+
+def _vision(model: Any, prompt: int, width: int, *, checkpointing: bool) -> int:
+    """Activations of the vision tower for one text: frozen, but TRL has gradients flow through its inputs."""
+    vision = getattr(model.config, "vision_config", None)
+    if vision is None:
+        return 0
+    depth = getattr(vision, "depth", None) or getattr(vision, "num_hidden_layers", 0)
+    hidden: int = vision.hidden_size
+    layer = width * (10 * hidden + 4 * (getattr(vision, "intermediate_size", None) or 4 * hidden))
+    kept = depth * width * hidden + layer if checkpointing else depth * layer
+    return int(PATCHES * prompt * kept)
 
 
 def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None:
