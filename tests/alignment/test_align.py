@@ -358,26 +358,10 @@ def test_two_processes_share_the_work(model, pairs, tmp_path):
     """
     config = settings(pairs, model, steps=2, batch=2)
     (tmp_path / "two.toml").write_bytes(config.to_toml())
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            "--multi_gpu",
-            "--num_processes",
-            "2",
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "-m",
-            "chain_of_zoom",
-            "align",
-        ),
-        *("--config", str(tmp_path / "two.toml"), "-o", str(tmp_path / "out"), "--json"),
-    ]
+    launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    align_it = ["--dynamo_backend", "no", "-m", "chain_of_zoom", "align", "--json"]
+    files = ["--config", str(tmp_path / "two.toml"), "-o", str(tmp_path / "out")]
+    command = [sys.executable, "-m", *launch.split(), *align_it, *files]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

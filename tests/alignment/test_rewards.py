@@ -9,16 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom import plugins
+from chain_of_zoom.alignment.config import resolve
 from chain_of_zoom.alignment.rewards import (
     Reward,
     Sample,
+    Unscored,
     phrase_exclusion,
     repetition_penalty,
+    scored,
     validity,
 )
 from chain_of_zoom.alignment.sr_feedback import inconsistency, sr_gain
 from chain_of_zoom.backbones.base import Backbone
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF, enlarge
 
 
@@ -145,6 +148,38 @@ def test_sr_feedback_of_a_backbone_that_reads_prompts(astronaut):
 def test_sr_feedback_needs_a_backbone_that_reads_prompts():
     with pytest.raises(UsageError, match="bicubic does not read prompts"):
         make("sr", backbone="bicubic")
+
+
+def test_a_package_adds_a_reward(tmp_path, monkeypatch):
+    """Checked like the other plugins; what it returns is checked at every call."""
+    (tmp_path / "short.py").write_text(
+        "from chain_of_zoom import Reward, Unscored\n"
+        "class Short(Reward):\n"
+        "    name = 'short'\n"
+        "    def __init__(self, most=20): self.most = most\n"
+        "    def __call__(self, samples):\n"
+        "        return [len(s.text) / 0 if s.text == 'bad' else float(len(s.text) <= self.most) for s in samples]\n"
+        "class Odd(Short):\n"
+        "    name = 'odd'\n"
+        "    def __call__(self, samples): return [float('nan'), Unscored('no idea'), 1.0][: self.most]\n"
+    )
+    info = tmp_path / "short-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: short\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[chain_of_zoom.rewards]\nshort = short:Short\nodd = short:Odd\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins._entries.cache_clear()
+    try:
+        assert scored(make("short", most=3), [sample("fur"), sample("moss")]) == [1.0, 0.0]
+        assert make("short").package == "short 1.0"
+        base = {"data": "d", "model": "m", "weights": {"critic": 0.0, "short": 0.5}, "reward": {"short": {"most": 3}}}
+        assert "short" in resolve("safe", base).used
+        three = [sample("a"), sample("b"), sample("c")]
+        assert scored(make("odd"), three) == [Unscored("odd is nan"), Unscored("no idea"), 1.0]
+        with pytest.raises(MissingError, match="the reward odd returned 2 numbers for 3 texts"):
+            scored(make("odd", most=2), three)
+    finally:
+        plugins._entries.cache_clear()
 
 
 def test_names_of_rewards():

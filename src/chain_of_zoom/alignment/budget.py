@@ -57,14 +57,14 @@ def budget(config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, chec
     layer = width * (10 * hidden + 4 * inner) + 2 * FLOAT * (6 * hidden + inner)  # second: float copies for the adapter
     kept = layers * width * hidden + layer if checkpointing else layers * layer
     logits = FLOAT * 3 * text.vocab_size * config.max_new_tokens
+    vision = _vision(vlm.model, prompt, width, checkpointing=checkpointing)
     return Budget(
         (
             ("weights", weights),
             ("adapter, its gradients and optimizer", lora * (2 * FLOAT + ADAM)),
             (
                 f"activations of {config.batch} text{'s' * (config.batch > 1)}",
-                config.batch
-                * (tokens * kept + logits + _vision(vlm.model, prompt, width, checkpointing=checkpointing)),
+                config.batch * (tokens * kept + logits + vision),
             ),
             ("keys and values", config.batch * config.accumulate * tokens * layers * 2 * keys * width),
             ("runtime", RUNTIME),
@@ -75,14 +75,15 @@ def budget(config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, chec
 
 def _vision(model: Any, prompt: int, width: int, *, checkpointing: bool) -> int:
     """Activations of the vision tower for one text: frozen, but TRL has gradients flow through its inputs."""
-    vision = getattr(model.config, "vision_config", None)
+    vision: Any = getattr(model.config, "vision_config", None)
     if vision is None:
         return 0
-    depth = getattr(vision, "depth", None) or getattr(vision, "num_hidden_layers", 0)
-    hidden: int = vision.hidden_size
-    layer = width * (10 * hidden + 4 * (getattr(vision, "intermediate_size", None) or 4 * hidden))
+    depth = int(getattr(vision, "depth", None) or getattr(vision, "num_hidden_layers", 0))
+    hidden = int(vision.hidden_size)
+    inner = int(getattr(vision, "intermediate_size", None) or 4 * hidden)
+    layer = width * (10 * hidden + 4 * inner)
     kept = depth * width * hidden + layer if checkpointing else depth * layer
-    return int(PATCHES * prompt * kept)
+    return PATCHES * prompt * kept
 
 
 def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None:
