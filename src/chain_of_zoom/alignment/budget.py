@@ -78,9 +78,9 @@ def _vision(model: Any, prompt: int, width: int, *, checkpointing: bool) -> int:
     vision: Any = getattr(model.config, "vision_config", None)
     if vision is None:
         return 0
-    depth = int(getattr(vision, "depth", None) or getattr(vision, "num_hidden_layers", 0))
+    depth = int(getattr(vision, "depth", 0) or getattr(vision, "num_hidden_layers", 0))
     hidden = int(vision.hidden_size)
-    inner = int(getattr(vision, "intermediate_size", None) or 4 * hidden)
+    inner = int(getattr(vision, "intermediate_size", 0) or 4 * hidden)
     layer = width * (10 * hidden + 4 * inner)
     kept = depth * width * hidden + layer if checkpointing else depth * layer
     return PATCHES * prompt * kept
