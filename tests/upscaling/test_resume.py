@@ -73,6 +73,13 @@ def test_twenty_kills_at_random_moments(tmp_path):
     assert "tiles" in stages
 
 
+def test_a_kill_before_its_record_is_whole(tmp_path):
+    (tmp_path / "a.png.work").mkdir()
+    (tmp_path / "a.png.work" / ".record.json.tmp").write_bytes(b"{")
+    assert enlarge(tmp_path / "a.png").complete
+    assert not (tmp_path / "a.png.work").exists()
+
+
 @pytest.mark.parametrize("suffix", ["png", "dzi", "tif"])
 def test_a_kill_between_the_output_and_its_record(tmp_path, suffix, monkeypatch):
     from chain_of_zoom.upscaling.folder import Folder

@@ -119,7 +119,10 @@ class Folder:
         """Whether the work folder is that of the same run, stopped. Raises OutputError when it is another's."""
         earlier = _read(self.path / RECORD)
         if earlier is None:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            stopped_at_once = f".{RECORD}.tmp"  # killed while its record was written
+            if self.path.exists() and (
+                not self.path.is_dir() or any(path.name != stopped_at_once for path in self.path.iterdir())
+            ):
                 raise OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
             return False
         if difference := self.record.difference(earlier):
