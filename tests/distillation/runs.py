@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch.utils.tensorboard  # noqa: F401 - everything that a run imports, before the forks
+import torch
+import torch.utils.tensorboard
 from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline  # noqa: F401
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5Tokenizer  # noqa: F401
 
@@ -94,5 +95,6 @@ def shared(pictures: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     killed(Path(sys.argv[1]), Path(sys.argv[2]) / "killed")
     shared(Path(sys.argv[1]), Path(sys.argv[2]) / "shared")

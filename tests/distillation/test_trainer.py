@@ -30,6 +30,15 @@ from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, Ou
 from chain_of_zoom.models.checkpoints import read_tensors  # noqa: E402
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As in the processes of runs.py: sums in another order differ in their last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
