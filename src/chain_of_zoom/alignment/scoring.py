@@ -10,17 +10,19 @@ from typing import Literal
 
 import msgspec
 
+from chain_of_zoom.alignment.config import PRESETS
 from chain_of_zoom.alignment.critic import Critic, CriticReward
 from chain_of_zoom.alignment.duel import AT_ONCE, Contest, Duel, fight
 from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.policy import context_of
 from chain_of_zoom.alignment.rewards import Phrase, Repetition, Reward, Sample, Unscored, Validity
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.prompters.words import prompt_statistics, words_of
 
 SCORES = "scores.json"
 TEXT_REWARDS = (Phrase(), Repetition(), Validity())
-PAPER_WEIGHTS = {"critic": 1.0, "phrase": 0.5, "repetition": 0.5}
+PAPER_WEIGHTS: Mapping[str, float] = PRESETS["paper"]["weights"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -126,7 +128,7 @@ def _scored(name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Seque
     said: list[tuple[str, float]] = []
     counter = _Counter(name, len(pairs), say)
     for pair in pairs:
-        context = PromptContext([load(pair.parent).pixels], load(pair.zoomed).pixels, 4.0)
+        context = context_of(pair)
         started = time.perf_counter()
         [text] = prompter([context])
         said.append((text, time.perf_counter() - started))

@@ -9,21 +9,14 @@ from typing import Any
 
 from chain_of_zoom.distillation import checkpoint, journal
 from chain_of_zoom.distillation.checkpoint import Progress, read_progress
-from chain_of_zoom.errors import OccupiedError, OutputError
+from chain_of_zoom.errors import OccupiedError
+from chain_of_zoom.imaging.images import naming
 from chain_of_zoom.models.files import TRAINED
 
 SETTINGS = "settings.toml"
 _OURS = (
     checkpoint.NAME, journal.NAME, TRAINED, SETTINGS, "sheets", "tensorboard", "SR_LoRA", "SR_VAE",
 )  # fmt: skip
-
-
-def make_folder(folder: Path) -> None:
-    """Raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder} ({error.strerror}); name another folder with -o") from error
 
 
 def earlier_run(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
@@ -38,11 +31,9 @@ def earlier_run(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run wrote. Raises OutputError."""
-    try:
+    with naming(folder):
         for path in (folder / name for name in _OURS):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot clear {folder} ({error.strerror}); name another folder with -o") from error

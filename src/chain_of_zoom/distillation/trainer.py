@@ -20,7 +20,7 @@ from chain_of_zoom.distillation.adapters import REGULARISER
 from chain_of_zoom.distillation.checkpoint import Progress, load_adapters, load_checkpoint, save_checkpoint
 from chain_of_zoom.distillation.data import Example, Skipped, TrainingSet, open_training_set
 from chain_of_zoom.distillation.export import write_published, write_weights
-from chain_of_zoom.distillation.folder import SETTINGS, clear, earlier_run, make_folder
+from chain_of_zoom.distillation.folder import SETTINGS, clear, earlier_run
 from chain_of_zoom.distillation.journal import COLUMNS, Journal
 from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.distillation.perceptual import load_perceptual
@@ -31,7 +31,7 @@ from chain_of_zoom.distillation.texts import CaptionEmbeddings
 from chain_of_zoom.distillation.updates import Updates
 from chain_of_zoom.distillation.validation import SHOWN, restore, write_sheet
 from chain_of_zoom.errors import BackboneError
-from chain_of_zoom.imaging.images import RGB8, write_atomic
+from chain_of_zoom.imaging.images import RGB8, make_folder, write_atomic
 from chain_of_zoom.models.files import TRAINED
 from chain_of_zoom.models.placement import choose_dtype
 from chain_of_zoom.models.sd3 import load_pipeline, to_tensor
