@@ -31,7 +31,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "examples" / "astronaut.png"
-PARITY = ROOT.parent / "shared" / "parity"
+PARITY = ROOT / "tests" / "data" / "parity"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium, for pages: `browser.new_page()`; Debian's, or the one $CHROMIUM names."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
-        pytest.skip("no chromium; apt-get install chromium, or set CHROMIUM")
+        stop = pytest.fail if "CI" in os.environ else pytest.skip  # CI installs it, so that no page goes unseen
+        stop("no chromium; apt-get install chromium, or set CHROMIUM")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--allow-file-access"])
         yield chromium

@@ -207,7 +207,6 @@ def test_a_single_file_of_the_hub_is_found_in_its_cache(tmp_path: Path):
     assert locate(ITEMS["ram"]) == file
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="shared/parity is not on this machine")
 @pytest.mark.parametrize(
     ("name", "tiny"), [("sd3", "tiny_sd3"), ("qwen", "tiny_qwen"), ("vlm-adapter", "tiny_qwen_adapter")]
 )

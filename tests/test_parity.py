@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from conftest import PARITY
 from PIL import Image
 
 from chain_of_zoom import zoom
-
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
 
 def test_bicubic_states_to_the_bit():

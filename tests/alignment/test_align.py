@@ -276,7 +276,6 @@ def test_kl_by_hand_and_what_changes(model, pairs, tmp_path):
     assert len(lora) == 2 * 7 * reference.config.text_config.num_hidden_layers
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
 def test_a_published_style_model_learns_a_word(critic, pairs, tmp_path):
     """The tiny model of the parity cases says one thing only; at temperature 8 it tries others."""
     critic.word = "fur"

@@ -8,9 +8,8 @@ from conftest import PARITY, noise
 from PIL import Image
 
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-from chain_of_zoom import MissingError, UsageError, load_backbone, zoom  # noqa: E402
+from chain_of_zoom import MissingError, UsageError, load_backbone, zoom
 
 LEAF = PARITY / "cases" / "leaf.png"
 TINY = {

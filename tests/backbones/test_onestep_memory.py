@@ -8,7 +8,6 @@ from conftest import PARITY, noise
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
 from chain_of_zoom import BackboneError, load_backbone, zoom  # noqa: E402
 from chain_of_zoom.backbones import onestep  # noqa: E402

@@ -11,15 +11,14 @@ from conftest import PARITY, noise
 from PIL import Image
 
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-import torch  # noqa: E402
+import torch
 
-from chain_of_zoom import BackboneError, UsageError, load_backbone  # noqa: E402
-from chain_of_zoom.backbones.base import WholePictureBackbone  # noqa: E402
-from chain_of_zoom.imaging.geometry import Size  # noqa: E402
-from chain_of_zoom.imaging.images import resize, size_of, to_uint8  # noqa: E402
-from chain_of_zoom.models import tiled_published, tiled_smooth  # noqa: E402
+from chain_of_zoom import BackboneError, UsageError, load_backbone
+from chain_of_zoom.backbones.base import WholePictureBackbone
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import resize, size_of, to_uint8
+from chain_of_zoom.models import tiled_published, tiled_smooth
 
 TINY = {
     "base": PARITY / "tiny_sd3",

@@ -205,7 +205,6 @@ def test_a_writer_keeps_the_order_and_stops_at_the_first_error():
     assert done == [1, 2], "what was on its way is let through"
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 def test_the_papers_stack_gives_the_same_prompts_and_states_alone_and_together(tmp_path, monkeypatch):
     pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
     from chain_of_zoom.models import placement

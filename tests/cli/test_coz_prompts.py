@@ -152,7 +152,6 @@ def test_a_pair_that_cannot_be_read_is_said(coz: Coz, pairs):
     assert "skipped: p1: " in done.stdout
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
 def test_a_real_model_as_prompter_and_critic(coz: Coz, pairs):
     """Random weights: its ratings are none, its answers neither A nor B, and nothing is guessed from them."""
     pytest.importorskip("transformers", reason="needs the extra [diffusion]")

@@ -400,7 +400,6 @@ def test_an_interrupted_write_keeps_the_earlier_file(ckpt, monkeypatch):
     assert target.read_bytes() == before
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="shared/parity is not on this machine")
 def test_the_loader_takes_the_converted_list_as_the_published_one(tmp_path):
     invoke("models", "convert", PARITY / "model_tiny.pkl", "--as", "sr-lora")
     converted, published = read_tensors(locate(ITEMS["sr-lora"])), read_tensors(PARITY / "model_tiny.pkl")

@@ -13,12 +13,11 @@ from conftest import PARITY
 from PIL import Image
 
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-from chain_of_zoom import OutputError, UsageError  # noqa: E402
-from chain_of_zoom.chain.record import SCHEMA  # noqa: E402
-from chain_of_zoom.cli.app import app  # noqa: E402
-from chain_of_zoom.models import placement, plan  # noqa: E402
+from chain_of_zoom import OutputError, UsageError
+from chain_of_zoom.chain.record import SCHEMA
+from chain_of_zoom.cli.app import app
+from chain_of_zoom.models import placement, plan
 
 LEAF = str(PARITY / "cases" / "leaf.png")
 SD3 = [

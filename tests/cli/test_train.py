@@ -12,9 +12,8 @@ from PIL import Image
 
 pytest.importorskip("tensorboard", reason="needs the extra [train]")
 pytest.importorskip("diffusers", reason="needs the extra [train]")
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-from chain_of_zoom import MissingError, UsageError  # noqa: E402
+from chain_of_zoom import MissingError, UsageError
 
 TINY = PARITY / "tiny_sd3"
 
@@ -36,7 +35,6 @@ def trained(tmp_path_factory):
     return home / "out", invoke(*args), args
 
 
-@needs_parity
 def test_a_run_says_what_it_does_and_keeps_its_settings(trained):
     folder, said, _ = trained
     assert "1 pictures, 1 a step, 2 steps" in said
@@ -52,7 +50,6 @@ def test_a_run_says_what_it_does_and_keeps_its_settings(trained):
         assert sheet.width > 3 * 384
 
 
-@needs_parity
 def test_the_same_command_goes_on(trained):
     args = trained[2]
     ended = json.loads(invoke(*args, "--json"))
@@ -63,7 +60,6 @@ def test_the_same_command_goes_on(trained):
     assert set(fresh["losses"]) == {"l2", "perceptual", "matching", "generator", "regulariser"}
 
 
-@needs_parity
 def test_a_photo_is_zoomed_with_what_was_trained(trained, tmp_path):
     common = ["zoom", PHOTO, "--zoom", 16, "--size", "64x64", "--backbone", "osediff-sd3", "--base", TINY, "-q"]
     common += ["--device", "cpu", "--no-animate"]
@@ -78,7 +74,6 @@ def test_a_photo_is_zoomed_with_what_was_trained(trained, tmp_path):
     assert record["options"]["backbone"]["lora"] == str(folder)
 
 
-@needs_parity
 def test_a_preset_leaves_the_encoder_to_the_folder(trained, tmp_path):
     invoke(
         "zoom", PHOTO, "--preset", "paper-null", "--zoom", 4, "--base", TINY, "--lora", trained[0], "--device", "cpu",
@@ -103,7 +98,6 @@ def test_memory_by_count():
     assert any(what.startswith("VGG16") for what in rows)
 
 
-@needs_parity
 def test_memory_of_another_base_and_other_settings():
     text = invoke("train", "--estimate", "--base", TINY, "--no-checkpointing", "--perceptual", "none")
     assert "122,176" in text

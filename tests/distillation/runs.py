@@ -23,7 +23,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 from chain_of_zoom.distillation.settings import Settings, read_settings
 from chain_of_zoom.distillation.trainer import Trainer
 
-TINY = Path(__file__).parents[3] / "shared" / "parity" / "tiny_sd3"
+TINY = Path(__file__).parents[1] / "data" / "parity" / "tiny_sd3"
 
 
 def settings(pictures: Path, **tables: dict[str, Any]) -> Settings:

@@ -16,7 +16,6 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 pytest.importorskip("tensorboard", reason="needs the extra [train]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
 from distillation.runs import TINY, losses, settings  # noqa: E402
 

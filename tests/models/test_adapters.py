@@ -252,7 +252,6 @@ def test_a_pickled_adapter_is_not_opened(new, tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
 def test_the_published_configuration_fits_the_full_size_model_key_for_key():
     """Every one of 36 x 7 Linears of the language model gets its A and its B, and no other module gets anything."""
     with torch.device("meta"):
@@ -278,7 +277,6 @@ def test_the_published_configuration_fits_the_full_size_model_key_for_key():
     assert len(mapped) == len(tensors) == 504
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
 def test_the_keys_made_up_for_the_full_size_model_are_in_the_layout_of_the_published_code():
     keys = load_file(PARITY / "tiny_qwen_adapter" / "adapter_model.safetensors").keys()
     parts = {

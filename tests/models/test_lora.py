@@ -19,8 +19,6 @@ from chain_of_zoom.models.lora import (  # noqa: E402
     modulation_linears,
 )
 
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
-
 SD3_MEDIUM = {
     "sample_size": 128, "patch_size": 2, "in_channels": 16, "num_layers": 24, "attention_head_dim": 64,
     "num_attention_heads": 24, "joint_attention_dim": 4096, "caption_projection_dim": 1536,
@@ -44,7 +42,6 @@ def encoder():
     return diffusers.AutoencoderKL.from_pretrained(PARITY / "tiny_sd3" / "vae").encoder
 
 
-@needs_parity
 def test_transformer_merged_is_unmerged(transformer):
     tensors = read_tensors(PARITY / "model_tiny.pkl")
     before = {name: (linear.weight.clone(), linear.bias) for name, linear in modulation_linears(transformer)}
@@ -61,7 +58,6 @@ def test_transformer_merged_is_unmerged(transformer):
             assert torch.equal(parameter, others[name])
 
 
-@needs_parity
 def test_encoder_merged_is_unmerged(encoder):
     state = read_tensors(PARITY / "vae_encoder_tiny.pt")
     merge_encoder(encoder, state)
@@ -75,7 +71,6 @@ def test_encoder_merged_is_unmerged(encoder):
     torch.testing.assert_close(encoder.conv_in(x), adapted, atol=1e-5, rtol=1e-5)
 
 
-@needs_parity
 def test_transformer_adapters_that_do_not_fit_are_refused_and_nothing_is_changed(transformer):
     tensors = read_tensors(PARITY / "model_tiny.pkl")
     before = {name: parameter.clone() for name, parameter in transformer.named_parameters()}
@@ -94,7 +89,6 @@ def test_transformer_adapters_that_do_not_fit_are_refused_and_nothing_is_changed
         assert torch.equal(parameter, before[name])
 
 
-@needs_parity
 @pytest.mark.parametrize("spoil", ["missing", "extra", "half", "rank", "list"])
 def test_encoder_files_that_do_not_fit_are_refused(encoder, spoil):
     state = dict(read_tensors(PARITY / "vae_encoder_tiny.pt"))
@@ -110,7 +104,6 @@ def test_encoder_files_that_do_not_fit_are_refused(encoder, spoil):
         merge_encoder(encoder, list(state) if spoil == "list" else state)
 
 
-@needs_parity
 def test_every_published_tensor_is_used_exactly_once_at_full_size():
     keys = json.loads((PARITY / "published_keys.json").read_text())
     with torch.device("meta"):

@@ -22,10 +22,7 @@ from chain_of_zoom.models.precision import (  # noqa: E402
 )
 from chain_of_zoom.models.sizes import hub_folder, parameters, sd3_parts, vlm_part  # noqa: E402
 
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-
-@needs_parity
 def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
     from diffusers import AutoencoderKL
 
@@ -63,7 +60,6 @@ def test_int8_weights_are_near_and_leave_the_last_layer():
     assert relative_error(net["up"](x), expected) < 1 / 127
 
 
-@needs_parity
 def test_sizes_are_those_of_the_loaded_networks():
     from diffusers import AutoencoderKL
     from transformers import AutoModelForImageTextToText, T5EncoderModel

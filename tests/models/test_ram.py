@@ -106,7 +106,6 @@ def _uses(plan: Plan) -> Counter[str]:
     return Counter({key: count // 6 for key, count in shares.items()})
 
 
-@pytest.mark.skipif(not PARITY.is_dir(), reason="shared/parity is not on this machine")
 def test_every_key_of_the_published_files_goes_to_the_full_size_network_once():
     published = json.loads((PARITY / "published_keys.json").read_text())
     ram, dape = (

@@ -17,7 +17,6 @@ from chain_of_zoom.prompters.tags import Dape
 TINY = PARITY / "tiny_ram"
 RAM, DAPE = TINY / "ram_tiny.pth", TINY / "dape_tiny.pth"
 LISTS = (TINY / "ram_tag_list.txt", TINY / "ram_tag_list_threshold.txt")
-needs_parity = pytest.mark.skipif(not TINY.is_dir(), reason="shared/parity is not on this machine")
 
 
 @pytest.fixture
@@ -34,7 +33,6 @@ def context() -> PromptContext:
     return PromptContext([noise(8, 8)], picture, 4.0)
 
 
-@needs_parity
 @pytest.mark.parametrize(("name", "lora"), [("ram", None), ("dape", DAPE)])
 def test_tags_are_those_of_the_published_code(name: str, lora: Path | None, monkeypatch: pytest.MonkeyPatch):
     expected = json.loads((PARITY / "cases" / "tags_step1.json").read_text())[name]
@@ -50,7 +48,6 @@ def test_tags_are_those_of_the_published_code(name: str, lora: Path | None, monk
     assert prompter([small, context(), context()]) == batch
 
 
-@needs_parity
 def test_the_zoomed_picture_is_looked_at_and_nothing_else():
     texts = Dape(RAM, *LISTS, device="cpu")(
         [
@@ -62,7 +59,6 @@ def test_the_zoomed_picture_is_looked_at_and_nothing_else():
     assert texts[0] == texts[1] != texts[2]
 
 
-@needs_parity
 def test_weights_are_read_once_and_late(monkeypatch: pytest.MonkeyPatch):
     reads = []
     original = tags.load_ram
@@ -75,13 +71,11 @@ def test_weights_are_read_once_and_late(monkeypatch: pytest.MonkeyPatch):
     assert reads == [(RAM, DAPE)]
 
 
-@needs_parity
 def test_nothing_above_its_threshold_is_the_empty_text(tmp_path: Path):
     (tmp_path / "ones.txt").write_text("1\n" * len(LISTS[0].read_text().splitlines()))
     assert Dape(RAM, LISTS[0], tmp_path / "ones.txt", device="cpu")([context()]) == [""]
 
 
-@needs_parity
 def test_lists_of_another_length_than_the_weights(files: dict[str, Path]):
     prompter = Dape(RAM, files["tags"], files["thresholds"])
     with pytest.raises(MissingError, match=r"ram_tiny\.pth knows 127 tags but tags\.txt lists 3"):

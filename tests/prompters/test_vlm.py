@@ -30,7 +30,6 @@ from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, answers  # noqa: E402
 
 QWEN, ADAPTER = PARITY / "tiny_qwen", PARITY / "tiny_qwen_adapter"
-needs_parity = pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity")
 
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {% for c in m['content'] %}"
@@ -78,7 +77,6 @@ def broken(tmp_path: Path) -> Path:
     return folder
 
 
-@needs_parity
 @pytest.mark.parametrize(
     ("case", "adapter", "multi_scale"),
     [("vlm", ADAPTER, True), ("vlm_base", None, True), ("vlm, one image (recursive)", ADAPTER, False)],
@@ -88,7 +86,6 @@ def test_the_text_is_that_of_the_published_code(step1, case, adapter, multi_scal
     assert Vlm(str(QWEN), adapter, multi_scale)([step1]) == [expected]
 
 
-@needs_parity
 def test_alone_and_in_company_the_text_is_the_same_and_in_order(aligned, step1):
     contexts = [context(1), step1, context(2, 96)]
     together = aligned(contexts)
@@ -97,7 +94,6 @@ def test_alone_and_in_company_the_text_is_the_same_and_in_order(aligned, step1):
     assert aligned([]) == []
 
 
-@needs_parity
 def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(aligned):
     """Pictures of different sizes make prompts of different lengths; float sums differ, these texts do not."""
     contexts = [context(1), context(2, 160), context(3, 96)]
@@ -110,7 +106,6 @@ def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(alig
     assert inputs["attention_mask"][0, -1] == 1
 
 
-@needs_parity
 def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, monkeypatch):
     """What is compiled on CUDA; here it only runs. The batch is filled up to its one size."""
     model, asked = aligned._loaded().model, []
@@ -128,7 +123,6 @@ def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, m
     assert texts == aligned(contexts)
 
 
-@needs_parity
 def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(aligned, monkeypatch):
     contexts = [context(1), context(2), context(3)]
     expected = aligned(contexts)
@@ -161,7 +155,6 @@ def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(
         aligned(contexts)
 
 
-@needs_parity
 def test_with_little_memory_the_weights_are_in_int8(step1):
     pytest.importorskip("torchao", reason="needs the extra [low-memory]")
     low = Vlm(str(QWEN), ADAPTER, memory="low", device="cpu")
@@ -169,7 +162,6 @@ def test_with_little_memory_the_weights_are_in_int8(step1):
     assert low._residence.recorded() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}
 
 
-@needs_parity
 def test_the_picture_is_rounded_to_multiples_of_28_and_the_question_is_a_system_turn(aligned, step1, monkeypatch):
     model, processor = aligned._loaded()
     seen: dict[str, Any] = {}
@@ -188,7 +180,6 @@ def test_the_picture_is_rounded_to_multiples_of_28_and_the_question_is_a_system_
     assert seen["max_new_tokens"] == 32
 
 
-@needs_parity
 def test_a_model_that_samples_is_repeatable_and_leaves_random_numbers_alone(step1):
     vlm = Vlm(str(QWEN), max_new_tokens=12)
     greedy = vlm([step1])
@@ -202,20 +193,17 @@ def test_a_model_that_samples_is_repeatable_and_leaves_random_numbers_alone(step
     assert vlm([context(4), step1])[1] == sampled[0] != greedy[0]
 
 
-@needs_parity
 def test_the_number_of_new_tokens(aligned, step1):
     assert aligned([step1])[0].startswith(Vlm(str(QWEN), ADAPTER, max_new_tokens=4)([step1])[0])
     assert len(Vlm(str(QWEN), ADAPTER, max_new_tokens=4)([step1])[0].split()) == 4
 
 
-@needs_parity
 def test_a_picture_of_extreme_proportions(aligned):
     strip = PromptContext([noise(8, 2400)], noise(8, 2400), 4.0)
     with pytest.raises(BadInputError, match="cannot be shown these pictures"):
         aligned([strip])
 
 
-@needs_parity
 def test_sha256_of_local_weights():
     model, adapter = file_sha256(QWEN / "model.safetensors"), file_sha256(ADAPTER / "adapter_model.safetensors")
     assert Vlm(str(QWEN), ADAPTER).weights_sha256() == {
@@ -226,7 +214,6 @@ def test_sha256_of_local_weights():
     assert Vlm().weights_sha256() == {}
 
 
-@needs_parity
 def test_with_torchvision_the_stock_processor_is_taken(monkeypatch):
     stock = models._qwen_without_video().from_pretrained(str(QWEN))
     stock.tokenizer.padding_side = "right"
@@ -352,7 +339,6 @@ def test_a_hub_name_without_a_cache_asks_no_network(tmp_path, monkeypatch):
     fails("OpenGVLab/InternVL3-2B-hf", "type: hf download OpenGVLab/InternVL3-2B-hf")
 
 
-@needs_parity
 def test_a_hub_name_in_the_cache_is_found_there_without_network(tmp_path, monkeypatch, step1):
     no_network(tmp_path, monkeypatch)
     entry = tmp_path / "models--Qwen--Qwen2.5-VL-3B-Instruct"
@@ -363,12 +349,10 @@ def test_a_hub_name_in_the_cache_is_found_there_without_network(tmp_path, monkey
     assert Vlm(max_new_tokens=4)([step1]) == Vlm(str(QWEN), max_new_tokens=4)([step1])
 
 
-@needs_parity
 def test_a_model_that_is_no_vlm():
     fails(PARITY / "tiny_sd3" / "text_encoder", "is a clip_text_model, no vision-language model")
 
 
-@needs_parity
 def test_damaged_models(broken):
     weights = broken / "model.safetensors"
     tensors = weights.read_bytes()
@@ -385,7 +369,6 @@ def test_damaged_models(broken):
     fails(broken, "cannot be loaded")
 
 
-@needs_parity
 def test_a_model_without_some_of_its_weights(broken):
     from safetensors.torch import load_file, save_file
 
@@ -396,7 +379,6 @@ def test_a_model_without_some_of_its_weights(broken):
     fails(broken, r"lacks 1 of its weights \(model\.language_model\.layers\.1\.mlp\.up_proj\.weight\)")
 
 
-@needs_parity
 def test_a_model_without_a_chat_template_or_with_code_of_its_own(broken):
     template = broken / "chat_template.json"
     template.unlink()
@@ -410,7 +392,6 @@ def test_a_model_without_a_chat_template_or_with_code_of_its_own(broken):
     assert not (broken / "ran").exists()
 
 
-@needs_parity
 def test_a_wrong_adapter_is_found_before_the_weights_are_read(broken, tmp_path):
     (broken / "model.safetensors").unlink()
     fails(broken, "adapter folder .*elsewhere is not there", tmp_path / "elsewhere")

@@ -9,11 +9,10 @@ import pytest
 from conftest import PARITY
 
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-pytestmark = pytest.mark.skipif(not PARITY.is_dir(), reason="the parity cases are not beside this checkout")
 
-from chain_of_zoom import load_backbone, upscale  # noqa: E402
-from chain_of_zoom.imaging.decode import decode  # noqa: E402
-from upscaling.doubles import picture  # noqa: E402
+from chain_of_zoom import load_backbone, upscale
+from chain_of_zoom.imaging.decode import decode
+from upscaling.doubles import picture
 
 
 @pytest.fixture(autouse=True)

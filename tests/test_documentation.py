@@ -1,0 +1,17 @@
+"""Pages that are generated from the code say what the code says now."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+
+@pytest.mark.parametrize(("page", "maker"), [("reference.md", "make_reference:reference"), ("api.md", "make_api:api")])
+def test_generated_pages_are_current(page, maker):
+    module, function = maker.split(":")
+    text = getattr(__import__(module), function)()
+    assert (ROOT / "docs" / page).read_text() == text, f"run python docs/{module}.py"
