@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import PHOTO, ROOT
+from conftest import PHOTO
 from PIL import Image
 
 
