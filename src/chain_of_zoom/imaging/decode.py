@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
-from chain_of_zoom.imaging import deep, heif, metadata, profiles, tiff
+from chain_of_zoom.imaging import colour_tags, deep, hdr, heif, metadata, profiles, tiff
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
@@ -100,7 +100,13 @@ def _read(path: Path, limits: Limits) -> bytes:
 
 def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
     layers, found = _layers(data, path.name, limits)
-    colour, profile, notes = profiles.as_rgb(layers.samples, layers.space, found.profile)
+    profile, encoding, notes = colour_tags.resolve(data, found.profile, found.claim)
+    colour, profile, changes = profiles.as_rgb(layers.samples, layers.space, profile)
+    if encoding:
+        colour = encoding.full_range(colour)
+    if encoding and encoding.hdr:
+        colour = hdr.tone_map(colour, encoding)
+        changes.append(f"{encoding.name}: HDR tone-mapped to sRGB, white at {hdr.WHITE:g} cd/m2")
     alpha = layers.alpha
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
         alpha = None
@@ -112,7 +118,7 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
         xmp=found.xmp,
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
-        notes=(*layers.notes, *found.notes, *notes),
+        notes=(*layers.notes, *found.notes, *notes, *changes),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from chain_of_zoom.imaging.colour_tags import SILENT, Claim, exif_claim
 from chain_of_zoom.imaging.provenance import SOFTWARE as NAME
 
 ORIENTATION, DESCRIPTION, SOFTWARE = 0x0112, 0x010E, 0x0131
@@ -20,8 +21,9 @@ KEPT = (
     *range(0x9C9B, 0x9CA0),
     *(EXIF_IFD, GPS_IFD),
 )
-# Sizes that no longer hold, and blocks whose inner offsets break when they are moved, of the exposure's directory.
-DROPPED = (0x927C, 0xA002, 0xA003, 0xA005)  # maker's note, width, height, interoperability
+# Sizes and colour spaces that no longer hold, and blocks whose inner offsets break when they are moved, of the
+# exposure's directory: maker's note, space, width, height, interoperability, gamma.
+DROPPED = (0x927C, 0xA001, 0xA002, 0xA003, 0xA005, 0xA500)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +44,13 @@ NOTHING = Kept()
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its pixels. orientation: 1 to 8, as in EXIF."""
+    """What a file says about its pixels. orientation: 1 to 8, as in EXIF. claim: of EXIF, to a colour space."""
 
     orientation: int = 1
     exif: bytes | None = None
     xmp: bytes | None = None
     profile: bytes | None = None
+    claim: Claim = SILENT
     notes: tuple[str, ...] = ()
 
 
@@ -63,9 +66,11 @@ def read(image: Image.Image) -> Metadata:
 def of(exif: Image.Exif | None, xmp: object, profile: object) -> Metadata:
     """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted."""
     notes: tuple[str, ...] = ("unreadable EXIF left out",)
-    orientation, cleaned = 1, None
+    orientation, cleaned, claim = 1, None, SILENT
     if exif is not None:
         orientation = exif.get(ORIENTATION, 1)
+        with suppress(Exception):
+            claim = exif_claim(exif)
         with suppress(Exception):
             cleaned, notes = clean(exif), ()
     return Metadata(
@@ -73,6 +78,7 @@ def of(exif: Image.Exif | None, xmp: object, profile: object) -> Metadata:
         exif=cleaned,
         xmp=xmp if isinstance(xmp, bytes) else None,
         profile=profile if isinstance(profile, bytes) and profile else None,
+        claim=claim,
         notes=notes,
     )
 

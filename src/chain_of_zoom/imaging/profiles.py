@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chain_of_zoom.imaging.colorimetry import D50, srgb_encode
 from chain_of_zoom.imaging.raster import Samples, Space
 
 INTENT = "perceptual"
@@ -131,7 +132,6 @@ def _plain_inks(samples: Samples) -> Samples:
 
 
 # XYZ of D50, as ICC's connection space has it, to linear sRGB of D65: Bradford adaptation and IEC 61966-2-1.
-_D50 = np.array([0.9642, 1.0, 0.8249])
 _XYZ_TO_SRGB = np.array(
     [
         [3.1338561, -1.6168667, -0.4906146],
@@ -147,8 +147,7 @@ def lab_to_srgb(samples: Samples) -> Samples:
     lab = samples.astype(np.float64) / top * [100.0, 255.0, 255.0] - [0.0, 128.0, 128.0]
     fy = (lab[..., 0] + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
-    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _D50
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * D50
     linear = np.clip(xyz @ _XYZ_TO_SRGB.T, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    done: Samples = np.rint(encoded * top).astype(samples.dtype)
+    done: Samples = np.rint(srgb_encode(linear) * top).astype(samples.dtype)
     return done

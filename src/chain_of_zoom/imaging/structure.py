@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
@@ -49,6 +52,63 @@ def _png_chunks(data: bytes) -> int:
         at += 12 + int.from_bytes(data[at : at + 4])
         count += 1
     return count
+
+
+def png_head(data: bytes) -> dict[bytes, bytes]:
+    """The chunks of a PNG between IHDR and the pixels, the first of each name."""
+    chunks: dict[bytes, bytes] = {}
+    at = 33
+    while at + 12 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
+        length = int.from_bytes(data[at : at + 4])
+        chunks.setdefault(name, data[at + 8 : at + 8 + length])
+        at += 12 + length
+    return chunks
+
+
+def meta_box(data: bytes) -> bytes:
+    """What describes the pictures of an AVIF or HEIF file, past its box's version and flags; may be empty."""
+    return next((data[start + 4 : stop] for kind, start, stop in _boxes(data, 0) if kind == b"meta"), b"")
+
+
+def primary_properties(meta: bytes) -> list[tuple[bytes, bytes]]:
+    """Kinds and contents of the properties of the main picture (ISO/IEC 14496-12, 8.11, and 23008-12, 9.3).
+
+    Raises struct.error and LookupError where such boxes are damaged.
+    """
+    parts = {kind: (start, stop) for kind, start, stop in _boxes(meta, 0)}
+    start, _ = parts[b"pitm"]
+    (primary,) = struct.unpack_from(">I" if meta[start] else ">H", meta, start + 4)
+    boxes = {kind: (begin, end) for kind, begin, end in _boxes(meta, *parts[b"iprp"])}
+    properties = [(kind, meta[begin:end]) for kind, begin, end in _boxes(meta, *boxes[b"ipco"])]
+    at, _ = boxes[b"ipma"]
+    item, index = ">I" if meta[at] else ">H", ">H" if meta[at + 3] & 1 else ">B"
+    (entries,) = struct.unpack_from(">I", meta, at + 4)
+    at += 8
+    for _ in range(entries):
+        (name,) = struct.unpack_from(item, meta, at)
+        at += struct.calcsize(item)
+        indices = struct.unpack_from(f">{meta[at]}{index[1]}", meta, at + 1)
+        if name == primary:
+            essential = 0x7FFF if index == ">H" else 0x7F
+            return [properties[(place & essential) - 1] for place in indices if place & essential]
+        at += 1 + meta[at] * struct.calcsize(index)
+    return []
+
+
+def _boxes(data: bytes, start: int, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and stop of the contents of the boxes in a part of a file (ISO/IEC 14496-12, section 4.2)."""
+    stop = len(data) if stop is None else stop
+    for _ in range(MAX_BLOCKS):
+        if start + 8 > stop:
+            return
+        length, kind, head = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8], 8
+        if length == 1:
+            length, head = int.from_bytes(data[start + 8 : start + 16]), 16
+        end = min(start + length, stop) if length else stop
+        if end < start + head:
+            return
+        yield kind, start + head, end
+        start = end
 
 
 def _gif_blocks(data: bytes, stop: int) -> tuple[int, int]:

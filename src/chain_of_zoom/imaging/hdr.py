@@ -1,0 +1,72 @@
+"""HDR pictures (PQ and HLG, ITU-R BT.2100) tone-mapped to sRGB."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chain_of_zoom.imaging.colorimetry import SRGB, Encoding, Floats, rgb_to_xyz, srgb_encode
+from chain_of_zoom.imaging.raster import Samples
+
+WHITE = 203.0  # cd/m2 of reference white, which becomes the white of sRGB (BT.2408)
+_HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the reference display (BT.2100, table 5)
+_M1, _M2, _C1, _C2, _C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
+_A, _B, _C = 0.17883277, 0.28466892, 0.55991073
+
+
+def tone_map(colour: Samples, encoding: Encoding) -> Samples:
+    """H x W x 3 samples of an HDR encoding as sRGB of the same depth; out-of-gamut colours clipped.
+
+    What is not above reference white keeps its light; above, the curve of BT.2390 (section 5.4) rolls off to the
+    brightest sample of the picture, in each channel.
+    """
+    top = int(np.iinfo(colour.dtype).max)
+    signal = np.arange(top + 1) / top
+    is_hlg = encoding.hdr == "HLG"
+    light = (_hlg_scene(signal) if is_hlg else _pq_decode(signal) / WHITE).astype(np.float32)
+    peak = float(light[colour.max()])
+    if is_hlg:
+        peak = peak**_HLG_GAMMA * _HLG_PEAK / WHITE
+    peak = max(peak, 1.0)
+    grid = np.linspace(0, peak**0.25, 4096) ** 4
+    rolled = _roll_off(grid, peak) if peak > 1 else grid
+    to_xyz = rgb_to_xyz(encoding.primaries)
+    to_srgb = (np.linalg.inv(rgb_to_xyz(SRGB)) @ to_xyz).T.astype(np.float32)
+    luminance = to_xyz[1].astype(np.float32)
+    result = np.empty(colour.shape, colour.dtype)
+    for row in range(0, len(colour), 64):  # floats of the whole picture would take eight times its memory
+        rows = slice(row, row + 64)
+        linear = light[colour[rows]]
+        if is_hlg:
+            linear *= (linear @ luminance)[..., None] ** (_HLG_GAMMA - 1) * (_HLG_PEAK / WHITE)
+        shown = np.interp(linear, grid, rolled).astype(np.float32) @ to_srgb
+        result[rows] = np.rint(srgb_encode(np.clip(shown, 0, 1)) * top)
+    return result
+
+
+def _roll_off(light: Floats, peak: float) -> Floats:
+    """Light relative to reference white, up to `peak`, as light up to 1: the EETF of BT.2390-11."""
+    top = _pq_encode(np.array(peak * WHITE))
+    white = _pq_encode(np.array(WHITE)) / top
+    knee = 1.5 * white - 0.5
+    signal = _pq_encode(light * WHITE) / top
+    t = (signal - knee) / (1 - knee)
+    bent = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * white
+    return _pq_decode(np.where(signal < knee, signal, bent) * top) / WHITE
+
+
+def _pq_decode(signal: Floats) -> Floats:
+    """Display light in cd/m2 (SMPTE ST 2084)."""
+    root = signal ** (1 / _M2)
+    light: Floats = 10000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1)
+    return light
+
+
+def _pq_encode(light: Floats) -> Floats:
+    power = (light / 10000) ** _M1
+    signal: Floats = ((_C1 + _C2 * power) / (1 + _C3 * power)) ** _M2
+    return signal
+
+
+def _hlg_scene(signal: Floats) -> Floats:
+    """Scene light, 0..1 (BT.2100, inverse of the HLG OETF)."""
+    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - _C) / _A) + _B) / 12)
