@@ -41,7 +41,8 @@ def originals() -> dict[str, bytes]:
     """A small real photo in every format and in many variants of each."""
     import pyvips
     import tifffile
-    from makers import ADOBE_PROFILE, GREY_PROFILE, iccp, png
+    from makers import ADOBE_PROFILE, GAMMA, GREY_PROFILE, bmp, iccp, png
+    from makers import exif as colour_exif
 
     photo = Image.open(PHOTO).convert("RGB").crop((180, 60, 244, 108))
     grey, small = photo.convert("L"), photo.resize((32, 24))
@@ -98,6 +99,16 @@ def originals() -> dict[str, bytes]:
     add("avif told", clear.resize((32, 24)), "AVIF", quality=60, xmp=xmp, **told)
     add("avif animated", small, "AVIF", **frames)
     found["png deep"] = png(deep, 2, iccp(ADOBE_PROFILE))
+    points = struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)
+    found["png space"] = png(deep, 2, (b"gAMA", struct.pack(">I", round(1e5 / GAMMA))), (b"cHRM", points))
+    found["png space hdr"] = png(deep, 2, (b"cICP", bytes([9, 16, 0, 0])))
+    add("jpeg space", photo, "JPEG", exif=colour_exif(65535, b"R03\0"))
+    found["avif space"] = found["avif"].replace(b"nclx\0\1\0\x0d", b"nclx\0\x09\0\x12")
+    ends = struct.pack(
+        "<9i", *(round(value * 2**30) for value in (0.68, 0.32, 0, 0.265, 0.69, 0.045, 0.15, 0.06, 0.79))
+    )
+    found["bmp space"] = bmp(np.asarray(photo), bytes(4), ends, struct.pack("<3I", *[round(GAMMA * 65536)] * 3))
+    found["bmp profile"] = bmp(np.asarray(photo), b"MBED", profile=ADOBE_PROFILE)
     found["png deep grey alpha"] = png(np.dstack([deep[..., 0], deep[..., 1]]), 4)
     wide = pyvips.Image.new_from_memory(deep.data, 64, 48, 3, "ushort").copy(interpretation="rgb16")
     found["png deep interlaced"] = wide.pngsave_buffer(interlace=True)

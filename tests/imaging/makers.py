@@ -114,6 +114,25 @@ def cmyk_profile(corners: NDArray[np.uint8]) -> bytes:
     return icc(b"CMYK", {b"A2B0": table}, pcs=b"Lab ", kind=b"prtr")
 
 
+def bmp(pixels: NDArray[np.uint8], kind: bytes, ends: bytes = b"", gammas: bytes = b"", profile: bytes = b"") -> bytes:
+    """A BMP of version 5 (BITMAPV5HEADER)."""
+    rows = np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes()
+    height, width = pixels.shape[:2]
+    head = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 24, 0, len(rows), 2835, 2835, 0, 0) + bytes(16)
+    head += kind[::-1] + ends.ljust(36, b"\0") + gammas.ljust(12, b"\0")
+    head += struct.pack("<IIII", 4, 124 + len(rows) if profile else 0, len(profile), 0)
+    size = 14 + len(head) + len(rows) + len(profile)
+    return b"BM" + struct.pack("<IHHI", size, 0, 0, 14 + len(head)) + head + rows + profile
+
+
+def exif(space: int, index: bytes = b"") -> bytes:
+    """EXIF of a colour space and, of four bytes, an interoperability index."""
+    pointer = struct.pack("<HHII", 0xA005, 4, 1, 56)
+    details = struct.pack("<HHHIHH", 1 + bool(index), 0xA001, 3, 1, space, 0) + pointer * bool(index) + bytes(4)
+    inner = struct.pack("<HHHI4sI", 1, 1, 2, 4, index, 0) if index else b""
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0) + details + inner
+
+
 ADOBE_PROFILE = rgb_profile(ADOBE, GAMMA)
 GREY_GAMMA = 461 / 256
 GREY_PROFILE = grey_profile(GREY_GAMMA)

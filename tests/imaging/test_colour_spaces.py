@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pyvips
 import tifffile
-from makers import ADOBE_PROFILE, chunk, iccp, srgb_encode
+from makers import ADOBE_PROFILE, bmp, chunk, exif, iccp, srgb_encode
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -106,14 +106,6 @@ def saved(pixels: NDArray[np.uint8], kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def exif(space: int, index: bytes = b"") -> bytes:
-    """EXIF of a colour space and, of four bytes, an interoperability index."""
-    pointer = struct.pack("<HHII", 0xA005, 4, 1, 56)
-    details = struct.pack("<HHHIHH", 1 + bool(index), 0xA001, 3, 1, space, 0) + pointer * bool(index) + bytes(4)
-    inner = struct.pack("<HHHI4sI", 1, 1, 2, 4, index, 0) if index else b""
-    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0) + details + inner
-
-
 def nclx(pixels: NDArray[np.uint8], primaries: int, transfer: int) -> bytes:
     """An AVIF of 8 bits with these codes, which Pillow writes as 1/13."""
     data = saved(pixels, "AVIF", quality=100, subsampling="4:4:4")
@@ -130,17 +122,6 @@ def deep_nclx(pixels: NDArray[np.uint16], primaries: int, transfer: int) -> byte
     said = b"nclx" + struct.pack(">HH", 1, 13)
     assert data.count(said) == 1
     return data.replace(said, b"nclx" + struct.pack(">HH", primaries, transfer))
-
-
-def bmp(pixels: NDArray[np.uint8], kind: bytes, ends: bytes = b"", gammas: bytes = b"", profile: bytes = b"") -> bytes:
-    """A BMP of version 5 (BITMAPV5HEADER)."""
-    rows = np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes()
-    height, width = pixels.shape[:2]
-    head = struct.pack("<IiiHHIIiiII", 124, width, height, 1, 24, 0, len(rows), 2835, 2835, 0, 0) + bytes(16)
-    head += kind[::-1] + ends.ljust(36, b"\0") + gammas.ljust(12, b"\0")
-    head += struct.pack("<IIII", 4, 124 + len(rows) if profile else 0, len(profile), 0)
-    size = 14 + len(head) + len(rows) + len(profile)
-    return b"BM" + struct.pack("<IHHI", size, 0, 0, 14 + len(head)) + head + rows + profile
 
 
 def endpoints(values: NDArray[np.float64]) -> bytes:

@@ -55,12 +55,12 @@ def _png_chunks(data: bytes) -> int:
 
 
 def png_head(data: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG between IHDR and the pixels, the first of each name."""
+    """The chunks of a PNG between IHDR and the pixels, the first of each name, and 64 bytes at most of each."""
     chunks: dict[bytes, bytes] = {}
     at = 33
     while at + 12 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
         length = int.from_bytes(data[at : at + 4])
-        chunks.setdefault(name, data[at + 8 : at + 8 + length])
+        chunks.setdefault(name, data[at + 8 : at + 8 + min(length, 64)])
         at += 12 + length
     return chunks
 
