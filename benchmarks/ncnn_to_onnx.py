@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from chain_of_zoom.models.ncnn_weights import read_network
+from chain_of_zoom.networks.rrdb.ncnn_weights import read_network
 
 
 def convert(param: Path, weights: Path) -> bytes:

@@ -28,7 +28,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from chain_of_zoom.models.lora import ENCODER_ALPHA, ENCODER_RANK, modulation_linears
+from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, modulation_linears
 from chain_of_zoom.prompters.base import MULTI_SCALE, SINGLE_SCALE
 
 Size = Literal["full", "tiny"]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from chain_of_zoom.models.sd3 import OneStepOptions, OneStepSD3, to_tensor
+from chain_of_zoom.networks.sd.sd3 import OneStepOptions, OneStepSD3, to_tensor
 
 
 def stage_errors(

@@ -18,10 +18,10 @@ from paper_configs import encoder_adapters, unmerged
 from PIL import Image
 from torch import Tensor
 
-from chain_of_zoom.models.checkpoints import read_tensors
-from chain_of_zoom.models.lora import TRANSFORMER_SCALE, modulation_linears
-from chain_of_zoom.models.vlm import load_vlm
+from chain_of_zoom.networks.sd.lora import TRANSFORMER_SCALE, modulation_linears
+from chain_of_zoom.networks.vlm.loading import load_vlm
 from chain_of_zoom.prompters.base import PromptContext, chat
+from chain_of_zoom.weights.checkpoints import read_tensors
 
 SIDE, TILE, OVERLAP = 512, 64, 16
 WORDS, WORDS_OF_A_TILE = 32, 16

@@ -35,11 +35,11 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, load
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.reading import Reading
-from chain_of_zoom.models.residence import Residence
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.runtime.residence import Residence
 
 if TYPE_CHECKING:
-    from chain_of_zoom.chain.animation import Track
+    from chain_of_zoom.movie.animation import Track
 
 DEFAULT_BACKBONE = "realsr"
 Layout = Literal["default", "published"]
@@ -120,7 +120,7 @@ class ChainOfZoom:
         self._is_placed = True
         needing = [(each, needs) for each in (self.prompter, self.backbone) if (needs := each.needs())]
         if needing:
-            from chain_of_zoom.models.placement import place  # brings in torch
+            from chain_of_zoom.runtime.placement import place  # brings in torch
 
             self.residence = place([needs for _, needs in needing], pictures=pictures)
             for each, _ in needing:
@@ -291,7 +291,7 @@ class ChainOfZoom:
     ) -> None:
         """Write what comes after the last state: the animation, if so, and the sheet."""
         if animate is not False and folder.record.animation is None:
-            from chain_of_zoom.chain.animation import Animation, encode, is_quick
+            from chain_of_zoom.movie.animation import Animation, encode, is_quick
 
             if animate or is_quick(states):
                 animation = Animation(states)
@@ -410,7 +410,7 @@ def animate(
     by default zoom.webp in the folder; its record lists an animation beside it. seconds: of the movement; by default
     1 and 1.4 for every 4x. track: see ChainOfZoom.write. Raises the errors of chain_of_zoom.errors.
     """
-    from chain_of_zoom.chain.stored import animate_folder, animate_states
+    from chain_of_zoom.movie.stored import animate_folder, animate_states
 
     if isinstance(run, (str, os.PathLike)):
         return animate_folder(Path(run), None if out is None else Path(out), seconds, track)

@@ -34,8 +34,8 @@ from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored  # noqa: E4
 from chain_of_zoom.alignment.run_folder import GAPS, AlignFolder, HeldOut, last_checkpoint  # noqa: E402
 from chain_of_zoom.alignment.watch import quiet  # noqa: E402
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, OccupiedError, UsageError  # noqa: E402
-from chain_of_zoom.models.adapters import read_adapter  # noqa: E402
-from chain_of_zoom.models.vlm import load_vlm  # noqa: E402
+from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
+from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
 from chain_of_zoom.prompters.base import chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, with_pictures  # noqa: E402
 

@@ -10,7 +10,7 @@ transformers = pytest.importorskip("transformers")
 from chain_of_zoom.alignment.budget import Budget, budget, check_room  # noqa: E402
 from chain_of_zoom.alignment.config import resolve  # noqa: E402
 from chain_of_zoom.errors import UsageError  # noqa: E402
-from chain_of_zoom.models.vlm import LoadedVlm  # noqa: E402
+from chain_of_zoom.networks.vlm.loading import LoadedVlm  # noqa: E402
 
 LAYERS, HIDDEN, INNER, WORDS = 36, 2048, 11008, 151936
 PROMPT, NEW = 700, 32

@@ -23,8 +23,8 @@ from chain_of_zoom.alignment.pair_folder import About, PairSettings
 from chain_of_zoom.alignment.pairs import METADATA, read_pairs
 from chain_of_zoom.alignment.views import View, crops, views
 from chain_of_zoom.api import load_backbone
-from chain_of_zoom.batch import photos
-from chain_of_zoom.batch.data import Dataset, make_manifest, read_data
+from chain_of_zoom.datasets import photos
+from chain_of_zoom.datasets.manifest import Dataset, make_manifest, read_data
 from chain_of_zoom.errors import BadInputError, OccupiedError, UsageError
 from chain_of_zoom.imaging import texture
 from chain_of_zoom.imaging.geometry import Size, pixel_box

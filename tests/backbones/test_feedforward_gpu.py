@@ -12,8 +12,8 @@ from conftest import PHOTO, noise
 from chain_of_zoom import ChainOfZoom, load_backbone
 from chain_of_zoom.backbones.feedforward import FeedForward
 from chain_of_zoom.errors import BackboneError, UsageError
-from chain_of_zoom.models import vulkan
-from chain_of_zoom.models.vulkan import Found, VulkanDevice
+from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.runtime.vulkan import Found, VulkanDevice
 
 CARD = VulkanDevice(index=0, name="Pretended", kind="discrete", memory=8 << 30)
 

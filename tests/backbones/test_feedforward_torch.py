@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 from chain_of_zoom import load_backbone  # noqa: E402
 from chain_of_zoom.errors import MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import to_uint8  # noqa: E402
-from chain_of_zoom.models.ncnn_weights import read_network  # noqa: E402
-from chain_of_zoom.models.rrdb import from_ncnn  # noqa: E402
+from chain_of_zoom.networks.rrdb.ncnn_weights import read_network  # noqa: E402
+from chain_of_zoom.networks.rrdb.network import from_ncnn  # noqa: E402
 
 # Parameters of the published networks: RRDB with 23 and 6 blocks, and the compact one with 16 inner convolutions.
 SIZES = {"realsr": 16_697_987, "realesrgan": 16_697_987, "realesrgan-anime": 4_467_779, "animevideo": 621_424}

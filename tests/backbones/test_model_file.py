@@ -18,7 +18,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from chain_of_zoom import load_backbone, upscale, zoom  # noqa: E402
 from chain_of_zoom.errors import MissingError, UsageError  # noqa: E402
-from chain_of_zoom.models.files import file_sha256  # noqa: E402
+from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,10 @@ from chain_of_zoom import BackboneError, load_backbone, zoom  # noqa: E402
 from chain_of_zoom.backbones import onestep  # noqa: E402
 from chain_of_zoom.imaging.geometry import Size  # noqa: E402
 from chain_of_zoom.imaging.images import resize  # noqa: E402
-from chain_of_zoom.models import placement, tiled_smooth  # noqa: E402
-from chain_of_zoom.models.plan import Part  # noqa: E402
-from chain_of_zoom.models.precision import TOLERANCE, relative_error  # noqa: E402
+from chain_of_zoom.networks.sd import tiled_smooth  # noqa: E402
+from chain_of_zoom.runtime import placement  # noqa: E402
+from chain_of_zoom.runtime.plan import Part  # noqa: E402
+from chain_of_zoom.runtime.precision import TOLERANCE, relative_error  # noqa: E402
 
 GB = 10**9
 PARTS = (

@@ -18,7 +18,7 @@ from chain_of_zoom import BackboneError, UsageError, load_backbone
 from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import resize, size_of, to_uint8
-from chain_of_zoom.models import tiled_published, tiled_smooth
+from chain_of_zoom.networks.sd import tiled_published, tiled_smooth
 
 TINY = {
     "base": PARITY / "tiny_sd3",

@@ -21,8 +21,8 @@ from conftest import PHOTO, ROOT, Coz, noise
 from chain_of_zoom import OccupiedError, OutputError, zoom, zoom_many
 from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.batch.summary import Summary
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.imaging import sheet
+from chain_of_zoom.runs.lock import lock_folder
 
 TINY = {"backbone": "fake", "size": (24, 16)}
 

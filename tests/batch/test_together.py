@@ -207,7 +207,7 @@ def test_a_writer_keeps_the_order_and_stops_at_the_first_error():
 
 def test_the_papers_stack_gives_the_same_prompts_and_states_alone_and_together(tmp_path, monkeypatch):
     pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
-    from chain_of_zoom.models import placement
+    from chain_of_zoom.runtime import placement
 
     photos = [save(noise(128, 128, seed), tmp_path / f"{seed}.png") for seed in range(3)]
 

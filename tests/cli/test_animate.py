@@ -24,7 +24,7 @@ def test_a_run_has_an_animation_unless_told_otherwise(coz, tmp_path):
 
 
 def test_long_work_is_left_for_another_command(coz, tmp_path, monkeypatch):
-    from chain_of_zoom.chain import animation
+    from chain_of_zoom.movie import animation
 
     monkeypatch.setattr(animation, "QUICK", 0.1)
     assert "type: coz animate out" in coz("zoom", PHOTO, *FAST).stdout

@@ -17,12 +17,12 @@ import pytest
 from conftest import PARITY, invoke
 from PIL import Image
 
-from chain_of_zoom.catalog import ITEMS
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.cli import doctor as cli
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
-from chain_of_zoom.models import vulkan
-from chain_of_zoom.presets import PRESETS
+from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.weights.catalog import ITEMS
+from chain_of_zoom.weights.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)

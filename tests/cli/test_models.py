@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import PARITY, invoke
 
-from chain_of_zoom import catalog
-from chain_of_zoom.catalog import ITEMS, locate, models_dir
 from chain_of_zoom.errors import ChainOfZoomError, MissingError, OutputError, UsageError
+from chain_of_zoom.weights import catalog
+from chain_of_zoom.weights.catalog import ITEMS, locate, models_dir
 
 torch = pytest.importorskip("torch")
 hub = pytest.importorskip("huggingface_hub")
@@ -25,10 +25,10 @@ hub_errors = pytest.importorskip("huggingface_hub.errors")
 hub_constants = pytest.importorskip("huggingface_hub.constants")
 safetensors = pytest.importorskip("safetensors.torch")
 
-from chain_of_zoom.models import convert as converter  # noqa: E402
-from chain_of_zoom.models.checkpoints import read_tensors  # noqa: E402
-from chain_of_zoom.models.files import file_sha256  # noqa: E402
-from chain_of_zoom.models.lora import merge_transformer  # noqa: E402
+from chain_of_zoom.networks.sd.lora import merge_transformer  # noqa: E402
+from chain_of_zoom.weights import convert as converter  # noqa: E402
+from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
+from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 from chain_of_zoom import OutputError, UsageError
 from chain_of_zoom.chain.record import SCHEMA
 from chain_of_zoom.cli.app import app
-from chain_of_zoom.models import placement, plan
+from chain_of_zoom.runtime import placement, plan
 
 LEAF = str(PARITY / "cases" / "leaf.png")
 SD3 = [

@@ -26,7 +26,7 @@ from chain_of_zoom.distillation.step import generator_loss, regulariser_loss  # 
 from chain_of_zoom.distillation.trainer import Trainer  # noqa: E402
 from chain_of_zoom.distillation.validation import restore  # noqa: E402
 from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, OutputError  # noqa: E402
-from chain_of_zoom.models.checkpoints import read_tensors  # noqa: E402
+from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -245,7 +245,7 @@ def test_files_that_do_not_fit_are_refused(whole, tmp_path):
         load_backbone("osediff-sd3", base=TINY, lora=whole.folder, vae_encoder=PARITY / "vae_encoder_tiny.pt")
     with pytest.raises(MissingError, match="are not there"):
         load_backbone("osediff-sd3", base=TINY, lora=tmp_path)
-    from chain_of_zoom.models.lora import merge_trained
+    from chain_of_zoom.networks.sd.lora import merge_trained
 
     student = whole.student
     tensors = read_tensors(whole.folder / "pytorch_lora_weights.safetensors")
@@ -373,7 +373,7 @@ def test_pictures_that_do_not_serve_are_named(pictures, tmp_path):
 def test_captions_are_embedded_once_and_reach_the_network(pictures, tmp_path, monkeypatch):
     from chain_of_zoom.distillation import texts
     from chain_of_zoom.distillation.captions import Author, Caption, write_captions
-    from chain_of_zoom.models.files import file_sha256
+    from chain_of_zoom.weights.files import file_sha256
 
     lines = [
         Caption(name=path.name, sha256=file_sha256(path), text=f"picture {path.stem}")

@@ -14,7 +14,7 @@ from PIL import Image
 from chain_of_zoom.distillation.captions import Author, Caption, write_captions
 from chain_of_zoom.distillation.data import Example, open_training_set
 from chain_of_zoom.errors import BadInputError, UsageError
-from chain_of_zoom.models.files import file_sha256
+from chain_of_zoom.weights.files import file_sha256
 
 
 @pytest.fixture

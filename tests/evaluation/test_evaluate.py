@@ -12,7 +12,7 @@ from conftest import PHOTO, noise
 from PIL import Image
 
 from chain_of_zoom.backbones.fake import Fake
-from chain_of_zoom.batch.data import read_data
+from chain_of_zoom.datasets.manifest import read_data
 from chain_of_zoom.errors import BackboneError, OutputError
 from chain_of_zoom.evaluation import score
 from chain_of_zoom.evaluation.evaluate import Benchmark, _Clock, evaluate

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.evaluation.methods import WRONG, WRONG_TEXTS, Method, build, parse_method, parse_methods
 from chain_of_zoom.plugins import PROMPTERS
-from chain_of_zoom.presets import ALIGNED
+from chain_of_zoom.weights.presets import ALIGNED
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from playwright.sync_api import Browser
 
-from chain_of_zoom.batch.data import DIV2K_TRAIN, read_data
+from chain_of_zoom.datasets.manifest import DIV2K_TRAIN, read_data
 from chain_of_zoom.evaluation.charts import charts, looks
 from chain_of_zoom.evaluation.evaluate import Benchmark, evaluate
 from chain_of_zoom.evaluation.markdown import plain, tables

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chain_of_zoom.batch.data import Item, read_data
+from chain_of_zoom.datasets.manifest import Item, read_data
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import build, parse_method
 from chain_of_zoom.evaluation.metrics.table import load_metric

@@ -23,11 +23,11 @@ from conftest import PARITY, noise  # noqa: E402
 
 from chain_of_zoom.errors import BackboneError, BadInputError, MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
-from chain_of_zoom.models import placement  # noqa: E402
-from chain_of_zoom.models import vlm as models  # noqa: E402
-from chain_of_zoom.models.files import file_sha256  # noqa: E402
+from chain_of_zoom.networks.vlm import loading as models  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, answers  # noqa: E402
+from chain_of_zoom.runtime import placement  # noqa: E402
+from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
 QWEN, ADAPTER = PARITY / "tiny_qwen", PARITY / "tiny_qwen_adapter"
 

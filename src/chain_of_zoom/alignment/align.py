@@ -37,7 +37,7 @@ from chain_of_zoom.imaging.images import write_atomic
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.watch import Moment
-    from chain_of_zoom.models.vlm import LoadedVlm
+    from chain_of_zoom.networks.vlm.loading import LoadedVlm
 
 Progress = Callable[["Moment"], None]
 Say = Callable[[str], None]
@@ -83,7 +83,7 @@ def align(
 class _Run:
     def __init__(self, config: AlignConfig, out: Path, progress: Progress | None, say: Say) -> None:
         from chain_of_zoom.alignment.trainer import trl_config
-        from chain_of_zoom.models.placement import choose_device, choose_dtype
+        from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 
         self.config, self.out, self.progress, self.say = config, out, progress, say
         self.is_main = int(os.environ.get("RANK", "0")) == 0
@@ -128,7 +128,7 @@ class _Run:
     def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> Aligned | None:
         from chain_of_zoom.alignment.budget import require_room
         from chain_of_zoom.alignment.held_out import told
-        from chain_of_zoom.models.vlm import load_vlm
+        from chain_of_zoom.networks.vlm.loading import load_vlm
 
         require_room(self.config, self.args, self.dtype.itemsize, self.train[0])
         rewards = self._rewards()

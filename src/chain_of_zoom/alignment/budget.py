@@ -14,12 +14,12 @@ import torch
 from chain_of_zoom.alignment.config import AlignConfig, is_url
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.policy import TARGETS, context_of, targeted
-from chain_of_zoom.catalog import human_size
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.models.memory import memory
-from chain_of_zoom.models.vlm import LoadedVlm, outline_vlm
+from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import with_pictures
+from chain_of_zoom.runtime.memory import memory
+from chain_of_zoom.weights.catalog import human_size
 
 FLOAT, ADAM = 4, 8  # bytes
 PATCHES = 4  # of the vision tower, in a token of the language model

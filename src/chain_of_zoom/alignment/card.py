@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.alignment.pairs import Pairs
-from chain_of_zoom.catalog import ITEMS
+from chain_of_zoom.weights.catalog import ITEMS
 
 UNKNOWN = "unknown; see the card of the base model"
 

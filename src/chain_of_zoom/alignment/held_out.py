@@ -9,7 +9,7 @@ from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.policy import context_of
 from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, scored
 from chain_of_zoom.alignment.run_folder import Told
-from chain_of_zoom.models.vlm import LoadedVlm
+from chain_of_zoom.networks.vlm.loading import LoadedVlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import answers
 

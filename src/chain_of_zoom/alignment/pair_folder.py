@@ -10,10 +10,10 @@ from typing import Literal, Self
 import msgspec
 
 from chain_of_zoom.alignment.pairs import METADATA, MadeRow, Split
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
+from chain_of_zoom.runs.lock import lock_folder
 
 ABOUT = "pairs.json"
 CONTACT = "contact.jpg"

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.images import make_folder, write_atomic
+from chain_of_zoom.runs.lock import lock_folder
 
 CONFIG = "config.toml"
 CHECKPOINTS = "checkpoints"

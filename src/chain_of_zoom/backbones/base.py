@@ -18,8 +18,8 @@ from chain_of_zoom.errors import BackboneError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
-from chain_of_zoom.models.plan import Need
-from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.runtime.plan import Need
+from chain_of_zoom.runtime.residence import Residence
 
 OnFallback = Callable[[int, str], None]
 Blend = Literal["smooth", "published"]

@@ -16,11 +16,11 @@ import numpy as np
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.models import vulkan
-from chain_of_zoom.models.cores import available_cores
+from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.runtime.cores import available_cores
 
 if TYPE_CHECKING:
-    from chain_of_zoom.models.rrdb import TorchNetwork
+    from chain_of_zoom.networks.rrdb.network import TorchNetwork
 
 RUNTIMES = ("auto", "ncnn", "torch")
 
@@ -165,8 +165,8 @@ class FeedForward(Backbone):
         """The net in torch, on its device. Raises UsageError for one not there, MissingError for damaged weights."""
         import torch
 
-        from chain_of_zoom.models.placement import choose_device
-        from chain_of_zoom.models.rrdb import TorchNetwork, from_ncnn
+        from chain_of_zoom.networks.rrdb.network import TorchNetwork, from_ncnn
+        from chain_of_zoom.runtime.placement import choose_device
 
         device = choose_device(self.device)
         if device.type == "cpu":

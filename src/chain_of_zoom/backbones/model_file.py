@@ -12,7 +12,7 @@ import numpy as np
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.models.files import file_sha256
+from chain_of_zoom.weights.files import file_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,7 @@ class ModelFile(Backbone):
         return str(self.network.device) if self._loaded else None
 
     def _load(self) -> None:
-        from chain_of_zoom.models.placement import choose_device
+        from chain_of_zoom.runtime.placement import choose_device
 
         device = choose_device(self.device)
         self.network.to(device, self._precision(device)).eval()
@@ -73,7 +73,7 @@ class ModelFile(Backbone):
         """The float type for a device. Raises UsageError for one that the network does not bear."""
         import torch
 
-        from chain_of_zoom.models.placement import choose_dtype
+        from chain_of_zoom.runtime.placement import choose_dtype
 
         bears = {
             torch.float32: True,
@@ -125,7 +125,7 @@ def _read(path: Path) -> Any:
         raise MissingError(
             f"model file {path.name} needs spandrel, torch and a torchvision that fits that torch; type: {INSTALL}"
         )
-    from chain_of_zoom.models.checkpoints import read_tensors
+    from chain_of_zoom.weights.checkpoints import read_tensors
 
     tensors = read_tensors(path)  # ours, since spandrel's own reader of .pth unpickles
     if not isinstance(tensors, dict):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.models.files import combined_sha256
-from chain_of_zoom.models.plan import Memory, Need, check_memory
-from chain_of_zoom.models.residence import Residence
-from chain_of_zoom.models.sizes import hub_folder, sdx4_parts
+from chain_of_zoom.runtime.plan import Memory, Need, check_memory
+from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.weights.files import combined_sha256
+from chain_of_zoom.weights.sizes import hub_folder, sdx4_parts
 
 if TYPE_CHECKING:
-    from chain_of_zoom.models.sdx4 import Upscaler
+    from chain_of_zoom.networks.sd.sdx4 import Upscaler
 
 DEFAULT_BASE = "stabilityai/stable-diffusion-x4-upscaler"
 NOISE_LEVELS = 350  # as the pipeline is configured; a model of its own may take fewer
@@ -107,8 +107,8 @@ class MultiStepDiffusion(Backbone):
     def _load(self) -> None:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
-        from chain_of_zoom.models.placement import dtype_of, place
-        from chain_of_zoom.models.sdx4 import Upscaler
+        from chain_of_zoom.networks.sd.sdx4 import Upscaler
+        from chain_of_zoom.runtime.placement import dtype_of, place
 
         residence = self._residence = self._residence or place([self._needs()])
         model = Upscaler.load(self.base, residence, dtype_of(residence.dtype("unet")))
@@ -121,7 +121,7 @@ class MultiStepDiffusion(Backbone):
         self.model: Upscaler = model
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        from chain_of_zoom.models.shortage import does_not_fit, in_batches, same_sized, unless_full
+        from chain_of_zoom.runtime.shortage import does_not_fit, in_batches, same_sized, unless_full
 
         def compute(indices: list[int]) -> list[RGBF]:
             return self.model(

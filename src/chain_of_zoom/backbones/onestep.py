@@ -25,13 +25,13 @@ from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
-from chain_of_zoom.models.files import TRAINED, combined_sha256, trained_about
-from chain_of_zoom.models.plan import Memory, Need, check_memory
-from chain_of_zoom.models.residence import Residence
-from chain_of_zoom.models.sizes import hub_folder, sd3_parts
+from chain_of_zoom.runtime.plan import Memory, Need, check_memory
+from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.weights.files import TRAINED, combined_sha256, trained_about
+from chain_of_zoom.weights.sizes import hub_folder, sd3_parts
 
 if TYPE_CHECKING:
-    from chain_of_zoom.models.sd3 import OneStepSD3
+    from chain_of_zoom.networks.sd.sd3 import OneStepSD3
 
 TILE, OVERLAP = 32, 8
 """Latents of the tiles that a picture is cut into when it does not fit into memory at once."""
@@ -141,8 +141,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
     def _load(self) -> None:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
-        from chain_of_zoom.models.placement import choose_device, dtype_of, place
-        from chain_of_zoom.models.sd3 import OneStepOptions, OneStepSD3
+        from chain_of_zoom.networks.sd.sd3 import OneStepOptions, OneStepSD3
+        from chain_of_zoom.runtime.placement import choose_device, dtype_of, place
 
         residence = self._residence or place([self._needs()])
         device, dtype = choose_device(residence.device("image")), dtype_of(residence.dtype("transformer"))
@@ -155,8 +155,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         import torch
 
-        from chain_of_zoom.models.sd3 import TEXTS
-        from chain_of_zoom.models.shortage import in_batches, same_sized, unless_full
+        from chain_of_zoom.networks.sd.sd3 import TEXTS
+        from chain_of_zoom.runtime.shortage import in_batches, same_sized, unless_full
 
         def compute(indices: list[int]) -> list[RGBF]:
             batch = np.stack([pictures[i] for i in indices])
@@ -180,7 +180,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
     def _with_little_memory(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture that does not fit even alone: in tiles, then with all else off the GPU. Raises BackboneError."""
-        from chain_of_zoom.models.shortage import does_not_fit, unless_full
+        from chain_of_zoom.runtime.shortage import does_not_fit, unless_full
 
         assert self._residence
         if max(picture.shape) > TILE * LATENT:
@@ -195,8 +195,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
     def _in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture refined in tiles that fade into one another."""
-        from chain_of_zoom.models.tiled import Run
-        from chain_of_zoom.models.tiled_smooth import SmoothPicture
+        from chain_of_zoom.networks.sd.tiled import Run
+        from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
 
         rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
         prompts = [prompt] * (len(rows) * len(columns))
@@ -257,9 +257,9 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         store: Pieces | None,
         on_fallback: OnFallback | None,
     ) -> Iterator[tuple[Box, RGBF]]:
-        from chain_of_zoom.models.tiled import Run, digest
-        from chain_of_zoom.models.tiled_published import PublishedPicture
-        from chain_of_zoom.models.tiled_smooth import SmoothPicture
+        from chain_of_zoom.networks.sd.tiled import Run, digest
+        from chain_of_zoom.networks.sd.tiled_published import PublishedPicture
+        from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
 
         size = size_of(picture)
         spans = self._spans(size, tile, overlap, blend)

@@ -22,7 +22,7 @@ from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.images import Picture
-from chain_of_zoom.models.files import file_sha256
+from chain_of_zoom.weights.files import file_sha256
 
 READERS = 4
 """Photos decoded at the same time, at most."""

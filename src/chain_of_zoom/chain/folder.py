@@ -9,7 +9,6 @@ from typing import Self
 
 import msgspec
 
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.chain.record import CandidateSet, Record, StateRecord
 from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
 from chain_of_zoom.chain.schedule import Origin
@@ -19,6 +18,7 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import decode_png, make_folder, naming, write_atomic
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+from chain_of_zoom.runs.lock import lock_folder
 
 RECORD = "record.json"
 SHEET = "sheet.png"

@@ -79,7 +79,7 @@ def pairs(
     """
     from chain_of_zoom.alignment.make_pairs import make_pairs
     from chain_of_zoom.alignment.pair_folder import PairSettings
-    from chain_of_zoom.batch.data import read_data
+    from chain_of_zoom.datasets.manifest import read_data
 
     if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
         raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 4")

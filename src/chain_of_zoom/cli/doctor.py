@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chain_of_zoom import catalog, plugins
-from chain_of_zoom.catalog import ITEMS, human_size
+from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
-from chain_of_zoom.models import vulkan
-from chain_of_zoom.models.cores import available_cores
-from chain_of_zoom.models.memory import memory
-from chain_of_zoom.presets import PRESETS, Preset, find_preset, resolve
+from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.runtime.cores import available_cores
+from chain_of_zoom.runtime.memory import memory
+from chain_of_zoom.weights import catalog
+from chain_of_zoom.weights.catalog import ITEMS, human_size
+from chain_of_zoom.weights.presets import PRESETS, Preset, find_preset, resolve
 
 if TYPE_CHECKING:
     from chain_of_zoom.chain.record import Record

@@ -93,7 +93,7 @@ def evaluate(
     if data is None or methods is None:
         lacks = "--data" if data is None else "--methods"
         raise UsageError(f"{lacks} is missing; accepted: {lacks} with a value; see coz eval --help")
-    from chain_of_zoom.batch.data import read_data
+    from chain_of_zoom.datasets.manifest import read_data
     from chain_of_zoom.evaluation.evaluate import Benchmark
     from chain_of_zoom.evaluation.evaluate import evaluate as run
     from chain_of_zoom.evaluation.methods import parse_methods
@@ -147,7 +147,7 @@ def data(
       coz eval data photos -o photos.json
       coz eval data DIV2K_valid_HR -o div2k.json
     """
-    from chain_of_zoom.batch.data import make_manifest
+    from chain_of_zoom.datasets.manifest import make_manifest
     from chain_of_zoom.imaging.images import write_atomic
 
     path = out or Path(f"{Path(what).resolve().name}.json")

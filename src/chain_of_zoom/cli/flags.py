@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE
-from chain_of_zoom.presets import PRESETS
+from chain_of_zoom.weights.presets import PRESETS
 
 BackboneName = Annotated[
     str | None,

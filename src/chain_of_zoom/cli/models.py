@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from chain_of_zoom import catalog
-from chain_of_zoom.catalog import ITEMS, Item, find_item, human_size, models_dir
 from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import MissingError, OutputError
-from chain_of_zoom.presets import PRESETS
+from chain_of_zoom.weights import catalog
+from chain_of_zoom.weights.catalog import ITEMS, Item, find_item, human_size, models_dir
+from chain_of_zoom.weights.presets import PRESETS
 
 INSTALL = "type: pip install 'chain-of-zoom[diffusion]'"
 # What diffusers reads of a pipeline: parts in folders. Single-file checkpoints lie at the top, fp16 copies beside.
@@ -122,7 +122,7 @@ def convert(
     """
     item = find_item(name) if name else None
     try:
-        from chain_of_zoom.models import convert as converter
+        from chain_of_zoom.weights import convert as converter
     except ImportError as error:
         raise MissingError(f"coz models convert needs {error.name}; {INSTALL}") from error
     for found in converter.find(paths, item):

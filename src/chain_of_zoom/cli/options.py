@@ -11,7 +11,7 @@ from typing import Any
 from chain_of_zoom import plugins
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.presets import find_preset, resolve
+from chain_of_zoom.weights.presets import find_preset, resolve
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
 KINDS = (*TABLES, "photo")

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from chain_of_zoom import presets
 from chain_of_zoom.api import load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
 from chain_of_zoom.cli.options import accepted, read_sets
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.critic import Critic

@@ -10,11 +10,11 @@ import msgspec
 import typer
 
 from chain_of_zoom.backbones.onestep import DEFAULT_BASE
-from chain_of_zoom.catalog import human_size
 from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import read_toml
 from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.weights.catalog import human_size
 
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.estimate import Row

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chain_of_zoom.catalog import human_size
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
@@ -27,6 +26,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.weights.catalog import human_size
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend

@@ -31,7 +31,7 @@ from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.color import ColorFix
-from chain_of_zoom.presets import find_preset
+from chain_of_zoom.weights.presets import find_preset
 
 if TYPE_CHECKING:
     from chain_of_zoom.batch.tasks import Task

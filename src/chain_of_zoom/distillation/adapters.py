@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from chain_of_zoom.models.lora import ENCODER_ALPHA, ENCODER_RANK, TRANSFORMER_SCALE, modulation_linears
+from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, TRANSFORMER_SCALE, modulation_linears
 
 RANK = ENCODER_RANK
 GENERATOR, REGULARISER = "generator", "regulariser"

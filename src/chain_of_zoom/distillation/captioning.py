@@ -12,9 +12,9 @@ from chain_of_zoom.distillation.data import Skipped, usable_pictures
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
-from chain_of_zoom.models.files import file_sha256
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.prompters.cleaning import clean
+from chain_of_zoom.weights.files import file_sha256
 
 BATCH = 8  # pictures shown to the prompter at once
 SHORT_SIDE = 512  # of what it is shown, as in a zoom

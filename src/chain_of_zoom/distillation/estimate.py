@@ -21,7 +21,7 @@ from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.distillation.settings import Settings
 from chain_of_zoom.distillation.texts import KEPT
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.models.placement import choose_device, choose_dtype
+from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 
 # Stable Diffusion 3 medium, where no folder says otherwise.
 _TRANSFORMER = {

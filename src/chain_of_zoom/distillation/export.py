@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.images import write_atomic
-from chain_of_zoom.models.files import ABOUT, TRAINED
-from chain_of_zoom.models.lora import ENCODER_PREFIX, TRANSFORMER_PREFIX
+from chain_of_zoom.networks.sd.lora import ENCODER_PREFIX, TRANSFORMER_PREFIX
+from chain_of_zoom.weights.files import ABOUT, TRAINED
 
 
 def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> Path:

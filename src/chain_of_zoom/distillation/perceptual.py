@@ -48,6 +48,6 @@ def _lpips() -> Any:
 
 
 def _stlpips() -> Any:
-    from chain_of_zoom.models.stlpips import StLpipsNetwork
+    from chain_of_zoom.networks.stlpips import StLpipsNetwork
 
     return StLpipsNetwork()

@@ -7,7 +7,7 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor
 
-from chain_of_zoom.models.placement import choose_device
+from chain_of_zoom.runtime.placement import choose_device
 
 
 class Processes:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.distillation import order
 from chain_of_zoom.distillation.adapters import REGULARISER
 from chain_of_zoom.distillation.checkpoint import Progress, load_adapters, load_checkpoint, save_checkpoint
@@ -32,9 +31,10 @@ from chain_of_zoom.distillation.updates import Updates
 from chain_of_zoom.distillation.validation import SHOWN, restore, write_sheet
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.images import RGB8, make_folder, write_atomic
-from chain_of_zoom.models.files import TRAINED
-from chain_of_zoom.models.placement import choose_dtype
-from chain_of_zoom.models.sd3 import load_pipeline, to_tensor
+from chain_of_zoom.networks.sd.sd3 import load_pipeline, to_tensor
+from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runtime.placement import choose_dtype
+from chain_of_zoom.weights.files import TRAINED
 
 Losses = Mapping[str, float]
 OnStep = Callable[[int, int, Losses], None]  # steps done, steps in all, the step's losses

@@ -15,7 +15,7 @@ from chain_of_zoom.distillation.texts import CaptionEmbeddings
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import RGB8, make_folder, to_uint8, write_atomic
 from chain_of_zoom.imaging.sheet import Panel, draw_sheet
-from chain_of_zoom.models.sd3 import to_arrays, to_tensor
+from chain_of_zoom.networks.sd.sd3 import to_arrays, to_tensor
 
 SHOWN = 3
 _COLOURS = ((168, 170, 176), (244, 114, 182), (90, 200, 120))

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.batch.data import Dataset
+from chain_of_zoom.datasets.manifest import Dataset
 from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
 from chain_of_zoom.evaluation import consistency, tally
 from chain_of_zoom.evaluation.methods import Method, Options, build
@@ -26,7 +26,7 @@ from chain_of_zoom.evaluation.states import Maker
 from chain_of_zoom.evaluation.statistics import Bootstrap
 from chain_of_zoom.evaluation.tally import Made
 from chain_of_zoom.imaging.images import make_folder
-from chain_of_zoom.models.cores import available_cores
+from chain_of_zoom.runtime.cores import available_cores
 
 STATES = "states"
 

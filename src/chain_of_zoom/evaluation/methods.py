@@ -17,13 +17,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from chain_of_zoom import presets
 from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.request import Mode
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.weights import presets
 
 Options = Mapping[str, Mapping[str, Any]]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from chain_of_zoom.batch.data import Item
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
+from chain_of_zoom.datasets.manifest import Item
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.methods import Method
 

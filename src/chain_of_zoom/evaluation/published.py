@@ -5,7 +5,7 @@ Source: Table 1 of the paper (DIV2K train, 800 pictures, 512x512 px crops).
 
 from __future__ import annotations
 
-from chain_of_zoom.batch.data import DIV2K_TRAIN
+from chain_of_zoom.datasets.manifest import DIV2K_TRAIN
 from chain_of_zoom.evaluation.results import Gap, MethodNote, Results
 
 METRICS = ("niqe", "musiq", "maniqa-pipal", "clipiqa")

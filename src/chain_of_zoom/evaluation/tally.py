@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from chain_of_zoom.batch.data import Dataset
 from chain_of_zoom.chain.record import Record, StateRecord
+from chain_of_zoom.datasets.manifest import Dataset
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.protocols import Case, Run

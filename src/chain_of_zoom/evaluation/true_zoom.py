@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from chain_of_zoom.batch.data import Item
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
+from chain_of_zoom.datasets.manifest import Item
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, Protocol, Run, check_scales
@@ -18,7 +18,7 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, make_folder, resize, size_of, write_atomic
 from chain_of_zoom.imaging.texture import Spot, centre, textured
-from chain_of_zoom.models.files import file_sha256
+from chain_of_zoom.weights.files import file_sha256
 
 Reduction = Literal["area", "bicubic"]
 

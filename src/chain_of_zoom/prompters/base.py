@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.models.plan import Need
-from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.runtime.plan import Need
+from chain_of_zoom.runtime.residence import Residence
 
 SINGLE_SCALE = "What is in this image? Give me a set of words."
 MULTI_SCALE = (

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from chain_of_zoom.models.placement import place
-from chain_of_zoom.models.plan import Need
-from chain_of_zoom.models.residence import Residence
-from chain_of_zoom.models.shortage import does_not_fit, in_batches, unless_full
 from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.runtime.placement import place
+from chain_of_zoom.runtime.plan import Need
+from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.runtime.shortage import does_not_fit, in_batches, unless_full
 
 Asked = TypeVar("Asked")
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.models.files import file_sha256
-from chain_of_zoom.models.placement import choose_device
-from chain_of_zoom.models.plan import Memory, Need, Part, check_memory
-from chain_of_zoom.models.ram import Ram, normalised
-from chain_of_zoom.models.ram_weights import load_ram
-from chain_of_zoom.models.residence import Residence
+from chain_of_zoom.networks.ram.network import Ram, normalised
+from chain_of_zoom.networks.ram.weights import load_ram
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.local import LocalPrompter
+from chain_of_zoom.runtime.placement import choose_device
+from chain_of_zoom.runtime.plan import Memory, Need, Part, check_memory
+from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.weights.files import file_sha256
 
 # Of the published network, whose file holds a text decoder too; and what a picture takes through Swin-L and 4585 tags.
 PARAMETERS, WORK = 213_000_000, 200_000_000

@@ -10,15 +10,15 @@ import torch
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, UsageError
-from chain_of_zoom.models.files import file_sha256
-from chain_of_zoom.models.placement import choose_device, choose_dtype, dtype_of
-from chain_of_zoom.models.plan import Memory, Need, check_memory
-from chain_of_zoom.models.precision import to_int8
-from chain_of_zoom.models.residence import Residence
-from chain_of_zoom.models.sizes import hub_folder, vlm_part
-from chain_of_zoom.models.vlm import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
+from chain_of_zoom.networks.vlm.loading import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
+from chain_of_zoom.runtime.placement import choose_device, choose_dtype, dtype_of
+from chain_of_zoom.runtime.plan import Memory, Need, check_memory
+from chain_of_zoom.runtime.precision import to_int8
+from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.weights.files import file_sha256
+from chain_of_zoom.weights.sizes import hub_folder, vlm_part
 
 
 class Vlm(LocalPrompter):

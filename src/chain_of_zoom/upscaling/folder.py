@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.chain.lock import lock_folder
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
+from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
 from chain_of_zoom.upscaling.job import Job

@@ -17,7 +17,7 @@ from chain_of_zoom.evaluation.metrics.table import load_metric
 torch = pytest.importorskip("torch")
 pytest.importorskip("stlpips_pytorch")
 
-from chain_of_zoom.models import stlpips  # noqa: E402
+from chain_of_zoom.networks import stlpips  # noqa: E402
 
 
 @pytest.fixture

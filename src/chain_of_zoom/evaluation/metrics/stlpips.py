@@ -10,11 +10,11 @@ from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
 from chain_of_zoom.imaging.images import RGB8
 
 if TYPE_CHECKING:
-    from chain_of_zoom.models.stlpips import StLpipsNetwork
+    from chain_of_zoom.networks.stlpips import StLpipsNetwork
 
 
 class StLpips(Metric):
-    """Shift-tolerant LPIPS, AlexNet; the network is models/stlpips.py."""
+    """Shift-tolerant LPIPS, AlexNet; the network is networks/stlpips.py."""
 
     info = MetricInfo(
         name="st-lpips",
@@ -30,7 +30,7 @@ class StLpips(Metric):
     min_side = 32
 
     def _load(self) -> None:
-        from chain_of_zoom.models.stlpips import StLpipsNetwork
+        from chain_of_zoom.networks.stlpips import StLpipsNetwork
 
         self._network: StLpipsNetwork = StLpipsNetwork()
 

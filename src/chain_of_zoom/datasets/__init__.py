@@ -1,0 +1,1 @@
+"""Sets of pictures to measure on or to learn from."""

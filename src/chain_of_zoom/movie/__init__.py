@@ -1,0 +1,1 @@
+"""A run as an animation: one smooth zoom through all its states."""

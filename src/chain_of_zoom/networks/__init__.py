@@ -1,0 +1,1 @@
+"""The networks themselves, in torch. Needs the extra [diffusion]; stlpips the extra [eval-torch]."""

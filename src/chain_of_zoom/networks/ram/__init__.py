@@ -1,0 +1,1 @@
+"""RAM, the tagger behind the published "dape" prompts."""

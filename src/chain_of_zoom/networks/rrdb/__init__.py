@@ -1,0 +1,1 @@
+"""The embedded networks in torch, with ncnn's weights."""

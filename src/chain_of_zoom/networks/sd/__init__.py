@@ -1,0 +1,1 @@
+"""Stable Diffusion as a restorer: whole pictures, adapters, shared norms."""

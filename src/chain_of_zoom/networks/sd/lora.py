@@ -1,0 +1,134 @@
+"""Merge the published adapters into the weights they were trained on (method, section 3).
+
+Merged weights cost nothing at run time; tests show merged = unmerged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chain_of_zoom.errors import MissingError
+from chain_of_zoom.weights.checkpoints import read_tensors
+from chain_of_zoom.weights.files import trained_about
+
+TRANSFORMER_PREFIX, ENCODER_PREFIX = "transformer.", "vae.encoder."
+TRANSFORMER_SCALE = 1.0
+ENCODER_RANK, ENCODER_ALPHA = 4, 8  # PEFT's default alpha, so the scale is 2
+
+
+def modulation_linears(transformer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+    """Every Linear inside modules of class AdaLayerNormZero, in module order: what the published list adapts."""
+    for name, module in transformer.named_modules():
+        if type(module).__name__ == "AdaLayerNormZero":
+            for inner, linear in module.named_modules():
+                if isinstance(linear, nn.Linear):
+                    yield f"{name}.{inner}", linear
+
+
+@torch.no_grad()
+def merge_transformer(transformer: nn.Module, tensors: Any, rank: int = 4, source: str = "the LoRA") -> None:
+    """Add up @ down to every modulation Linear.
+
+    tensors: the published list (up, down, up, down ...), or a dict whose sorted keys give that list (as
+    `coz models convert` writes). Raises MissingError when it does not fit.
+    """
+    values = [tensors[key] for key in sorted(tensors)] if isinstance(tensors, Mapping) else tensors
+    linears = list(modulation_linears(transformer))
+    if not isinstance(values, Sequence) or not all(isinstance(value, Tensor) for value in values):
+        raise MissingError(f"{source} is no list of tensors; accepted: up, down per Linear; get the published file")
+    if len(values) != 2 * len(linears):
+        raise MissingError(
+            f"{source} has {len(values)} tensors for {len(linears)} layers; accepted: {2 * len(linears)}; "
+            "use the file that was trained on this base model"
+        )
+    pairs = list(zip(values[::2], values[1::2], strict=True))
+    for (name, linear), (up, down) in zip(linears, pairs, strict=True):
+        wanted = (linear.out_features, rank), (rank, linear.in_features)
+        if (tuple(up.shape), tuple(down.shape)) != wanted:
+            raise MissingError(
+                f"{source} has {tuple(up.shape)} and {tuple(down.shape)} for {name}; accepted: {wanted[0]} and "
+                f"{wanted[1]} (rank {rank}); use the file that was trained on this base model"
+            )
+    for (_, linear), (up, down) in zip(linears, pairs, strict=True):
+        linear.weight += (TRANSFORMER_SCALE * (up.float() @ down.float())).to(linear.weight)
+
+
+@torch.no_grad()
+def merge_encoder(encoder: nn.Module, state: Any, source: str = "the VAE encoder file") -> None:
+    """Load the state dict of a PEFT-adapted VAE encoder, adapters merged: base + 2 * B @ A.
+
+    Raises MissingError when a weight is missing, left over, or of another shape or rank.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise MissingError(f"{source} is no state dict; accepted: the published encoder file; get it again")
+    merged = merged_encoder_state(state, source)
+    try:
+        encoder.load_state_dict(merged, strict=True, assign=next(encoder.parameters()).is_meta)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:240]
+        raise MissingError(
+            f"{source} does not fit the VAE encoder of the base model ({reason}); use its own file"
+        ) from error
+
+
+@torch.no_grad()
+def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, source: str = "the LoRA") -> None:
+    """Merge what `coz train` wrote: adapters of the transformer and of the VAE encoder, by the names of diffusers.
+
+    Raises MissingError when a tensor is missing, left over, or of another shape.
+    """
+    tensors = dict(tensors) if isinstance(tensors, Mapping) else {}
+    pairs: list[Tensor] = []
+    for name, _ in modulation_linears(transformer):
+        for part in ("lora_B", "lora_A"):
+            key = f"{TRANSFORMER_PREFIX}{name}.{part}.weight"
+            if key not in tensors:
+                raise MissingError(f"{source} lacks {key}; use the file that was trained on this base model")
+            pairs.append(tensors.pop(key))
+    state = {key.removeprefix(ENCODER_PREFIX): value for key, value in tensors.items()}
+    if len(state) != sum(key.startswith(ENCODER_PREFIX) for key in tensors):
+        raise MissingError(f"{source} has more than adapters of transformer and VAE encoder; get the file again")
+    merged_encoder_state({**encoder.state_dict(), **state}, source)  # checked before anything is changed
+    merge_transformer(transformer, pairs, source=source)
+    merge_encoder(encoder, {**encoder.state_dict(), **state}, source)
+
+
+def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None) -> None:
+    """Merge adapters into a pipeline: one file of `coz train`, or the published two. Raises MissingError."""
+    if lora and trained_about(lora):
+        merge_trained(pipeline.transformer, pipeline.vae.encoder, read_tensors(lora), source=Path(lora).name)
+    elif lora:
+        merge_transformer(pipeline.transformer, read_tensors(lora), source=Path(lora).name)
+    if vae_encoder:
+        merge_encoder(pipeline.vae.encoder, read_tensors(vae_encoder), source=Path(vae_encoder).name)
+
+
+def merged_encoder_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The plain state dict, float32; every tensor of `state` is used exactly once."""
+    merged: dict[str, Tensor] = {}
+    adapters: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        module, mark, rest = key.partition(".lora_")
+        if mark:
+            adapters.setdefault(module, {})[rest[:1]] = value.float()
+        else:
+            merged[key.replace(".base_layer.", ".")] = value.float()
+    for module, pair in adapters.items():
+        weight = merged.get(f"{module}.weight")
+        if set(pair) != {"A", "B"} or weight is None:
+            raise MissingError(f"{source} has half an adapter for {module}; get the file again")
+        down, up = pair["A"], pair["B"]
+        if down.shape[0] != ENCODER_RANK or up.shape[1] != ENCODER_RANK:
+            raise MissingError(
+                f"{source} has an adapter of rank {down.shape[0]} for {module}; accepted: {ENCODER_RANK}"
+            )
+        delta = up.flatten(1) @ down.flatten(1)
+        if delta.numel() != weight.numel():
+            raise MissingError(f"{source} has an adapter of another shape for {module}; get the file again")
+        merged[f"{module}.weight"] = weight + ENCODER_ALPHA / ENCODER_RANK * delta.reshape(weight.shape)
+    return merged

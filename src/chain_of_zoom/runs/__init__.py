@@ -1,0 +1,1 @@
+"""Folders that one process works in and that can be resumed."""

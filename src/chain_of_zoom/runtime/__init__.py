@@ -1,0 +1,1 @@
+"""Where networks run and what fits there: devices, precision, memory, cores."""

@@ -1,0 +1,74 @@
+"""Where a model runs and in which precision: asks torch what is there and hands it to the policy of `models.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.runtime.plan import Need, plan
+from chain_of_zoom.runtime.residence import Residence
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """A torch device; "auto" is the GPU when there is one, "gpu" is cuda. Raises UsageError for one not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device("cuda" + name[3:] if name.partition(":")[0] == "gpu" else name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r}; accepted: auto, cpu, gpu, cuda, cuda:N; for example --device cpu") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(f"device {name} is not there; accepted: auto, cpu; type: --device cpu, and see coz doctor")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A float type; "auto" is bfloat16 on a GPU, float32 elsewhere. Raises UsageError.
+
+    On a CPU half precision is hundreds of times slower, but for bfloat16 where the CPU has instructions for it.
+    """
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in _DTYPES:
+        raise UsageError(f"dtype {name!r}; accepted: auto, {', '.join(_DTYPES)}; for example --dtype float32")
+    if device.type == "cpu" and name != "float32" and not (name == "bfloat16" and cpu_has_bfloat16()):
+        raise UsageError(
+            f"dtype {name} on a CPU like this is hundreds of times slower; accepted: float32; type: --dtype float32"
+        )
+    return _DTYPES[name]
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16 itself (AVX-512 BF16, AMX)."""
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The torch type that a placement calls `name`."""
+    return _DTYPES[name]
+
+
+def free_memory() -> dict[str, int]:
+    """Free bytes of every GPU, by its torch name."""
+    if not torch.cuda.is_available():
+        return {}
+    return {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())}
+
+
+def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
+    """Plan with what is free now. Raises UsageError for a device or a precision that is not there, BackboneError."""
+    resolved = []
+    for need in needs:
+        device = choose_device(need.device)
+        choose_dtype(need.dtype, device)
+        name = need.device
+        if name != "auto":
+            name = f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
+        resolved.append(replace(need, device=name))
+    return Residence(plan(free_memory(), resolved, pictures=pictures))

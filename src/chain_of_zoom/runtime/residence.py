@@ -1,0 +1,127 @@
+"""Keeps the weights where the plan wants them: stages enter a device, others leave it for the host."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from chain_of_zoom.runtime.plan import Placement, Stage, described
+
+
+class Residence:
+    """The modules of all stages and where they are now. No torch of its own: modules are given to it.
+
+    A module that has to leave keeps its weights in host memory, so that entering is one copy and leaving none.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        self.placement = placement
+        self.pinned = set(placement.pinned)
+        self.swaps = 0
+        self.changed: dict[str, str] = {}
+        self._locks = {each.device: threading.RLock() for each in placement.parts}
+        self._modules: dict[Stage, list[Any]] = {}
+        self._host: dict[Stage, list[tuple[dict[str, Any], str, Any]]] = {}
+        self._inside: dict[str, set[Stage]] = {}
+
+    def device(self, stage: Stage) -> str:
+        """The torch name of a stage's device."""
+        return self.placement.of(stage)[0].device
+
+    def dtype(self, name: str) -> str:
+        """The precision of a part."""
+        return next(each.dtype for each in self.placement.parts if each.part.name == name)
+
+    def int8(self, name: str) -> bool:
+        """Whether the large layers of a part are to be stored in int8."""
+        return any(each.int8 for each in self.placement.parts if each.part.name == name)
+
+    def recorded(self) -> dict[str, str]:
+        """What the record of a run says; empty until all networks are here, as precision may be chosen on reading."""
+        if any(each.part.stage not in self._modules for each in self.placement.parts):
+            return {}
+        return self.placement.recorded() | self.changed
+
+    def __str__(self) -> str:
+        """One line for people."""
+        return described(self.placement.recorded() | self.changed, self.placement.free)
+
+    def batch(self, stage: Stage) -> int:
+        """Pictures that a stage takes at once."""
+        return self.placement.batch[stage]
+
+    def add(self, stage: Stage, *modules: Any) -> None:
+        """Put a stage's modules, in host memory, under its care. Those that stay on their device go there now."""
+        with self._locks[self.device(stage)]:
+            self._modules.setdefault(stage, []).extend(modules)
+            if stage in self.pinned:
+                for module in modules:
+                    module.to(self.device(stage))
+                self._inside.setdefault(self.device(stage), set()).add(stage)
+
+    def enter(self, stage: Stage) -> None:
+        """Have a stage on its device; what is not pinned leaves it."""
+        with self._locks[self.device(stage)]:
+            inside = self._inside.setdefault(self.device(stage), set())
+            if stage in inside:
+                return
+            for other in inside - self.pinned:
+                self._leave(other)
+            slots = self._host[stage] = list(_slots(self._modules.get(stage, [])))
+            moved: dict[int, Any] = {}  # tied weights stay tied
+            for holder, name, tensor in slots:
+                if id(tensor) not in moved:
+                    moved[id(tensor)] = tensor.detach().to(self.device(stage))
+                holder[name] = moved[id(tensor)]
+            inside.add(stage)
+            self.swaps += 1
+
+    def release(self) -> None:
+        """All that is not pinned leaves."""
+        for device, inside in list(self._inside.items()):
+            with self._locks[device]:
+                for stage in inside - self.pinned:
+                    self._leave(stage)
+
+    def offload(self, keep: Stage) -> bool:
+        """From now on, let only one stage at a time have the device of `keep`, which has it now.
+
+        Returns False when it was so already. Weights that had stayed there are copied to the host once.
+        """
+        with self._locks[self.device(keep)]:
+            inside = self._inside.get(self.device(keep), set())
+            staying = {stage for stage in self.pinned if self.device(stage) == self.device(keep)} - {keep}
+            if not staying:
+                return False
+            self.pinned -= {*staying, keep}
+            for stage in list(inside - {keep}):
+                self._leave(stage)
+            return True
+
+    @contextmanager
+    def using(self, stage: Stage) -> Iterator[None]:
+        """A stage on its device, and nobody else's turn while it works."""
+        with self._locks[self.device(stage)]:
+            self.enter(stage)
+            yield
+
+    def _leave(self, stage: Stage) -> None:
+        if stage in self._host:
+            for holder, name, tensor in self._host.pop(stage):
+                holder[name] = tensor
+        else:  # it was moved there for good
+            for module in self._modules.get(stage, []):
+                module.to("cpu")
+        self._inside[self.device(stage)].discard(stage)
+
+
+def _slots(modules: list[Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Every parameter and buffer, with the dictionary that its module keeps it in."""
+    for module in modules:
+        for each in module.modules():
+            for holder in (each._parameters, each._buffers):
+                for name, tensor in holder.items():
+                    if tensor is not None:
+                        yield holder, name, tensor

@@ -1,0 +1,193 @@
+"""Published weight files to safetensors, once: checked against their SHA-256 before anything in them is read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from chain_of_zoom.errors import MissingError, OutputError, UsageError
+from chain_of_zoom.weights.catalog import ITEMS, Item
+from chain_of_zoom.weights.checkpoints import read_tensors
+from chain_of_zoom.weights.files import file_sha256
+
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json")  # in this order, so that half a copy counts as missing
+_CONVERTIBLE = [item for item in ITEMS.values() if not (item.folder and item.hub)]
+PUBLISHED = {ADAPTER[0] if item.folder else item.files[-1]: item for item in _CONVERTIBLE}
+LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A published file on disk: its item, the file whose SHA-256 is published, and that SHA-256."""
+
+    item: Item
+    path: Path
+    sha256: str
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether it is the very file that was published; None where no SHA-256 was."""
+        return None if self.item.sha256 is None else self.sha256 == self.item.sha256
+
+
+def find(paths: Sequence[Path], item: Item | None = None) -> list[Found]:
+    """The published files among `paths`, or in folders of `paths`; with `item`, the one path is that, whatever it is.
+
+    Raises MissingError when there is none, or when a file is not the published one, UsageError for a name that is
+    none of the published ones.
+    """
+    if item is not None:
+        if item not in _CONVERTIBLE:
+            raise UsageError(f"{item.name} is used as it comes from the hub; type: coz models get {item.name}")
+        if len(paths) != 1:
+            raise UsageError(f"--as {item.name} with {len(paths)} paths; accepted: one file; convert them one by one")
+        return [_found(item, _weights(paths[0], item))]
+    chosen: dict[str, list[Found]] = {}
+    for path in paths:
+        for file in _candidates(path):
+            owner = PUBLISHED[file.name]
+            chosen.setdefault(owner.name, []).append(_found(owner, file))
+    return [_the_one(candidates) for candidates in chosen.values()]
+
+
+def convert(found: Found, home: Path) -> tuple[Path, bool]:
+    """Write the item to home/<item>/; returns the path and whether it had to be written.
+
+    Tensors go to safetensors under their own names; those of a list under "0000.up", "0001.down" ..., so that sorted
+    names give the list back. Adapter folders and lists of tags are copied. Raises MissingError for a file that holds
+    anything but tensors, and OutputError; an earlier file stays until the new one is whole.
+    """
+    item, source = found.item, found.path
+    folder = home / item.name
+    target = folder / item.files[0]
+    if item.folder:
+        config = source.with_name(ADAPTER[1])
+        _check_readable(config)
+        read_tensors(source)
+        written = [_copy(source, folder / ADAPTER[0]), _copy(config, folder / ADAPTER[1])]
+        return folder, any(written)
+    if target.suffix == ".txt":
+        return target, _copy(source, target)
+    if _source_of(target) == found.sha256:
+        return target, False
+    tensors = _named(read_tensors(source), source)
+    about = {"source_sha256": found.sha256}  # one entry: safetensors writes several in random order
+    _write(target, lambda temporary: save_file(tensors, temporary, metadata=about))
+    return target, True
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if file.name in PUBLISHED and file.is_file()]
+        if not files:
+            raise MissingError(
+                f"folder {path} holds none of the published files; accepted: {', '.join(PUBLISHED)}; check the path"
+            )
+        yield from files
+    elif not path.exists():
+        raise MissingError(f"{path} is not there; accepted: a published file, or a folder to search; check the path")
+    elif path.name not in PUBLISHED:
+        raise UsageError(
+            f"{path.name} is none of the published files; accepted: {', '.join(PUBLISHED)}; "
+            f"if it is one under another name, type: coz models convert {path.name} --as ITEM"
+        )
+    else:
+        yield path
+
+
+def _weights(path: Path, item: Item) -> Path:
+    """The file to check, of a path given with --as."""
+    return path / ADAPTER[0] if item.folder and path.is_dir() else path
+
+
+def _found(item: Item, path: Path) -> Found:
+    _check_readable(path)
+    return Found(item, path, file_sha256(path))
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError as error:
+        raise MissingError(
+            f"{path} cannot be read ({error.strerror or error}); accepted: a published file; check the path"
+        ) from error
+    if start == LFS_POINTER:
+        raise MissingError(f"{path} is a Git LFS pointer, not the file; type: git lfs pull (in {path.parent})")
+
+
+def _the_one(candidates: list[Found]) -> Found:
+    """Of several files of one item the published one, else an error that says what is wrong."""
+    item, first = candidates[0].item, candidates[0]
+    if item.sha256 is None:
+        if len({found.sha256 for found in candidates}) > 1:
+            raise UsageError(f"{len(candidates)} different {first.path.name} there; accepted: one; name the file")
+        return first
+    for found in candidates:
+        if found.verified:
+            return found
+    raise MissingError(
+        f"{first.path} is not the published {item.name}: SHA-256 {first.sha256}; accepted: {item.sha256}; "
+        f"get it again, or, if you trust it, type: coz models convert {first.path} --as {item.name}"
+    )
+
+
+def _named(tensors: Any, source: Path) -> dict[str, Tensor]:
+    """Tensors by name, each with memory of its own, as safetensors wants them."""
+    if isinstance(tensors, Mapping) and isinstance(tensors.get("model"), Mapping):
+        tensors = tensors["model"]  # RAM's file
+    if isinstance(tensors, (list, tuple)):
+        tensors = {f"{i:04d}.{('up', 'down')[i % 2]}": tensor for i, tensor in enumerate(tensors)}
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+    ):
+        raise MissingError(f"{source.name} is no list and no state dict of tensors; get the published file again")
+    named: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for key, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        named[key] = tensor.detach().clone().contiguous() if memory in seen else tensor.detach().contiguous()
+        seen.add(memory)
+    return named
+
+
+def _source_of(target: Path) -> str | None:
+    """SHA-256 of the file that `target` was converted from, if it is a whole file of ours."""
+    try:
+        with safe_open(target, "pt") as file:
+            return (file.metadata() or {}).get("source_sha256")
+    except (OSError, SafetensorError):
+        return None
+
+
+def _copy(source: Path, target: Path) -> bool:
+    if target.is_file() and file_sha256(target) == file_sha256(source):
+        return False
+    _write(target, lambda temporary: shutil.copyfile(source, temporary))
+    return True
+
+
+def _write(target: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, and put it in place once it is on the disk."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {target} ({error}); name another folder with -o") from error

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+from conftest import PHOTO
+
+from chain_of_zoom import MissingError, OutputError, animate, zoom
+from chain_of_zoom.movie import video
+from chain_of_zoom.movie.animation import Animation
+
+FFMPEG = video.find_ffmpeg()
+needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs ffmpeg, or the extra [video]")
+
+
+@pytest.fixture(scope="module")
+def states():
+    return zoom(PHOTO, at=(0.42, 0.22), magnification=20, size=(161, 91), backbone="fake").states
+
+
+@needs_ffmpeg
+def test_a_film_shows_the_frames_and_carries_the_label(states, tmp_path):
+    file = animate(states, tmp_path / "zoom.mp4", seconds=0.4)
+    data = file.read_bytes()
+    assert data[4:8] == b"ftyp"
+    assert b"compositeWithTrainedAlgorithmicMedia" in data
+    command = [FFMPEG, "-v", "error", "-i", file, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    made = Animation(states, seconds=0.4)
+    first, *_, last = made
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, first.shape[0] // 2 * 2, 160, 3)  # odd sides lose a pixel
+    assert len(frames) == 20 + 8 + 40, "the first and the last stand for 20 and 40 frames' time"
+    for frame, expected in ((frames[0], first), (frames[-1], last)):
+        error = np.abs(frame.astype(int) - expected[: frame.shape[0], :160])
+        assert error.mean() < 6  # what halved colours and crf 20 cost; another matrix of colours would cost more
+
+
+@needs_ffmpeg
+def test_the_same_states_give_the_same_film(states, tmp_path):
+    films = [animate(states, tmp_path / name, seconds=0.3).read_bytes() for name in ("a.mp4", "b.mp4")]
+    assert films[0] == films[1]
+
+
+def test_without_ffmpeg_the_extra_is_named(states, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "find_ffmpeg", lambda: None)
+    with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[video\]'"):
+        animate(states, tmp_path / "a.mp4", seconds=0.2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_ffmpeg
+def test_what_ffmpeg_refuses_is_told_in_one_line(states, tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "QUALITY", "nonsense")
+    with pytest.raises(OutputError, match="ffmpeg failed") as caught:
+        animate(states, tmp_path / "a.mp4", seconds=0.2)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

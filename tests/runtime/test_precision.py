@@ -1,0 +1,99 @@
+"""Fewer bits, on tiny weights: what a placement calls bfloat16 and int8, and the tolerances."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from conftest import PARITY
+
+torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
+pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
+
+from chain_of_zoom.errors import MissingError  # noqa: E402
+from chain_of_zoom.runtime.precision import (  # noqa: E402
+    TOLERANCE,
+    is_int8,
+    relative_error,
+    to_int8,
+    vae_errors,
+)
+from chain_of_zoom.weights.sizes import hub_folder, parameters, sd3_parts, vlm_part  # noqa: E402
+
+
+def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(PARITY / "tiny_sd3" / "vae")
+    before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+    errors = vae_errors(vae, torch.device("cpu"))
+    assert all(1e-3 < error < 3 * TOLERANCE["vae"] for error in errors.values()), errors
+    for name, tensor in vae.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_relative_errors():
+    assert relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)
+    assert relative_error(torch.tensor([torch.nan]), torch.tensor([1.0])) == float("inf")
+
+
+def test_int8_without_torchao_says_what_to_type(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torchao", None)
+    monkeypatch.setitem(__import__("sys").modules, "torchao.quantization", None)
+    with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[low-memory\]'"):
+        to_int8(torch.nn.Linear(4, 4))
+
+
+def test_int8_weights_are_near_and_leave_the_last_layer():
+    pytest.importorskip("torchao", reason="needs the extra [low-memory]")
+    torch.manual_seed(0)
+    net = torch.nn.ModuleDict({"up": torch.nn.Linear(64, 64), "lm_head": torch.nn.Linear(64, 8)}).requires_grad_(False)
+    x = torch.randn(5, 64)
+    expected = net["up"](x)
+    assert not is_int8(net)
+    to_int8(net)
+    assert is_int8(net)
+    assert not is_int8(net["lm_head"])
+    # Half of one of 127 steps for each weight, at most.
+    assert relative_error(net["up"](x), expected) < 1 / 127
+
+
+def test_sizes_are_those_of_the_loaded_networks():
+    from diffusers import AutoencoderKL
+    from transformers import AutoModelForImageTextToText, T5EncoderModel
+
+    def count(net: torch.nn.Module) -> int:
+        return sum(parameter.numel() for parameter in net.parameters())
+
+    sd3 = {part.name: part for part in sd3_parts(PARITY / "tiny_sd3")}
+    assert list(sd3) == ["clip", "t5", "transformer", "vae"]
+    assert sd3["vae"].parameters == count(AutoencoderKL.from_pretrained(PARITY / "tiny_sd3" / "vae"))
+    t5 = T5EncoderModel.from_pretrained(PARITY / "tiny_sd3" / "text_encoder_3")
+    assert sd3["t5"].parameters == count(t5)
+    linear = sum(m.weight.numel() for m in t5.modules() if isinstance(m, torch.nn.Linear))
+    assert sd3["t5"].quantisable == linear
+    vlm = AutoModelForImageTextToText.from_pretrained(PARITY / "tiny_qwen")
+    assert vlm_part(PARITY / "tiny_qwen").parameters == count(vlm)
+    assert [part.name for part in sd3_parts(PARITY / "tiny_sd3", t5=False)] == ["clip", "transformer", "vae"]
+
+
+def save(path: Path, shapes: dict[str, list[int]]) -> None:
+    header = json.dumps({"__metadata__": {}, **{name: {"shape": shape} for name, shape in shapes.items()}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def test_only_one_precision_of_a_folder_counts_and_damage_counts_nothing(tmp_path, monkeypatch):
+    save(tmp_path / "model-00001-of-00002.safetensors", {"a": [2, 3]})
+    save(tmp_path / "model-00002-of-00002.safetensors", {"b": [4], "c": []})
+    save(tmp_path / "model.fp16-00001-of-00001.safetensors", {"a": [2, 3], "b": [4]})
+    assert parameters(tmp_path) == 6 + 4 + 1
+    assert parameters(tmp_path, lambda name: name == "b") == 4
+    for damage in (b"", b"1234", struct.pack("<Q", 9) + b"[1, 2, 3]", struct.pack("<Q", 7) + b'{"a":1}'):
+        (tmp_path / "model-00001-of-00002.safetensors").write_bytes(damage)
+        assert parameters(tmp_path) == 5
+    assert parameters(tmp_path / "nowhere") == 0
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert hub_folder(tmp_path) == tmp_path
+    assert hub_folder("nobody/nothing") is None
