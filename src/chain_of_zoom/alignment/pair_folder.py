@@ -13,6 +13,7 @@ from chain_of_zoom.alignment.pairs import METADATA, MadeRow, Split
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.runs.lock import lock_folder
 
 ABOUT = "pairs.json"
@@ -178,7 +179,7 @@ class PairFolder:
             return None
 
     def _write_about(self) -> None:
-        write_atomic(self.path / ABOUT, msgspec.json.format(msgspec.json.encode(self.about), indent=2) + b"\n")
+        write_atomic(self.path / ABOUT, format_json(self.about))
 
     def _entry(self, sha256: str) -> Entry | None:
         try:

@@ -13,6 +13,7 @@ import msgspec
 from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.images import make_folder, write_atomic
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.runs.lock import lock_folder
 
 CONFIG = "config.toml"
@@ -105,7 +106,7 @@ class AlignFolder:
 
     def keep_samples(self, samples: Sequence[HeldOut]) -> None:
         """Write them."""
-        write_atomic(self.path / SAMPLES, msgspec.json.format(msgspec.json.encode(samples), indent=2) + b"\n")
+        write_atomic(self.path / SAMPLES, format_json(samples))
 
     def gaps(self, until: int | None = None) -> list[Gap]:
         """Texts without a score, in order; of steps up to `until`."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.scoring import SCORES, Scored, Scores
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import load, make_folder, write_atomic
 from chain_of_zoom.imaging.thumbnail import thumbnail
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.render import render
 
 PAGE = "index.html"
@@ -87,7 +86,7 @@ def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
                 "ahead": [_ahead(duel.a, duel.b, verdict) for duel, verdict in outcomes],
             }
         )
-    write_atomic(folder / SCORES, msgspec.json.format(msgspec.json.encode(scores), indent=2) + b"\n")
+    write_atomic(folder / SCORES, format_json(scores))
     html = render(
         "prompts.html",
         scores=scores,

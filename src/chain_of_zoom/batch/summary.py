@@ -14,6 +14,7 @@ import msgspec
 from chain_of_zoom.chain.record import BackboneRecord, StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.json_bytes import format_json
 
 INDEX = "index.html"
 SUMMARY = "summary.json"
@@ -117,7 +118,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Indented JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return format_json(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Summary:
@@ -127,7 +128,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 def schema() -> bytes:
     """The JSON schema of `Summary`, as shipped in `SCHEMA`."""
-    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Summary)), indent=2) + b"\n"
+    return format_json(msgspec.json.schema(Summary))
 
 
 if __name__ == "__main__":

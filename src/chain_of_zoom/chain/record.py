@@ -22,6 +22,7 @@ from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.images import RGB8, Picture
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.prompters.base import Prompter
 
 VERSION: Literal[1] = 1
@@ -164,7 +165,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """Indented JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return format_json(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -266,7 +267,7 @@ def _version(package: str) -> str | None:
 
 def schema() -> bytes:
     """The JSON schema of `Record`, as shipped in `SCHEMA`."""
-    return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Record)), indent=2) + b"\n"
+    return format_json(msgspec.json.schema(Record))
 
 
 if __name__ == "__main__":

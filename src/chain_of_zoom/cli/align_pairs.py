@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from chain_of_zoom.api import load_backbone
@@ -14,6 +13,7 @@ from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import combine, read_sets, shared
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.json_bytes import format_json
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.pair_folder import About
@@ -108,7 +108,7 @@ def pairs(
 
         about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, progress=progress)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(about), indent=2).decode())
+        typer.echo(format_json(about), nl=False)
     elif not quiet:
         _summarise(about, out)
 

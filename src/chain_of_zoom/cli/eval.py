@@ -18,6 +18,7 @@ import typer
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.json_bytes import format_json
 
 if TYPE_CHECKING:
     from chain_of_zoom.evaluation.evaluate import Progress
@@ -122,7 +123,7 @@ def evaluate(
         write_atomic(markdown, tables(results).encode())
     if as_json:
         short = msgspec.structs.replace(results, values=(), shown=())
-        typer.echo(msgspec.json.format(msgspec.json.encode(short), indent=2).decode())
+        typer.echo(format_json(short), nl=False)
     elif not quiet:
         _summarise(results, page)
 
@@ -193,7 +194,10 @@ def compare(
     from chain_of_zoom.evaluation.results import read_results
 
     found = compared(read_results(before), read_results(after))
-    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() if as_json else plain(found))
+    if as_json:
+        typer.echo(format_json(found), nl=False)
+    else:
+        typer.echo(plain(found))
 
 
 def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: int) -> Protocol:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from chain_of_zoom.api import load_prompter
@@ -18,6 +17,7 @@ from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
 from chain_of_zoom.cli.options import accepted, read_sets
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def score(
         scores = scored(data.resolve().name, held_out, made, critic=judge, progress=progress)
     page = write_page(scores, held_out, out) if out else None
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(scores), indent=2).decode())
+        typer.echo(format_json(scores), nl=False)
     elif not quiet:
         typer.echo(plain(scores))
         for name, why in found.skipped:

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import msgspec
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
 from chain_of_zoom.cli.options import accepted, combine, read_config, read_sets
 from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.json_bytes import format_json
 
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.degradation import Degradation
@@ -76,7 +76,7 @@ def degrade(
     write_atomic(path, encode_png(sheet))
     if as_json:
         rows = [{"seed": seed, "operations": operations} for seed, operations in drawn.items()]
-        typer.echo(msgspec.json.format(msgspec.json.encode({"sheet": str(path), "samples": rows}), indent=2))
+        typer.echo(format_json({"sheet": str(path), "samples": rows}), nl=False)
     elif not quiet:
         typer.echo(f"{path}  {stage}, rows: {len(drawn)}")
 

@@ -21,6 +21,7 @@ from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.folder import pictures_in
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.texture import RULE, Spot, textured
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.weights.files import file_sha256
 
 WHERE = {
@@ -51,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def to_json(self) -> bytes:
         """Indented JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return format_json(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import msgspec
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.evaluation.statistics import Bootstrap, Direction, Interval, Paired, share_of_wins
 from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.json_bytes import format_json
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"
 
@@ -156,7 +157,7 @@ class Results(_Struct, frozen=True, kw_only=True):
     def write(self, folder: Path) -> None:
         """results.csv and results.json. Raises OutputError."""
         write_atomic(folder / CSV, to_csv(self.values))
-        write_atomic(folder / JSON, msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        write_atomic(folder / JSON, format_json(self, indent=1))
 
 
 def read_results(folder: Path) -> Results:

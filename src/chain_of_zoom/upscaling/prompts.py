@@ -11,6 +11,7 @@ from chain_of_zoom.chain.enlargement import prompt_from
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize, write_atomic
+from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.upscaling.plan import Step, Tile
 
@@ -96,7 +97,7 @@ class PromptBook:
             )
             for scale, tiles in self._steps.items()
         ]
-        return msgspec.json.format(msgspec.json.encode(_File(steps)), indent=2) + b"\n"
+        return format_json(_File(steps))
 
     def ask(
         self,
