@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain_of_zoom.evaluation.markdown import number, tables
+from chain_of_zoom.evaluation.markdown import format_markdown, format_number
 from chain_of_zoom.evaluation.results import Results, read_results
 
 NETWORKS = ("realsr", "realesrgan", "realesrgan-anime", "animevideo")
@@ -110,11 +110,11 @@ def document(paper: Results, true_zoom: Results, softer: Results, command: str, 
             *map(str, claims),
             "",
             "## Looks and consistency, up to 256x\n",
-            tables(paper),
+            format_markdown(paper),
             "## Truth, at 4x and 16x\n",
-            tables(true_zoom),
+            format_markdown(true_zoom),
             "The same at 4x for photos reduced by bicubic, which is softer and aliases less:\n",
-            tables(softer),
+            format_markdown(softer),
             cost(paper),
             NOT_SHOWN.format(count=count),
             "## Gaps and failures\n",
@@ -141,7 +141,7 @@ def looks(results: Results) -> list[Claim]:
                 f"{method} {says}: its NIQE is about {low} to {high} from {first}x on, as on other crops before.",
                 "Not told" if not known else "Confirmed" if inside else "Refuted",
                 "Found: "
-                + (", ".join(f"{number(v)} at {d}x" for d, v in found.items() if v is not None) or "none")
+                + (", ".join(f"{format_number(v)} at {d}x" for d, v in found.items() if v is not None) or "none")
                 + ".",
             )
         )
@@ -208,8 +208,8 @@ def clearly(results: Results, one: str, other: str, depth: int, metric: str, say
     return Claim(
         text,
         "Not told" if not pair.difference.is_clear else "Confirmed" if ahead else "Refuted",
-        f"Difference {number(mean)} ({number(ends[0])} to {number(ends[1])}), better on {wins:.0%} of "
-        f"{pair.difference.n} pictures.",
+        f"Difference {format_number(mean)} ({format_number(ends[0])} to {format_number(ends[1])}), "
+        f"better on {wins:.0%} of {pair.difference.n} pictures.",
     )
 
 
@@ -229,7 +229,7 @@ def cost(results: Results) -> str:
     ]
     for method in results.methods:
         times = (method.seconds.get(depth) for depth in results.depths)
-        rows.append(f"| {method.name} | {' | '.join('' if t is None else number(t) for t in times)} |")
+        rows.append(f"| {method.name} | {' | '.join('' if t is None else format_number(t) for t in times)} |")
     return "\n".join([*rows, ""])
 
 

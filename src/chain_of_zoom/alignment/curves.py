@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from chain_of_zoom.pages.ticks import nice_ticks
+from chain_of_zoom.pages.chart import nice_ticks
 
 WIDTH, HEIGHT = 420, 210
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 26

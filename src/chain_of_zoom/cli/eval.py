@@ -117,10 +117,10 @@ def evaluate(
         results = run(benchmark, folder, force=force, progress=progress)
     page = write_page(results, folder)
     if markdown:
-        from chain_of_zoom.evaluation.markdown import tables
+        from chain_of_zoom.evaluation.markdown import format_markdown
         from chain_of_zoom.imaging.images import write_atomic
 
-        write_atomic(markdown, tables(results).encode())
+        write_atomic(markdown, format_markdown(results).encode())
     if as_json:
         short = msgspec.structs.replace(results, values=(), shown=())
         typer.echo(format_json(short), nl=False)
@@ -306,9 +306,9 @@ def _duration(seconds: float) -> str:
 
 
 def _summarise(results: Results, page: Path) -> None:
-    from chain_of_zoom.evaluation.markdown import plain
+    from chain_of_zoom.evaluation.markdown import format_plain
 
-    typer.echo(plain(results))
+    typer.echo(format_plain(results))
     for gap in results.gaps:
         typer.echo(f"not measured: {gap.what}: {gap.why}")
     if results.failures:

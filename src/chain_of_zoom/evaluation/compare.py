@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.evaluation.markdown import number
+from chain_of_zoom.evaluation.markdown import format_number
 from chain_of_zoom.evaluation.results import MethodNote, Results, arranged, differences
 from chain_of_zoom.evaluation.statistics import Bootstrap, Interval, share_of_wins
 
@@ -60,10 +60,11 @@ def plain(comparison: Comparison) -> str:
     lines = []
     for c in comparison.changes:
         low, high = c.difference.low, c.difference.high
-        interval = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
+        interval = "" if low is None or high is None else f" ({format_number(low)} to {format_number(high)})"
         verdict = "" if c.difference.is_clear else "  not clear" if c.difference.mean else "  no change"
+        sign = "+" if c.difference.mean > 0 else ""
         lines.append(
-            f"{c.method} at {c.depth}x, {c.metric}: {'+' if c.difference.mean > 0 else ''}{number(c.difference.mean)}"
+            f"{c.method} at {c.depth}x, {c.metric}: {sign}{format_number(c.difference.mean)}"
             f"{interval}, better on {c.wins:.0%} of {c.difference.n}{verdict}"
         )
     lines += [f"differs: {what}" for what in comparison.differing] or ["nothing else differs"]

@@ -1,55 +1,58 @@
-"""Results as Markdown tables, for documents, and as plain text, for terminals."""
+"""Write the means of a benchmark as Markdown tables, for documents, and as aligned text, for terminals."""
 
 from __future__ import annotations
 
-from chain_of_zoom.evaluation.page import ARROWS
+from collections.abc import Callable
+
 from chain_of_zoom.evaluation.results import Cell, Results
+from chain_of_zoom.pages.table import format_markdown_table, format_plain_table
+
+ARROWS = {"higher": "↑", "lower": "↓"}
 
 
-def tables(results: Results) -> str:
-    """One table for every depth: means, and the 95% interval below each; the best in bold."""
-    return "\n".join(_table(results, depth) for depth in results.depths)
+def format_markdown(results: Results) -> str:
+    """Return one Markdown table for every depth: means with their 95% intervals, the best in bold."""
+    count = len(results.pictures)
+
+    def describe(cell: Cell | None) -> str:
+        if cell is None:
+            return "none"
+        text = format_number(cell.interval.mean)
+        if cell.best:
+            text = f"**{text}**"
+        if cell.interval.low is not None and cell.interval.high is not None:
+            text += f" ({format_number(cell.interval.low)} to {format_number(cell.interval.high)})"
+        return text if cell.interval.n == count else f"{text}, n {cell.interval.n}"
+
+    return "\n".join(format_markdown_table(_fill_rows(results, depth, describe)) for depth in results.depths)
 
 
-def plain(results: Results) -> str:
-    """Means alone, aligned, the best with a star."""
-    blocks = []
-    width = max(len(method.name) for method in results.methods) + 2
-    for depth in results.depths:
-        heads = [f"{metric.name} {ARROWS[metric.direction]}" for metric in results.metrics]
-        lines = ["".join([f"at {depth}x".ljust(width), *(f"{head:>{len(head) + 3}}" for head in heads)])]
-        for method in results.methods:
-            cells = [results.cell(method.name, depth, metric.name) for metric in results.metrics]
-            texts = [f"{_short(cell):>{len(head) + 3}}" for cell, head in zip(cells, heads, strict=True)]
-            lines.append(method.name.ljust(width) + "".join(texts))
-        blocks.append("\n".join(lines))
-    return "\n\n".join(blocks)
+def format_plain(results: Results) -> str:
+    """Return one aligned table for every depth: means alone, the best with a star."""
+
+    def describe(cell: Cell | None) -> str:
+        if cell is None:
+            return "none"
+        star = "*" if cell.best else ""
+        return star + format_number(cell.interval.mean)
+
+    tables = [format_plain_table(_fill_rows(results, depth, describe)) for depth in results.depths]
+    return "\n\n".join("\n".join(lines) for lines in tables)
 
 
-def number(value: float) -> str:
-    """Three figures or so, as many decimals as the size asks for."""
-    size = abs(value)
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
-
-
-def _short(cell: Cell | None) -> str:
-    return "none" if cell is None else ("*" if cell.best else "") + number(cell.interval.mean)
-
-
-def _table(results: Results, depth: int) -> str:
-    heads = [f"{metric.name} {ARROWS[metric.direction]}" for metric in results.metrics]
-    rows = [f"| at {depth}x | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+def _fill_rows(results: Results, depth: int, describe: Callable[[Cell | None], str]) -> list[list[str]]:
+    rows = [[f"at {depth}x", *(f"{metric.name} {ARROWS[metric.direction]}" for metric in results.metrics)]]
     for method in results.methods:
         cells = [results.cell(method.name, depth, metric.name) for metric in results.metrics]
-        rows.append(f"| {method.name} | {' | '.join(_cell(cell, len(results.pictures)) for cell in cells)} |")
-    return "\n".join([*rows, ""])
+        rows.append([method.name, *map(describe, cells)])
+    return rows
 
 
-def _cell(cell: Cell | None, pictures: int) -> str:
-    if cell is None:
-        return "none"
-    mean = number(cell.interval.mean)
-    text = f"**{mean}**" if cell.best else mean
-    if cell.interval.low is not None and cell.interval.high is not None:
-        text += f" ({number(cell.interval.low)} to {number(cell.interval.high)})"
-    return text if cell.interval.n == pictures else f"{text}, n {cell.interval.n}"
+def format_number(value: float) -> str:
+    """Return about three figures of a number: no decimals from 100 on, three below 1."""
+    size = abs(value)
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 1 else f"{value:.3f}"

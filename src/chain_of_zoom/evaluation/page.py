@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from chain_of_zoom.evaluation.charts import charts, looks
+from chain_of_zoom.evaluation.charts import draw_charts, style_methods
+from chain_of_zoom.evaluation.markdown import ARROWS
 from chain_of_zoom.evaluation.published import gap, published
 from chain_of_zoom.evaluation.results import PAGE, Cell, MethodNote, Results
 from chain_of_zoom.evaluation.score import INFLUENCE
@@ -17,7 +18,6 @@ from chain_of_zoom.imaging.images import write_atomic
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import PromptStatistics, prompt_statistics
 
-ARROWS = {"higher": "↑", "lower": "↓"}
 KEPT = 2  # examples at either end
 
 
@@ -75,8 +75,8 @@ def page(results: Results) -> str:
         results=results,
         arrows=ARROWS,
         tables=by_depth,
-        charts=charts(results),
-        looks=looks(results.methods),
+        charts=draw_charts(results),
+        styles=style_methods(results.methods),
         words=words(results),
         gaps=[*results.gaps, *([absent] if absent else [])],
         viewer=viewer(results, best, worst),
