@@ -144,10 +144,10 @@ def test_processes_change_nothing(folder, small, tmp_path, monkeypatch):
 def test_a_failure_is_reported_and_left_out_pairwise(folder, tmp_path, monkeypatch):
     real = Fake._enlarge
     method = parse_method("fake+wrong")
-    assert method.text("one") != method.text("two")
+    assert method.user_text("one") != method.user_text("two")
 
     def picky(self, windows, prompts, seeds):
-        if method.text("one") in prompts:
+        if method.user_text("one") in prompts:
             raise BackboneError("fake does not like this one")
         return real(self, windows, prompts, seeds)
 

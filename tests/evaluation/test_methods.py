@@ -71,10 +71,10 @@ def test_folders_are_safe_and_differ(backbone, mode, writer):
 
 def test_wrong_words_are_of_the_list_and_stay_with_the_picture():
     method = parse_method("fake+wrong")
-    texts = {name: method.text(name) for name in map(str, range(50))}
+    texts = {name: method.user_text(name) for name in map(str, range(50))}
     assert set(texts.values()) == set(WRONG_TEXTS)
-    assert texts == {name: method.text(name) for name in texts}
-    assert parse_method("fake+null").text("1") == ""
+    assert texts == {name: method.user_text(name) for name in texts}
+    assert parse_method("fake+null").user_text("1") == ""
 
 
 def test_methods_share_what_they_have_in_common():

@@ -15,8 +15,8 @@ from chain_of_zoom.datasets.manifest import Item, read_data
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import build, parse_method
 from chain_of_zoom.evaluation.metrics.table import load_metric
-from chain_of_zoom.evaluation.states import Maker
-from chain_of_zoom.evaluation.true_zoom import TrueZoom, reduced
+from chain_of_zoom.evaluation.states import StateCache
+from chain_of_zoom.evaluation.true_zoom import TrueZoom, reduce_photo
 from chain_of_zoom.imaging.images import decode_png, load
 
 KLEIBER = Path("/usr/share/backgrounds/Kleiber_by_Lukas_Baubkus.jpg")
@@ -33,62 +33,64 @@ def item(tmp_path: Path) -> Item:
 def test_area_reduction_is_the_rounded_mean(rows, columns, factor):
     pixels = noise(rows * factor, columns * factor, rows)
     expected = pixels.reshape(rows, factor, columns, factor, 3).astype(np.float64).mean(axis=(1, 3))
-    np.testing.assert_array_less(np.abs(reduced(pixels, factor, "area") - expected), 0.5 + 1e-9)
+    np.testing.assert_array_less(np.abs(reduce_photo(pixels, factor, "area") - expected), 0.5 + 1e-9)
 
 
 @pytest.mark.parametrize("spots", [0, 2])
 def test_inputs_are_the_truth_reduced_and_states_show_its_window(item, tmp_path, spots):
     protocol = TrueZoom(spots=spots)
     method = parse_method("nearest:direct")
-    for case in protocol.cases(item, tmp_path / "states"):
+    for case in protocol.prepare_cases(item, tmp_path / "states"):
         truth = decode_png(case.truth.read_bytes())
         assert truth.shape == (case.side, case.side, 3) == (128, 128, 3)
         for depth, (path, _) in case.inputs.items():
             x0, y0, x1, y1 = case.boxes[depth]
-            np.testing.assert_array_equal(decode_png(path.read_bytes())[y0:y1, x0:x1], reduced(truth, depth, "area"))
-        for run in protocol.runs(case, method, 0):
+            np.testing.assert_array_equal(
+                decode_png(path.read_bytes())[y0:y1, x0:x1], reduce_photo(truth, depth, "area")
+            )
+        for run in protocol.plan_runs(case, method, 0):
             depth = max(run.states)
-            record = Maker(method, build([method], {})[method.name]).make(run)
+            record = StateCache(method, build([method], {})[method.name]).make(run)
             assert record.states[-1].window == pytest.approx(case.boxes[depth])
             assert record.states[-1].source_scale == depth
             # Nearest of exactly those pixels: reduced again it is the input, to the bit.
             made = decode_png((run.folder / record.states[-1].file).read_bytes())
-            np.testing.assert_array_equal(reduced(made, depth, "area"), reduced(truth, depth, "area"))
+            np.testing.assert_array_equal(reduce_photo(made, depth, "area"), reduce_photo(truth, depth, "area"))
 
 
 def test_a_chain_takes_its_first_window_from_the_reduced_photo(item, tmp_path):
     protocol = TrueZoom([16])
     method = parse_method("fake")
-    (case,) = protocol.cases(item, tmp_path / "states")
-    (run,) = protocol.runs(case, method, 0)
-    states = Maker(method, build([method], {})[method.name]).make(run).states
+    (case,) = protocol.prepare_cases(item, tmp_path / "states")
+    (run,) = protocol.plan_runs(case, method, 0)
+    states = StateCache(method, build([method], {})[method.name]).make(run).states
     assert [state.source_scale for state in states if state.origin == "generated"] == [4, 16]
     assert not any(state.fallbacks for state in states)
 
 
 def test_other_settings_are_refused_and_force_replaces(item, tmp_path):
     home = tmp_path / "states"
-    (before,) = TrueZoom([4]).cases(item, home)
-    assert TrueZoom([4]).cases(item, home) == [before]
+    (before,) = TrueZoom([4]).prepare_cases(item, home)
+    assert TrueZoom([4]).prepare_cases(item, home) == [before]
     with pytest.raises(OutputError, match="--force"):
-        TrueZoom([4], reduction="bicubic").cases(item, home)
-    (after,) = TrueZoom([4], reduction="bicubic").cases(item, home, force=True)
+        TrueZoom([4], reduction="bicubic").prepare_cases(item, home)
+    (after,) = TrueZoom([4], reduction="bicubic").prepare_cases(item, home, force=True)
     assert after.inputs[4][1] != before.inputs[4][1]
 
 
 def test_pinned_spots_are_taken_and_kept_inside(item, tmp_path):
     pinned = Item(id="p", path=item.path, sha256=item.sha256, spots=((0, 0), (300, 300), (701, 603)))
-    corners = [case.boxes[16][:2] for case in TrueZoom(spots=3).cases(pinned, tmp_path / "states")]
+    corners = [case.boxes[16][:2] for case in TrueZoom(spots=3).prepare_cases(pinned, tmp_path / "states")]
     assert corners == [(0, 0), (15, 15), (35, 29)]
-    assert len(TrueZoom(spots=2).cases(pinned, tmp_path / "two")) == 2
+    assert len(TrueZoom(spots=2).prepare_cases(pinned, tmp_path / "two")) == 2
 
 
 def test_small_photos_and_absent_truths_are_named(tmp_path):
     Image.fromarray(noise(500, 700)).save(tmp_path / "small.png")
     item = read_data(tmp_path / "small.png").items[0]
     with pytest.raises(BadInputError, match="at least 528 px"):
-        TrueZoom().cases(item, tmp_path / "states")
-    assert TrueZoom([4]).cases(item, tmp_path / "states")[0].side == 448
+        TrueZoom().prepare_cases(item, tmp_path / "states")
+    assert TrueZoom([4]).prepare_cases(item, tmp_path / "states")[0].side == 448
     assert list(TrueZoom([4, 64]).gaps) == [64]
     for scales, says in (([64], "4x and 16x only"), ([8], "4,16,64,256")):
         with pytest.raises(UsageError, match=says):
@@ -102,9 +104,9 @@ def test_the_figures_that_the_evidence_stands_on(tmp_path):
     method = parse_method("bicubic")
     # The middle of its most detailed cell, pinned so that looking for it costs nothing here.
     photo = Item(id="k", path=KLEIBER, sha256="as installed", spots=((2816, 1792),))
-    (case,) = protocol.cases(photo, tmp_path)
-    (run,) = protocol.runs(case, method, 0)
-    record = Maker(method, build([method], {})["bicubic"]).make(run)
+    (case,) = protocol.prepare_cases(photo, tmp_path)
+    (run,) = protocol.plan_runs(case, method, 0)
+    record = StateCache(method, build([method], {})["bicubic"]).make(run)
     made = decode_png((run.folder / record.states[-1].file).read_bytes())
     truth = load(case.truth).pixels
     assert load_metric("psnr")(made, truth) == pytest.approx(28.759, abs=0.01)

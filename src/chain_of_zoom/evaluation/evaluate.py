@@ -22,7 +22,7 @@ from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.protocols import Case, Protocol
 from chain_of_zoom.evaluation.results import Failure, Gap, MethodNote, Results, arranged, compare_methods, means
 from chain_of_zoom.evaluation.score import infos, score
-from chain_of_zoom.evaluation.states import Maker
+from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap
 from chain_of_zoom.evaluation.tally import Made
 from chain_of_zoom.imaging.images import make_folder
@@ -83,7 +83,7 @@ def evaluate(benchmark: Benchmark, out: Path, *, force: bool = False, progress: 
         command=benchmark.command,
         settings={
             "seed": benchmark.seed,
-            **protocol.facts(),
+            **protocol.settings(),
             "intervals": f"95%, percentile bootstrap over pictures, {bootstrap.resamples} resamples",
         },
         depths=protocol.depths,
@@ -127,7 +127,7 @@ def _cases(benchmark: Benchmark, home: Path, force: bool, say: Progress) -> tupl
     for index, item in enumerate(items):
         say("pictures", index, len(items), None)
         try:
-            cases += benchmark.protocol.cases(item, home, force=force)
+            cases += benchmark.protocol.prepare_cases(item, home, force=force)
         except OF_ONE_PICTURE as error:
             failures.append(Failure(picture=item.id, error=str(error)))
     return cases, failures
@@ -142,15 +142,15 @@ def _states(
     failures: list[Failure] = []
     clock = _Clock({method.name: len(cases) for method in benchmark.methods})
     for method in benchmark.methods:
-        maker = Maker(method, chains.pop(method.name))  # popped: the last method that uses a model lets it go
+        maker = StateCache(method, chains.pop(method.name))  # popped: the last method that uses a model lets it go
         mine: list[Made] = []
         for case in cases:
             say(f"states: {method.name}", clock.done, clock.total, clock.left())
             seconds = 0.0
-            for run in benchmark.protocol.runs(case, method, benchmark.seed):
+            for run in benchmark.protocol.plan_runs(case, method, benchmark.seed):
                 try:
                     record = maker.make(run, force=force)
-                    unprompted = maker.without_prompts(run, record)
+                    unprompted = maker.make_without_prompts(run, record)
                 except OF_ONE_PICTURE as error:
                     failures.append(
                         Failure(
@@ -166,7 +166,7 @@ def _states(
                 seconds += mine[-1].seconds()
             clock.tick(method.name, seconds)
         made += mine
-        notes.append(maker.note(tally.seconds(mine)))
+        notes.append(maker.describe_method(tally.seconds(mine)))
     say("states", clock.total, clock.total, 0.0)
     return made, notes, failures
 

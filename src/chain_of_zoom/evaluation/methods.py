@@ -72,7 +72,7 @@ class Method:
         """A name for its folder: what is safe in file names and URLs stays."""
         return re.sub(r"[^A-Za-z0-9.-]", "_", self.name)
 
-    def text(self, picture: str) -> str:
+    def user_text(self, picture: str) -> str:
         """The user's own text for a picture: the words of another one for `wrong`, else nothing."""
         if self.writer != WRONG:
             return ""

@@ -1,4 +1,4 @@
-"""Make the states of one zoom and keep them in a folder, or find them there: whole, and made by the same means."""
+"""Make the states of one zoom and keep them in a folder, or read them there when the same run was made before."""
 
 from __future__ import annotations
 
@@ -11,93 +11,105 @@ from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.folder import RECORD, RunFolder
 from chain_of_zoom.chain.record import InputRecord, Record, software
 from chain_of_zoom.evaluation.methods import Method
-from chain_of_zoom.evaluation.protocols import Run
+from chain_of_zoom.evaluation.protocols import MeasuredRun
 from chain_of_zoom.evaluation.results import MethodNote
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import decode_png, load, write_atomic
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 
-TORCH = ("torch", "transformers", "diffusers")
+TORCH_PACKAGES = ("torch", "transformers", "diffusers")
 
 
-class Maker:
-    """Makes states with one method. Weights are read when the first missing state is made."""
+class StateCache:
+    """Makes the states of runs with one method and keeps them; weights are read for the first missing state."""
 
     def __init__(self, method: Method, chain: ChainOfZoom) -> None:
         self.method = method
         self.chain = chain
-        self._software = _software(method)
+        self._software = _relevant_software(method)
 
-    def make(self, run: Run, *, force: bool = False) -> Record:
-        """The record of a complete run. Raises the errors of `coz zoom`; OccupiedError for another run's folder."""
+    def make(self, run: MeasuredRun, *, force: bool = False) -> Record:
+        """Return the record of the complete run, made now or before.
+
+        force: replace another run in the folder. Raises the errors of `coz zoom`; OccupiedError for another run's
+        folder.
+        """
         path = os.path.relpath(run.photo, run.folder)
-        # Size and notes are not known before the photo is read, and do not make another run.
-        wanted = self._record(InputRecord(path=path, sha256=run.photo_sha256, size=(0, 0)), run)
-        if (found := complete(run.folder)) and not wanted.difference(found):
-            return found
+        # The size and the notes are not known before the photo is read, and do not make another run.
+        expected = self._begin_record(InputRecord(path=path, sha256=run.photo_sha256, size=(0, 0)), run)
+        record = read_complete_record(run.folder)
+        if record and not expected.difference(record):
+            return record
         photo = load(run.photo)
         zoom = self.chain.prepare(photo, run.request)
-        with _Folder(run.folder, self._record(InputRecord.of(photo, path), run), force=force) as folder:
+        with _Folder(run.folder, self._begin_record(InputRecord.of(photo, path), run), force=force) as folder:
             for state in self.chain.run(zoom, folder.done):
                 folder.add(state)
             folder.complete()
         return folder.record
 
-    def without_prompts(self, run: Run, record: Record) -> dict[int, str]:
-        """For every depth whose state had a prompt: the same step from the same parent with none; its file.
+    def make_without_prompts(self, run: MeasuredRun, record: Record) -> dict[int, str]:
+        """Repeat every measured step that had a prompt from the same parent without one.
 
-        The name of the file holds the hash of the state it belongs to, so that it cannot be taken for another's.
+        Only a step from the same parent shows what its own prompt changed: two whole chains also differ by earlier
+        prompts. Returns for every depth the name of a file in the folder, which holds the hash of the state it belongs
+        to, so that it cannot be taken for that of another state.
         """
-        found: dict[int, str] = {}
+        names: dict[int, str] = {}
         for depth, index in run.states.items():
             entry = record.states[index]
             if not entry.prompt_used:
                 continue
-            found[depth] = name = f"without_prompt_{depth}x_{entry.sha256[:16]}.png"
-            if not (run.folder / name).is_file():
-                before = record.states[: index % len(record.states)]
-                done = [state.state(decode_png((run.folder / state.file).read_bytes())) for state in before]
-                mute = ChainOfZoom(self.chain.backbone, "null")
-                zoom = mute.prepare(load(run.photo), msgspec.structs.replace(run.request, prompt=""))
-                write_atomic(run.folder / name, encode_png(next(iter(mute.run(zoom, done))).image))
-        return found
+            names[depth] = name = f"without_prompt_{depth}x_{entry.sha256[:16]}.png"
+            if (run.folder / name).is_file():
+                continue
+            entries = record.states[: index % len(record.states)]
+            parents = [parent.state(decode_png((run.folder / parent.file).read_bytes())) for parent in entries]
+            mute_chain = ChainOfZoom(self.chain.backbone, "null")
+            zoom = mute_chain.prepare(load(run.photo), msgspec.structs.replace(run.request, prompt=""))
+            write_atomic(run.folder / name, encode_png(next(iter(mute_chain.run(zoom, parents))).image))
+        return names
 
-    def note(self, seconds: dict[int, float]) -> MethodNote:
-        """What the method is, for the report."""
+    def describe_method(self, seconds: dict[int, float]) -> MethodNote:
+        """Return what the report says of the method; seconds: of one picture, by depth."""
+        backbone = self.chain.backbone_record
         return MethodNote(
             name=self.method.name,
             backbone=self.method.backbone,
             mode=self.method.mode,
             writer=self.method.writer,
-            licence=self.chain.backbone_record.licence,
-            text_aware=self.chain.backbone_record.text_aware,
-            weights_sha256=self.chain.backbone_record.weights_sha256,
+            licence=backbone.licence,
+            text_aware=backbone.text_aware,
+            weights_sha256=backbone.weights_sha256,
             options=self.chain.options,
             software=self._software,
             seconds=seconds,
         )
 
-    def _record(self, photo: InputRecord, run: Run) -> Record:
+    def _begin_record(self, photo: InputRecord, run: MeasuredRun) -> Record:
         return msgspec.structs.replace(self.chain.begin(photo, run.request), software=self._software)
 
 
 class _Folder(RunFolder):
-    """A run's folder without a sheet: the report shows the states."""
+    """The folder of a run without a sheet: the report shows the states."""
 
     def complete(self) -> None:
         self.record = msgspec.structs.replace(self.record, complete=True)
         self._write_record()
 
 
-def _software(method: Method) -> dict[str, str]:
-    """Versions that can change a pixel of this method: what other methods have loaded does not count."""
-    kinds = ((BACKBONES, method.backbone), (PROMPTERS, method.prompter))
-    core = [table.get(name, ("", {}, "plugin"))[2] is None for table, name in kinds]
-    return {name: version for name, version in software(TORCH).items() if not all(core) or name not in TORCH}
+def _relevant_software(method: Method) -> dict[str, str]:
+    """Return the versions that can change a pixel of this method, not of what other methods have loaded."""
+    entries = (BACKBONES.get(method.backbone), PROMPTERS.get(method.prompter))
+    needs_no_extra = all(entry is not None and entry[2] is None for entry in entries)
+    versions = software(TORCH_PACKAGES)
+    if needs_no_extra:
+        return {name: version for name, version in versions.items() if name not in TORCH_PACKAGES}
+    return versions
 
 
-def complete(folder: Path) -> Record | None:
-    """The record of a complete run whose files are as it says; None when there is none."""
+def read_complete_record(folder: Path) -> Record | None:
+    """Return the record of a complete run whose files are as it says, or None."""
     try:
         record = Record.from_json((folder / RECORD).read_bytes())
     except (OSError, msgspec.DecodeError):

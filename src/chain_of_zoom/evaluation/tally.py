@@ -13,7 +13,7 @@ from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.datasets.manifest import Dataset
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
-from chain_of_zoom.evaluation.protocols import Case, Run
+from chain_of_zoom.evaluation.protocols import Case, MeasuredRun
 from chain_of_zoom.evaluation.results import Failure, Gap, MetricNote, PictureNote, Shown, Text, Value
 from chain_of_zoom.evaluation.score import Enlarged, Score, Task
 
@@ -24,7 +24,7 @@ class Made:
 
     case: Case
     method: Method
-    run: Run
+    run: MeasuredRun
     record: Record
     unprompted: dict[int, str]
 

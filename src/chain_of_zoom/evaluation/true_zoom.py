@@ -13,7 +13,7 @@ from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
 from chain_of_zoom.datasets.manifest import Item
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
-from chain_of_zoom.evaluation.protocols import Case, Protocol, Run, check_scales
+from chain_of_zoom.evaluation.protocols import Case, MeasuredRun, Protocol, check_scales
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, make_folder, resize, size_of, write_atomic
@@ -26,17 +26,17 @@ MEASURED = (4, 16)
 NOTE = "prepared.json"
 
 
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies ready for a photo, and what it was made from.
-
-    wanted: everything that decides it. side: of the truth, in pixels. corners: top left of the truth at every spot,
-    multiples of the largest reduction. inputs: depth -> SHA-256 of the reduced photo.
-    """
+class PreparedPhoto(msgspec.Struct, frozen=True, kw_only=True):
+    """The note of what lies ready for a photo."""
 
     wanted: dict[str, Any]
+    """Everything that decides what is made: the photo's hash and the settings."""
     side: int
+    """The side of the truth in pixels."""
     corners: tuple[Spot, ...]
+    """The top left pixel (x, y) of the truth at every spot, multiples of the largest reduction."""
     inputs: dict[int, str]
+    """For every depth the SHA-256 of the reduced photo."""
 
 
 class TrueZoom(Protocol):
@@ -57,47 +57,51 @@ class TrueZoom(Protocol):
     def __init__(
         self, scales: Sequence[int] = MEASURED, *, spots: int = 1, seed: int = 0, reduction: Reduction = "area"
     ) -> None:
-        """spots: per photo, on textured places; 0 is its centre alone. seed: of their choice. Raises UsageError."""
+        """Check the settings.
+
+        spots: how many textured places per photo; 0 takes its centre alone. seed: of their choice. reduction: how
+        photos are made smaller. Raises UsageError.
+        """
         if reduction not in ("area", "bicubic"):
             raise UsageError(f"--reduce {reduction!r}; accepted: area, bicubic; for example --reduce area")
-        asked = check_scales(scales)
-        self.depths = tuple(depth for depth in asked if depth in MEASURED)
+        requested = check_scales(scales)
+        self.depths = tuple(depth for depth in requested if depth in MEASURED)
         if not self.depths:
             raise UsageError("--protocol true-zoom has a truth at 4x and 16x only; accepted: --scales 4,16")
         self.gaps = {
             depth: f"reduced {depth}x, photos have too few pixels left to zoom into: no truth at {depth}x"
-            for depth in asked
+            for depth in requested
             if depth not in MEASURED
         }
         self.spots, self.seed, self.reduction = spots, seed, reduction
 
-    def facts(self) -> dict[str, Any]:
-        """How inputs are made."""
+    def settings(self) -> dict[str, Any]:
+        """Return how inputs are made."""
         return {"reduction": self.reduction, "spots": self.spots or "centre", "seed_of_spots": self.seed}
 
-    def cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
-        """The spots, with the reduced photos as inputs and the real pixels as truth, written once."""
+    def prepare_cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
+        """Return the spots, with the reduced photos as inputs and the real pixels as truth, written once."""
         folder = home / item.id
-        wanted = {
+        identity = {
             "photo": item.sha256,
             "depths": list(self.depths),
-            **self.facts(),
+            **self.settings(),
             "pinned": [list(spot) for spot in item.spots or ()],
         }
-        done = _read(folder / NOTE)
-        if done is None or done.wanted != wanted:
-            if done is not None and not force:
+        prepared = _read_note(folder / NOTE)
+        if prepared is None or prepared.wanted != identity:
+            if prepared is not None and not force:
                 raise OutputError(
                     f"{folder} holds inputs made in another way (photo, spots, --scales or --reduce); accepted: the "
                     "same settings; add --force to make them again, or name another folder with -o"
                 )
-            done = self._prepare(item, folder, wanted)
-        return [self._case(item, folder, done, index) for index in range(len(done.corners))]
+            prepared = self._prepare(item, folder, identity)
+        return [self._case(item, folder, prepared, number) for number in range(1, len(prepared.corners) + 1)]
 
-    def runs(self, case: Case, method: Method, seed: int) -> list[Run]:
-        """One run per depth; its last state shows the truth's window at one real pixel per pixel."""
+    def plan_runs(self, case: Case, method: Method, seed: int) -> list[MeasuredRun]:
+        """Return one run per depth, whose last state shows the truth's window at one real pixel per pixel."""
         return [
-            Run(
+            MeasuredRun(
                 folder=case.folder / method.folder / f"{depth}x",
                 photo=case.inputs[depth][0],
                 photo_sha256=case.inputs[depth][1],
@@ -106,7 +110,7 @@ class TrueZoom(Protocol):
                     size=(case.side, case.side),
                     mode=method.mode,
                     seed=seed,
-                    prompt=method.text(case.picture),
+                    prompt=method.user_text(case.picture),
                 ),
                 states={depth: -1},
                 linked=method.mode == "chain",
@@ -115,59 +119,64 @@ class TrueZoom(Protocol):
             for depth in self.depths
         ]
 
-    def _case(self, item: Item, folder: Path, done: Prepared, index: int) -> Case:
-        x, y = done.corners[index]
-        home = folder / f"spot{index + 1}"
+    def _case(self, item: Item, folder: Path, prepared: PreparedPhoto, spot: int) -> Case:
+        x, y = prepared.corners[spot - 1]
+        edges = (x, y, x + prepared.side, y + prepared.side)
+        home = folder / f"spot{spot}"
         return Case(
             picture=item.id,
-            spot=index + 1,
+            spot=spot,
             folder=home,
-            inputs={depth: (folder / f"input_{depth}x.png", sha256) for depth, sha256 in done.inputs.items()},
+            inputs={depth: (_input_file(folder, depth), sha256) for depth, sha256 in prepared.inputs.items()},
             boxes={
-                depth: (x // depth, y // depth, (x + done.side) // depth, (y + done.side) // depth)
+                depth: (edges[0] // depth, edges[1] // depth, edges[2] // depth, edges[3] // depth)
                 for depth in self.depths
             },
-            side=done.side,
+            side=prepared.side,
             truth=home / "truth.png",
         )
 
-    def _prepare(self, item: Item, folder: Path, wanted: dict[str, Any]) -> Prepared:
+    def _prepare(self, item: Item, folder: Path, identity: dict[str, Any]) -> PreparedPhoto:
         pixels = load(item.path).pixels
         step = self.depths[-1]
-        side = _side(size_of(pixels), step, item.path.name)
+        side = _truth_side(size_of(pixels), step, item.path.name)
         if item.spots is not None and self.spots:
             spots = list(item.spots[: self.spots])
         else:
             spots = textured(pixels, self.spots, self.seed) if self.spots else centre(pixels)
         pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
-        corners = tuple(dict.fromkeys(_corner(spot, side, size_of(pixels), step) for spot in spots))
+        corners = tuple(dict.fromkeys(_truth_corner(spot, side, size_of(pixels), step) for spot in spots))
         inputs = {}
         make_folder(folder)
         for depth in self.depths:
-            file = folder / f"input_{depth}x.png"
-            write_atomic(file, encode_png(reduced(pixels, depth, self.reduction)))
+            file = _input_file(folder, depth)
+            write_atomic(file, encode_png(reduce_photo(pixels, depth, self.reduction)))
             inputs[depth] = file_sha256(file)
-        for index, (x, y) in enumerate(corners, 1):
-            make_folder(folder / f"spot{index}")
+        for number, (x, y) in enumerate(corners, 1):
+            make_folder(folder / f"spot{number}")
             truth = np.ascontiguousarray(pixels[y : y + side, x : x + side])
-            write_atomic(folder / f"spot{index}" / "truth.png", encode_png(truth))
-        done = Prepared(wanted=wanted, side=side, corners=corners, inputs=inputs)
-        write_atomic(folder / NOTE, msgspec.json.encode(done))  # last: what it lists is there
-        return done
+            write_atomic(folder / f"spot{number}" / "truth.png", encode_png(truth))
+        prepared = PreparedPhoto(wanted=identity, side=side, corners=corners, inputs=inputs)
+        write_atomic(folder / NOTE, msgspec.json.encode(prepared))  # last, so that all files it lists are there
+        return prepared
 
 
-def reduced(pixels: RGB8, factor: int, how: Reduction) -> RGB8:
-    """A picture whose sides `factor` divides, made smaller: by the mean of areas (rounded), or by bicubic."""
+def reduce_photo(pixels: RGB8, factor: int, reduction: Reduction) -> RGB8:
+    """Make a picture smaller whose sides `factor` divides: by the rounded mean of areas, or by bicubic."""
     height, width = pixels.shape[0] // factor, pixels.shape[1] // factor
-    if how == "bicubic":
+    if reduction == "bicubic":
         return resize(pixels, Size(width, height), "bicubic")
     sums = pixels.reshape(height, factor, width, factor, 3).sum(axis=(1, 3), dtype=np.uint32)
     means: RGB8 = ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
     return means
 
 
-def _side(size: Size, step: int, name: str) -> int:
-    """The largest multiple of 64 up to 512 whose first window is smaller than the photo reduced by `step`."""
+def _input_file(folder: Path, depth: int) -> Path:
+    return folder / f"input_{depth}x.png"
+
+
+def _truth_side(size: Size, step: int, name: str) -> int:
+    """Return the largest multiple of 64 up to 512 whose first window is smaller than the photo reduced by `step`."""
     side = min(PAPER_SIDE, (min(size) // step * 4 - 1) // 64 * 64)
     if side < 128:
         raise BadInputError(
@@ -177,8 +186,8 @@ def _side(size: Size, step: int, name: str) -> int:
     return side
 
 
-def _corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
-    """Top left of the square about a spot, inside the picture, on the grid that the reduction keeps."""
+def _truth_corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
+    """Return the top left pixel of the square about a spot, inside the picture and on the grid of the reduction."""
     x, y = (
         min(max(round((middle - side / 2) / step) * step, 0), (limit - side) // step * step)
         for middle, limit in zip(spot, size, strict=True)
@@ -186,8 +195,8 @@ def _corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
     return x, y
 
 
-def _read(note: Path) -> Prepared | None:
+def _read_note(path: Path) -> PreparedPhoto | None:
     try:
-        return msgspec.json.decode(note.read_bytes(), type=Prepared)
+        return msgspec.json.decode(path.read_bytes(), type=PreparedPhoto)
     except (OSError, msgspec.DecodeError):
         return None
