@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from chain_of_zoom.imaging.colorimetry import D50, srgb_encode
+from chain_of_zoom.imaging.grey import is_grey, unrounded
 from chain_of_zoom.imaging.raster import Samples, Space
 
 INTENT = "perceptual"
@@ -100,7 +101,10 @@ def _how(found: Profile) -> str:
 
 
 def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
-    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped."""
+    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped.
+
+    What was grey stays exactly so.
+    """
     from chain_of_zoom.imaging.vips import pyvips
 
     image = _vips_image(samples, space)
@@ -110,7 +114,7 @@ def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
     else:  # in one step Little CMS makes a coarse table of 16-bit transforms: up to 14 of 255 levels off
         done = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
     result: Samples = done.numpy()
-    return result
+    return unrounded(result) if space == "grey" or (space == "rgb" and is_grey(samples)) else result
 
 
 def _vips_image(samples: Samples, space: Space) -> Any:
@@ -139,6 +143,7 @@ _XYZ_TO_SRGB = np.array(
         [0.0719453, -0.2289914, 1.4052427],
     ]
 )
+_XYZ_TO_SRGB /= _XYZ_TO_SRGB @ D50[:, None]  # white is exactly (1, 1, 1), so that grey has R=G=B
 
 
 def lab_to_srgb(samples: Samples) -> Samples:
