@@ -82,7 +82,9 @@ def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Sampl
         return _plain_inks(samples), None, notes
     if space == "lab":
         notes.append("CIELAB (D50) converted to sRGB")
-        return lab_to_srgb(samples), None, notes
+        colour = lab_to_srgb(samples)
+        neutral = 128 * (np.iinfo(samples.dtype).max // 255)
+        return colour if (samples[..., 1:] != neutral).any() else unrounded(colour), None, notes
     return samples, None, notes
 
 
@@ -143,7 +145,6 @@ _XYZ_TO_SRGB = np.array(
         [0.0719453, -0.2289914, 1.4052427],
     ]
 )
-_XYZ_TO_SRGB /= _XYZ_TO_SRGB @ D50[:, None]  # white is exactly (1, 1, 1), so that grey has R=G=B
 
 
 def lab_to_srgb(samples: Samples) -> Samples:
