@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import ADOBE_PROFILE
-from PIL import Image
+from PIL import Image, ImageCms
 
 from chain_of_zoom import upscale
 from chain_of_zoom.imaging.decode import decode
@@ -79,7 +79,18 @@ def test_deep_zoom_of_grey_has_tiles_that_its_page_asks_for(tmp_path):
     assert is_grey(np.asarray(opened(tmp_path / "a_files" / "8" / "0_0.jpg").convert("RGB")))
 
 
-def test_a_profile_is_one_of_rgb_and_so_is_the_file(tmp_path):
+def test_a_profile_of_srgb_is_not_needed(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(grey_picture()).save(tmp_path / "grey.jpg", icc_profile=srgb)
+    record = upscale(tmp_path / "grey.jpg", 4, out=tmp_path / "a.jpg", backbone=tinting()).record
+    with opened(tmp_path / "a.jpg") as image:
+        assert image.mode == "L"
+        assert "icc_profile" not in image.info
+    assert record.output.grey
+    assert not record.output.profile
+
+
+def test_another_profile_is_one_of_rgb_and_so_is_the_file(tmp_path):
     Image.fromarray(grey_picture()).save(tmp_path / "grey.png", icc_profile=ADOBE_PROFILE)
     record = upscale(tmp_path / "grey.png", 4, out=tmp_path / "a.png", backbone=tinting()).record
     with Image.open(tmp_path / "a.png") as image:

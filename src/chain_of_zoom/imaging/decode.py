@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging import colour_tags, deep, hdr, heif, metadata, profiles, tiff
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.grey import unrounded
+from chain_of_zoom.imaging.grey import is_grey, unrounded
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
@@ -106,7 +106,8 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
     if encoding:
         colour = encoding.full_range(colour)
     if encoding and encoding.hdr:
-        colour = hdr.tone_map(colour, encoding)
+        mapped = hdr.tone_map(colour, encoding)
+        colour = unrounded(mapped) if is_grey(colour) else mapped
         changes.append(f"{encoding.name}: HDR tone-mapped to sRGB, white at {hdr.WHITE:g} cd/m2")
     alpha = layers.alpha
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:

@@ -59,6 +59,12 @@ def name(profile: bytes) -> str:
     return found.name if found else "unusable"
 
 
+def is_srgb(profile: bytes) -> bool:
+    """Whether pixels mean the same without the profile; an unusable one does not count."""
+    found = examine(profile)
+    return found is None or found.is_srgb
+
+
 def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
     """H x W x 1, 3 or 4 samples as H x W x 3 RGB, the profile they are then in (None: sRGB), and what was done.
 

@@ -13,7 +13,7 @@ from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.chain.record import InputRecord, software
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.errors import OutputError, UsageError
-from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging import metadata, profiles
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.grey import is_grey
 from chain_of_zoom.imaging.images import composite
@@ -44,6 +44,11 @@ class Job:
     kind: Format
     plan: Plan
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def profile(self) -> bytes | None:
+        """Of the output: the photo's own, which is one of RGB."""
+        return self.photo.profile if self.plan.colours == 3 else None
 
     @property
     def size(self) -> Size:
@@ -97,7 +102,7 @@ class Job:
         exif = None
         if kept or (self.resolution and self.kind.name == "WebP"):
             exif = metadata.labelled(kept, texts["Description"], self.resolution)
-        return Tags(texts=texts, xmp=xmp, profile=self.photo.profile, exif=exif, resolution=self.resolution)
+        return Tags(texts=texts, xmp=xmp, profile=self.profile, exif=exif, resolution=self.resolution)
 
     def record(self) -> UpscaleRecord:
         """The record before the first tile, once the weights are read: they bring in versions and the device."""
@@ -126,7 +131,7 @@ class Job:
                 size=(self.size.width, self.size.height),
                 bits=plan.dtype.itemsize * 8,
                 alpha=plan.alpha is not None,
-                profile=photo.profile is not None,
+                profile=self.profile is not None,
                 grey=plan.colours == 1,
                 resolution=self.resolution,
             ),
@@ -162,7 +167,8 @@ def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Pat
     if photo.exif and chain.reading.keep_metadata and not kind.holds_exif(photo.exif):
         notes.append(f"EXIF data left out: {kind.name} is written without{' so much' if kind.exif else ''}")
     grey = request.blend != "published" and is_grey(colour)
-    colours = 1 if grey and photo.profile is None else 3  # the profile is one of RGB
+    shown_as_srgb = photo.profile is None or profiles.is_srgb(photo.profile)
+    colours = 1 if grey and shown_as_srgb else 3  # other profiles are of RGB, and grey pictures may not have them
     plan = Plan(photo=colour, alpha=alpha, grey=grey, colours=colours, dtype=dtype, steps=steps)
     return Job(photo=photo, request=request, chain=chain, out=out, kind=kind, plan=plan, notes=tuple(notes))
 
