@@ -68,6 +68,11 @@ class Zoom:
     output: Size
     steps: Sequence[Step]
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether states have no colour, since the photo has none; the published loop gives them any."""
+        return self.request.protocol != "paper" and self.photo.is_grey
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZoomResult:
@@ -251,7 +256,8 @@ class ChainOfZoom:
         path = kind.home(path, name or zoom.photo.path.stem)
         photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
         record = self.begin(photo, zoom.request)
-        return kind(path, record, force=force, branch=branch, kept=zoom.photo.kept)
+        grey = zoom.is_grey and layout == "default" and zoom.photo.kept.profile is None  # which would be one of RGB
+        return kind(path, record, force=force, branch=branch, kept=zoom.photo.kept, grey=grey)
 
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""
@@ -428,4 +434,5 @@ def _job(zoom: Zoom, done: Sequence[ScaleState], choices: Sequence[Choice]) -> Z
         text=zoom.request.prompt,
         done=done,
         choices={choice.step: choice for choice in choices},
+        grey=zoom.is_grey,
     )

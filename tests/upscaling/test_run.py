@@ -110,7 +110,9 @@ def test_what_a_photo_has_survives_where_the_format_holds_it(rich, tmp_path, suf
     else:
         assert difference(pixels[..., 3:], upscaled_alpha(raster.alpha)) <= 1
         if suffix != "webp":  # lossless
-            assert difference(pixels[..., :3], resize(raster.colour, Size(200, 280), "bicubic")) == 0
+            plain = resize(raster.colour, Size(200, 280), "bicubic")
+            assert difference(pixels[:, :-12, :3], plain[:, :-12]) == 0  # up to where a transparent pixel reaches
+            assert "colours hidden by alpha replaced by those around them" in record.notes
 
 
 def upscaled_alpha(alpha: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.dihedral import turned, turned_back
 from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
+from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
 from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, resize, size_of
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
@@ -22,7 +23,8 @@ from chain_of_zoom.prompters.cleaning import clean
 class ZoomJob:
     """One picture to zoom into: its pixels (uint8, H x W x 3), its planned steps, and what is already done.
 
-    choices: what the user decided about single steps, by their number.
+    choices: what the user decided about single steps, by their number. grey: whether the picture has no colour, so that
+    no state gets one.
     """
 
     picture: RGB8
@@ -32,6 +34,7 @@ class ZoomJob:
     text: str = ""
     done: Sequence[ScaleState] = ()
     choices: Mapping[int, Choice] = field(default_factory=dict)
+    grey: bool = False
 
 
 class Enlargement:
@@ -83,7 +86,15 @@ class Enlargement:
         return turned(self.zoomed, self._turn)
 
     def fitted(self, result: RGBF, factor: int) -> RGBF:
-        """The part of an enlarged window that fills the output: cut where pixels coincide, else reduced by area."""
+        """The part of an enlarged window that fills the output, without the colour that a grey picture was given."""
+        image = self._cut(result, factor)
+        if not self.job.grey or is_grey(image):
+            return image
+        self.fallbacks.append(COLOUR_REMOVED)
+        return luma(image)
+
+    def _cut(self, result: RGBF, factor: int) -> RGBF:
+        """That part: cut where pixels coincide, else reduced by area."""
         step, output = self.step, self.job.output
         result = turned_back(result, self._turn)
         if self.is_direct(factor):

@@ -48,12 +48,19 @@ class RunFolder:
     """Writes a run as it goes. The record is rewritten after every state, so what it lists is complete."""
 
     def __init__(
-        self, path: Path, record: Record, *, force: bool = False, branch: Branch | None = None, kept: Kept = NOTHING
+        self,
+        path: Path,
+        record: Record,
+        *,
+        force: bool = False,
+        branch: Branch | None = None,
+        kept: Kept = NOTHING,
+        grey: bool = False,
     ) -> None:
         """Open or create the folder, for this process alone.
 
         branch: from where an earlier run is gone through again; what it says is replaced once there is something new.
-        kept: profile and EXIF data of the photo, for the states.
+        kept: profile and EXIF data of the photo, for the states. grey: whether those are written without colour.
         Raises OutputError when it cannot be written, OccupiedError when it holds another run or is in use, and
         UsageError when the branch does not fit the earlier run.
         """
@@ -61,6 +68,7 @@ class RunFolder:
         self.record = record
         self.branch = branch
         self.kept = kept
+        self.grey = grey
         self.done: tuple[ScaleState, ...] = ()
         self._stale: set[str] = set()
         with naming(make_folder(path)):
@@ -129,7 +137,8 @@ class RunFolder:
 
     def _encode(self, state: ScaleState) -> bytes:
         source_type = TRAINED_MODEL if state.origin is Origin.GENERATED else None
-        return encode_png(state.image, *label(self._describe(state), source_type), self.kept)
+        image = state.image[..., 0] if self.grey else state.image
+        return encode_png(image, *label(self._describe(state), source_type), self.kept)
 
     @staticmethod
     def home(path: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging import colour_tags, deep, hdr, heif, metadata, profiles, tiff
 from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.grey import is_grey, unrounded
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
@@ -105,7 +106,8 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
     if encoding:
         colour = encoding.full_range(colour)
     if encoding and encoding.hdr:
-        colour = hdr.tone_map(colour, encoding)
+        mapped = hdr.tone_map(colour, encoding)
+        colour = unrounded(mapped) if is_grey(colour) else mapped
         changes.append(f"{encoding.name}: HDR tone-mapped to sRGB, white at {hdr.WHITE:g} cd/m2")
     alpha = layers.alpha
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
@@ -114,6 +116,7 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
         colour=colour,
         alpha=alpha,
         profile=profile,
+        resolution=found.resolution,
         exif=found.exif,
         xmp=found.xmp,
         path=path,
@@ -164,13 +167,15 @@ def _flat(image: Image.Image) -> tuple[Layers, Metadata]:
     """What Pillow reads in full: 8 bits."""
     image.load()
     found = metadata.read(image)
+    # libwebp's way from YUV, the only colours of a lossy file, rounds grey to a level off
+    exact = unrounded if image.format == "WEBP" else np.asarray
     if found.orientation != 1:
         image = image.transpose(_TURNS[found.orientation])
     if image.has_transparency_data:
         pixels = np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
         space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
-        return Layers(samples=pixels[..., :-1], space=space, alpha=pixels[..., -1]), found
+        return Layers(samples=exact(pixels[..., :-1]), space=space, alpha=pixels[..., -1]), found
     if image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    pixels = np.asarray(image)
+    pixels = exact(np.asarray(image))
     return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found

@@ -20,7 +20,7 @@ def encode_png(
     *,
     fast: bool = False,
 ) -> bytes:
-    """A PNG of uint8 pixels, with or without a label; the same input gives the same bytes.
+    """A PNG of uint8 pixels (H x W x 3, or H x W for grey), with or without a label; the same input, the same bytes.
 
     fast: in a third of the time, 8% larger; for files by the thousand.
     """

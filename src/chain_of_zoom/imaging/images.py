@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
 
@@ -23,6 +24,7 @@ from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging import profiles
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
+from chain_of_zoom.imaging.grey import is_grey
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.imaging.reading import DEFAULT_READING, WHITE, Colour, Reading, colour_name
@@ -57,6 +59,11 @@ class Picture:
     def size(self) -> Size:
         """Width and height in pixels, after orientation."""
         return size_of(self.pixels)
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """Whether red, green and blue are equal in every pixel."""
+        return is_grey(self.pixels)
 
     @classmethod
     def of_pixels(cls, pixels: RGB8, name: str = "array") -> Picture:

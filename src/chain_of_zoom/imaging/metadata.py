@@ -13,17 +13,21 @@ from chain_of_zoom.imaging.colour_tags import SILENT, Claim, exif_claim
 from chain_of_zoom.imaging.provenance import SOFTWARE as NAME
 
 ORIENTATION, DESCRIPTION, SOFTWARE = 0x0112, 0x010E, 0x0131
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 # What describes the photo rather than its file: description, camera, resolution, software, date, artist, computer,
 # rating, copyright, Windows' own texts; then the directories of exposure and place.
 KEPT = (
-    *(DESCRIPTION, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298),
+    *(DESCRIPTION, 0x010F, 0x0110, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT),
+    *(SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298),
     *range(0x9C9B, 0x9CA0),
     *(EXIF_IFD, GPS_IFD),
 )
 # Sizes and colour spaces that no longer hold, and blocks whose inner offsets break when they are moved, of the
 # exposure's directory: maker's note, space, width, height, interoperability, gamma.
 DROPPED = (0x927C, 0xA001, 0xA002, 0xA003, 0xA005, 0xA500)
+
+MOST_PER_INCH = 65535  # what JFIF holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +48,18 @@ NOTHING = Kept()
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its pixels. orientation: 1 to 8, as in EXIF. claim: of EXIF, to a colour space."""
+    """What a file says about its pixels.
+
+    orientation: 1 to 8, as in EXIF. resolution: pixels per inch across and down, once oriented.
+    claim: of EXIF, to a colour space.
+    """
 
     orientation: int = 1
     exif: bytes | None = None
     xmp: bytes | None = None
     profile: bytes | None = None
     claim: Claim = SILENT
+    resolution: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -60,11 +69,14 @@ def read(image: Image.Image) -> Metadata:
     with suppress(Exception):  # Pillow raises almost anything on damaged EXIF, and the picture is whole
         found = image.getexif()
         exif = found if found or not image.info.get("exif") else None  # empty at the second try, if the first failed
-    return of(exif, image.info.get("xmp"), image.info.get("icc_profile"))
+    return of(exif, image.info.get("xmp"), image.info.get("icc_profile"), _density(image))
 
 
-def of(exif: Image.Exif | None, xmp: object, profile: object) -> Metadata:
-    """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted."""
+def of(exif: Image.Exif | None, xmp: object, profile: object, density: tuple[float, float] | None = None) -> Metadata:
+    """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted.
+
+    density: pixels per inch that the file itself states, before EXIF.
+    """
     notes: tuple[str, ...] = ("unreadable EXIF left out",)
     orientation, cleaned, claim = 1, None, SILENT
     if exif is not None:
@@ -73,14 +85,41 @@ def of(exif: Image.Exif | None, xmp: object, profile: object) -> Metadata:
             claim = exif_claim(exif)
         with suppress(Exception):
             cleaned, notes = clean(exif), ()
+        density = density or _exif_density(exif)
+    if density and orientation in range(5, 9):
+        density = density[1], density[0]
     return Metadata(
         orientation=int(orientation) if orientation in range(1, 9) else 1,
         exif=cleaned,
         xmp=xmp if isinstance(xmp, bytes) else None,
         profile=profile if isinstance(profile, bytes) and profile else None,
         claim=claim,
+        resolution=density,
         notes=notes,
     )
+
+
+def _density(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels per inch by a file's own header. Pillow's "dpi" of a JPEG may be 72 where nothing says so."""
+    if image.format in ("PNG", "BMP"):
+        return _plausible(image.info.get("dpi"), 1)
+    return _plausible(image.info.get("jfif_density"), {1: 1, 2: 2.54}.get(image.info.get("jfif_unit", 0)))
+
+
+def _exif_density(exif: Image.Exif) -> tuple[float, float] | None:
+    per_inch = {2: 1, 3: 2.54}.get(exif.get(RESOLUTION_UNIT, 2))
+    return _plausible((exif.get(X_RESOLUTION), exif.get(Y_RESOLUTION)), per_inch)
+
+
+def _plausible(values: Any, per_inch: float | None) -> tuple[float, float] | None:
+    """Two numbers as pixels per inch, whole ones where PNG's whole pixels per metre hide them; None for nonsense."""
+    with suppress(Exception):  # whatever is in a file
+        across, down = (float(value) * (per_inch or 0) for value in values)
+        if min(across, down) > 1 and max(across, down) <= MOST_PER_INCH:
+            whole = round(across), round(down)
+            near = max(abs(across - whole[0]), abs(down - whole[1])) < 0.0128
+            return (float(whole[0]), float(whole[1])) if near else (across, down)
+    return None
 
 
 def clean(exif: Image.Exif) -> bytes | None:
@@ -92,9 +131,12 @@ def clean(exif: Image.Exif) -> bytes | None:
     return _packed({**kept, ORIENTATION: 1}) if kept else None
 
 
-def labelled(exif: bytes | None, description: str) -> bytes:
-    """EXIF that says what the picture is and what wrote it, over what `exif` said of both."""
-    return _packed({**parse(exif), DESCRIPTION: description, SOFTWARE: NAME})
+def labelled(exif: bytes | None, description: str, resolution: tuple[float, float] | None = None) -> bytes:
+    """EXIF that says what the picture is, what wrote it and its resolution, over what `exif` said of them."""
+    tags = {**parse(exif), DESCRIPTION: description, SOFTWARE: NAME}
+    if resolution:
+        tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: 2}
+    return _packed(tags)
 
 
 def parse(exif: bytes | None) -> dict[int, Any]:

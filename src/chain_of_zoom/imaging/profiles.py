@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from chain_of_zoom.imaging.colorimetry import D50, srgb_encode
+from chain_of_zoom.imaging.grey import is_grey, unrounded
 from chain_of_zoom.imaging.raster import Samples, Space
 
 INTENT = "perceptual"
@@ -58,6 +59,12 @@ def name(profile: bytes) -> str:
     return found.name if found else "unusable"
 
 
+def is_srgb(profile: bytes) -> bool:
+    """Whether pixels mean the same without the profile; an unusable one does not count."""
+    found = examine(profile)
+    return found is None or found.is_srgb
+
+
 def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
     """H x W x 1, 3 or 4 samples as H x W x 3 RGB, the profile they are then in (None: sRGB), and what was done.
 
@@ -81,7 +88,9 @@ def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Sampl
         return _plain_inks(samples), None, notes
     if space == "lab":
         notes.append("CIELAB (D50) converted to sRGB")
-        return lab_to_srgb(samples), None, notes
+        colour = lab_to_srgb(samples)
+        neutral = 128 * (np.iinfo(samples.dtype).max // 255)
+        return colour if (samples[..., 1:] != neutral).any() else unrounded(colour), None, notes
     return samples, None, notes
 
 
@@ -100,7 +109,10 @@ def _how(found: Profile) -> str:
 
 
 def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
-    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped."""
+    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped.
+
+    What was grey stays exactly so.
+    """
     from chain_of_zoom.imaging.vips import pyvips
 
     image = _vips_image(samples, space)
@@ -110,7 +122,7 @@ def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
     else:  # in one step Little CMS makes a coarse table of 16-bit transforms: up to 14 of 255 levels off
         done = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
     result: Samples = done.numpy()
-    return result
+    return unrounded(result) if space == "grey" or (space == "rgb" and is_grey(samples)) else result
 
 
 def _vips_image(samples: Samples, space: Space) -> Any:

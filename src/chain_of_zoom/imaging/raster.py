@@ -19,6 +19,7 @@ class Raster:
 
     colour: uint8 or uint16 (full scale: white is 255 or 65535), H x W x 3, RGB in `profile`'s space. alpha: H x W of
     the same dtype, not premultiplied; None where all is opaque. profile: ICC, of an RGB space; None for sRGB.
+    resolution: pixels per inch across and down, if the file says so, for printing.
     exif: as Pillow writes it ("Exif\\0\\0" first), orientation 1, without thumbnail and maker's note. xmp: the packet,
     as in the file. sha256: of the file. notes: what was changed or left out, one sentence each.
     """
@@ -26,6 +27,7 @@ class Raster:
     colour: Samples
     alpha: Samples | None = None
     profile: bytes | None = None
+    resolution: tuple[float, float] | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     path: Path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from mmap import mmap
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,7 +19,7 @@ from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Samples, Space
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PHOTOMETRIC, _EXTRA, _XMP, _PROFILE = 262, 338, 700, 34675
+_PHOTOMETRIC, _RESOLUTION_UNIT, _EXTRA, _XMP, _PROFILE = 262, 296, 338, 700, 34675
 _RGB, _CIELAB = 2, 8
 _ALPHA = (1, 2)  # premultiplied, which libvips undoes, and not
 _SPACES: dict[str, tuple[Space, int]] = {
@@ -48,6 +50,18 @@ def count_pages(data: bytes, stop: int) -> int:
     except struct.error:  # cut short: the decoder will say so if the first page is
         pass
     return len(seen)
+
+
+def unset_resolution(path: Path) -> None:
+    """Say, in every directory of a TIFF of libvips, which always writes a resolution, that it has no unit."""
+    with path.open("r+b") as file, mmap(file.fileno(), 0) as data:
+        shape = _Shape(data)
+        at = shape.first()
+        while at:
+            for entry in shape.entries(at):
+                if struct.unpack_from(shape.order + "H", data, entry)[0] == _RESOLUTION_UNIT:
+                    struct.pack_into(shape.order + "H", data, entry + (12 if shape.big else 8), 1)
+            at = shape.after(at)
 
 
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
@@ -104,7 +118,7 @@ def _shifted(lab: Samples) -> Samples:
 class _Shape:
     """Where directories and their entries lie, in both byte orders and both sizes of offsets."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap) -> None:
         self.data = data
         self.order = "<" if data[:1] == b"I" else ">"
         self.big = 43 in data[2:4]

@@ -23,11 +23,14 @@ from chain_of_zoom.upscaling.whole import WholeStep
 class Plan:
     """All there is to make. photo: H x W x 3. alpha: H x W, if the output holds it. dtype: of the output.
 
-    steps: each with its tiles. Canvases between steps have the photo's own depth.
+    grey: whether the photo has no colour, so that the output gets none. colours: channels of the output but for alpha,
+    1 or 3. steps: each with its tiles. Canvases between steps have the photo's own depth, and three channels.
     """
 
     photo: Samples
     alpha: Samples | None
+    grey: bool
+    colours: int
     dtype: np.dtype[np.uint8 | np.uint16]
     steps: Sequence[tuple[Step, Sequence[Tile]]]
 
@@ -39,7 +42,7 @@ class Plan:
     @property
     def channels(self) -> int:
         """Of the output."""
-        return 3 if self.alpha is None else 4
+        return self.colours + (self.alpha is not None)
 
     def canvas_bytes(self) -> int:
         """Disk that the canvases of all steps take."""

@@ -116,9 +116,13 @@ def _probe(job: Job) -> tuple[float, RGB8]:
 
 def _share(job: Job, sample: RGB8) -> float:
     """Bytes of the output per byte of its samples."""
-    if job.kind.lossy and not (job.kind.name == "Deep Zoom" and job.plan.channels == 4):
+    if job.plan.colours == 1:
+        sample = sample[..., :1]
+    if job.kind.lossy and not (job.kind.name == "Deep Zoom" and job.plan.alpha is not None):
         buffer = BytesIO()
-        Image.fromarray(sample).save(buffer, "WEBP" if job.kind.name == "WebP" else "JPEG", quality=job.request.quality)
+        Image.fromarray(sample if job.plan.colours == 3 else sample[..., 0]).save(
+            buffer, "WEBP" if job.kind.name == "WebP" else "JPEG", quality=job.request.quality
+        )
         return len(buffer.getvalue()) / sample.nbytes
     size = Size(sample.shape[1], sample.shape[0])
     return min(1.0, sum(map(len, png_stream(size, [sample], Tags()))) / sample.nbytes)

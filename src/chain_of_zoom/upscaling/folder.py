@@ -90,7 +90,7 @@ class Folder:
                 _sync(made)
             made.replace(job.out)
         if job.kind.name == "Deep Zoom":
-            suffix = "jpg" if canvas.channels == 3 else "png"
+            suffix = "jpg" if job.plan.alpha is None else "png"
             deepzoom.write_page(job.out, job.size, suffix, job.description())
 
     def close(self, record: UpscaleRecord) -> UpscaleRecord:

@@ -8,22 +8,31 @@ from pathlib import Path
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 
+EXIF_MOST = 1 << 31  # a PNG's chunk
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One format. most: pixels along a side. deep: holds 16 bits. alpha, exif: holds them. lossy: has a quality."""
+    """One format. most: pixels along a side. deep: holds 16 bits. alpha: holds it. exif: so many bytes of it at most.
+
+    lossy: has a quality.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     most: int
     deep: bool
     alpha: bool
-    exif: bool
+    exif: int
     lossy: bool
 
     def lossless(self, channels: int) -> bool:
         """Whether pixels of so many channels come back as they are; Deep Zoom's tiles with alpha are PNG."""
-        return not self.lossy or (self.name == "Deep Zoom" and channels == 4)
+        return not self.lossy or (self.name == "Deep Zoom" and channels % 2 == 0)
+
+    def holds_exif(self, exif: bytes | None) -> bool:
+        """Whether EXIF data fits, and a label with it."""
+        return len(exif or b"") <= self.exif - 1500
 
     def check(self, size: Size) -> None:
         """Raises OutputError when a picture of `size` does not fit."""
@@ -38,11 +47,11 @@ class Format:
 # PNG: the format holds 2^31 - 1 a side, common readers a million. JPEG: libjpeg. TIFF: 64-bit offsets where needed;
 # libvips writes no EXIF into it.
 FORMATS = (
-    Format(name="PNG", suffixes=(".png",), most=1_000_000, deep=True, alpha=True, exif=True, lossy=False),
-    Format(name="JPEG", suffixes=(".jpg", ".jpeg"), most=65_500, deep=False, alpha=False, exif=True, lossy=True),
-    Format(name="WebP", suffixes=(".webp",), most=16_383, deep=False, alpha=True, exif=True, lossy=True),
-    Format(name="TIFF", suffixes=(".tif", ".tiff"), most=10_000_000, deep=True, alpha=True, exif=False, lossy=False),
-    Format(name="Deep Zoom", suffixes=(".dzi",), most=10_000_000, deep=False, alpha=True, exif=False, lossy=True),
+    Format(name="PNG", suffixes=(".png",), most=1_000_000, deep=True, alpha=True, exif=EXIF_MOST, lossy=False),
+    Format(name="JPEG", suffixes=(".jpg", ".jpeg"), most=65_500, deep=False, alpha=False, exif=65_527, lossy=True),
+    Format(name="WebP", suffixes=(".webp",), most=16_383, deep=False, alpha=True, exif=EXIF_MOST, lossy=True),
+    Format(name="TIFF", suffixes=(".tif", ".tiff"), most=10_000_000, deep=True, alpha=True, exif=0, lossy=False),
+    Format(name="Deep Zoom", suffixes=(".dzi",), most=10_000_000, deep=False, alpha=True, exif=0, lossy=True),
 )
 ACCEPTED = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
 

@@ -16,21 +16,25 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.runtime.cores import available_cores
 
-_COLOUR_TYPE = {3: 2, 4: 6}
+_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tags:
-    """What is written beside the pixels: texts by keyword, an XMP packet, an ICC profile, EXIF as Pillow writes it."""
+    """What is written beside the pixels: texts by keyword, an XMP packet, an ICC profile, EXIF as Pillow writes it.
+
+    resolution: pixels per inch, across and down.
+    """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     xmp: str | None = None
     profile: bytes | None = None
     exif: bytes | None = None
+    resolution: tuple[float, float] | None = None
 
 
 def png_stream(size: Size, strips: Iterable[Samples], tags: Tags, *, packed: bool = True) -> Iterator[bytes]:
-    """The file, piece by piece. strips: rows x width x 3 or 4, uint8 or uint16, top to bottom.
+    """The file, piece by piece. strips: rows x width x 1 to 4 (grey or RGB, and alpha), uint8 or uint16, top to bottom.
 
     packed: filtered and compressed, strips in parallel; else as they are, for a reader beside us.
     """
@@ -41,6 +45,8 @@ def png_stream(size: Size, strips: Iterable[Samples], tags: Tags, *, packed: boo
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, _COLOUR_TYPE[channels], 0, 0, 0))
     if tags.profile:
         yield _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(tags.profile))
+    if tags.resolution:
+        yield _chunk(b"pHYs", struct.pack(">IIB", *(round(density / 0.0254) for density in tags.resolution), 1))
     if tags.exif:
         yield _chunk(b"eXIf", tags.exif.removeprefix(b"Exif\0\0"))
     texts = {**tags.texts, **({"XML:com.adobe.xmp": tags.xmp} if tags.xmp else {})}

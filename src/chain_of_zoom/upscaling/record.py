@@ -26,8 +26,9 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The picture. file: relative to the record. profile, alpha: whether it has them. sha256: of the file; of a Deep
-    Zoom picture, of the .dzi and of the names and bytes of its tiles.
+    """The picture. file: relative to the record. alpha, profile, grey: whether it has them, and is written without
+    colour. resolution: pixels per inch, where the photo gave them. sha256: of the file; of a Deep Zoom picture, of the
+    .dzi and of the names and bytes of its tiles.
     """
 
     file: str
@@ -36,6 +37,8 @@ class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
     bits: int
     alpha: bool
     profile: bool
+    grey: bool = False
+    resolution: tuple[float, float] | None = None
     sha256: str | None = None
     bytes: int | None = None
 

@@ -102,6 +102,8 @@ def upscale(
         book = _book(job, Path(scratch), prompts, anew=True)
         canvas, _ = run(job.plan, _tools(job, Path(scratch), book, on_progress), stack)
         image = canvas.read(Corners(0, 0, *canvas.size))
+    if job.plan.colours == 1:
+        image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
     return UpscaleResult(path=None, record=None, image=image)
 
 
@@ -163,6 +165,7 @@ def _tools(job: Job, work: Path, book: PromptBook, on_progress: OnProgress | Non
         book=book,
         work=work,
         photo=job.plan.photo,
+        grey=job.plan.grey,
         on_progress=on_progress or _silent,
     )
 

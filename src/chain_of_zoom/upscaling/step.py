@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.prompters.base import Prompter
@@ -27,7 +28,10 @@ from chain_of_zoom.upscaling.request import OnProgress, Progress, UpscaleRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What a run works with. work: the folder of canvases. photo: H x W x 3, of which prompters see an overview."""
+    """What a run works with. work: the folder of canvases. photo: H x W x 3, of which prompters see an overview.
+
+    grey: whether colour that a network brings in is taken out again.
+    """
 
     backbone: Backbone
     prompter: Prompter
@@ -35,6 +39,7 @@ class Tools:
     book: PromptBook
     work: Path
     photo: Samples
+    grey: bool
     on_progress: OnProgress
 
     @cached_property
@@ -97,9 +102,13 @@ class StepRun(ABC):
 
     def keep(self, name: str, key: str, box: Corners, pixels: RGBF) -> None:
         """Put a finished part (float, in [0, 1] but for overshoot) into the canvas, with its alpha."""
+        if self.tools.grey and not is_grey(pixels):
+            self.note(COLOUR_REMOVED)
+            pixels = luma(pixels)
         top = int(np.iinfo(self.canvas.dtype).max)
         scaled = pixels * np.float32(top)
         samples: Samples = np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled).astype(self.canvas.dtype)
+        samples = samples[..., : 3 if self.canvas.channels > 2 else 1]
         if self.alpha is not None:
             samples = np.concatenate([samples, enlarged_alpha(self.alpha, box, self._scale(), top)], axis=2)
         self.canvas.finish(name, key, box, samples)

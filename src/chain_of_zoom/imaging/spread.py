@@ -1,0 +1,72 @@
+"""Colours under transparent pixels: nobody sees them, and an enlargement would mix them into the edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from chain_of_zoom.imaging.raster import Samples
+
+_ROWS = 128  # of the finer picture at a time; even
+
+
+def spread(colour: Samples, alpha: Samples) -> Samples:
+    """`colour` (H x W x 3) with the colours of visible pixels where `alpha` (H x W) hides its own.
+
+    A pixel less than half as opaque as a neighbour fades to the mean around it, weighted by alpha, the more the less it
+    is; a transparent one becomes it, from as near as there is something visible. The rest keeps its colours.
+    """
+    if alpha.max() == 0:
+        return colour
+    levels = [(colour, alpha)]
+    while max(levels[-1][1].shape) > 1:
+        levels.append(_halved(*levels[-1]))
+    result, _ = levels.pop()
+    while levels:
+        result = _over(*levels.pop(), result)
+    return result
+
+
+def _halved(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
+    """Means of 2 x 2 pixels, of colours weighted by alpha, and the largest alpha, so that nothing visible is lost."""
+    height, width = (-(-side // 2) for side in alpha.shape)
+    half = np.empty((height, width, 3), colour.dtype), np.empty((height, width), alpha.dtype)
+    for row in range(0, height, _ROWS // 2):
+        rows = slice(2 * row, 2 * row + _ROWS)
+        odd = [(0, -len(alpha[rows]) % 2), (0, alpha.shape[1] % 2)]
+        weight, planes = np.pad(alpha[rows], odd).astype(np.float32), np.pad(colour[rows], [*odd, (0, 0)])
+        corners = [(slice(y, None, 2), slice(x, None, 2)) for y in (0, 1) for x in (0, 1)]
+        total = sum(weight[corner] for corner in corners)
+        means = sum(planes[corner] * weight[corner][..., None] for corner in corners)
+        half[0][row : row + _ROWS // 2] = np.rint(means / np.maximum(total, 1)[..., None])
+        half[1][row : row + _ROWS // 2] = np.maximum.reduce([weight[corner] for corner in corners])
+    return half
+
+
+def _over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
+    """A picture over its half-sized one, which shows where it is itself less visible than around it."""
+    height, width = alpha.shape
+    result = colour.copy()
+    for row in range(0, height, _ROWS):
+        stop = min(row + _ROWS, height)
+        above = max(row - 1, 0)
+        around = np.pad(alpha[above : stop + 1], [(row == 0, stop == height), (1, 1)])
+        across = np.maximum(np.maximum(around[:, :-2], around[:, 1:-1]), around[:, 2:])
+        most = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
+        share = alpha[row:stop] / np.maximum(most, 1) * np.float32(2)
+        places = share < 1
+        if not places.any():
+            continue
+        fill = _doubled(coarse, row, stop, width)[places]
+        own = share[places][:, None]
+        result[row:stop][places] = np.rint(colour[row:stop][places] * own + fill * (1 - own))
+    return result
+
+
+def _doubled(coarse: Samples, row: int, stop: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Rows of the bilinear enlargement by 2 of a picture, as floats."""
+    first, last = max(row // 2 - 2, 0), min(-(-stop // 2) + 2, len(coarse))
+    box = (0.0, row / 2 - first, width / 2, stop / 2 - first)
+    planes = [Image.fromarray(coarse[first:last, :, i].astype(np.float32)) for i in range(3)]
+    size = (width, stop - row)
+    return np.stack([np.asarray(p.resize(size, Image.Resampling.BILINEAR, box)) for p in planes], axis=-1)
