@@ -214,10 +214,9 @@ def _enlarged(
     """
     x = (aim.spot.x - parent.x0) * parent_size.width / parent.width
     y = (aim.spot.y - parent.y0) * parent_size.height / parent.height
-    if snapped:
-        unit = Fraction(1)
-    else:  # pixels of the enlarged picture where they are as large as the state's, so that none is resampled
-        unit = 1 / ratio if ratio.denominator == 1 else None
+    # The state's own pixels, where they may be those of the enlarged picture, so that none is resampled.
+    own = 1 / ratio if ratio.denominator == 1 else None
+    unit = Fraction(1) if snapped else own
     region = centred_window(aim.output.width / ratio, aim.output.height / ratio, Point(x, y), parent_size, unit)
     return Step(
         magnification=magnification,
