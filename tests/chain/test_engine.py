@@ -13,7 +13,7 @@ from chain_of_zoom.chain.enlargement import ZoomJob, with_user_text
 from chain_of_zoom.chain.schedule import Aim, plan_chain, plan_direct
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Point, Size
-from chain_of_zoom.imaging.images import area_reduce, resize, to_uint8
+from chain_of_zoom.imaging.images import area_reduce, enlarge, resize, to_uint8
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 OUTPUT = Size(64, 48)
@@ -122,6 +122,28 @@ def test_a_direct_zoom_resamples_first(astronaut):
     direct = states(Engine(load_backbone("fake"), load_prompter()), one)[-1]
     small = resize(astronaut, Size(16, 12), "bicubic", one.steps[-1].region)
     np.testing.assert_array_equal(direct.image, to_uint8(load_backbone("fake")([small], [""], [1])[0]))
+
+
+class Plain(Backbone):
+    info = BackboneInfo(name="plain", summary="", factor=4, text_aware=False, licence="")
+
+    def _enlarge(self, windows, prompts, seeds):
+        return [enlarge(window, 4).astype(np.float32) / np.float32(255) for window in windows]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("magnification", ["9.9", "16.01", "32", "40", "64", "130"])
+@pytest.mark.parametrize("at", [("0", "0"), ("511.9", "300.3"), ("153.6", "358.4"), ("200", "512")])
+def test_pixels_are_those_of_the_window_that_is_recorded(at, magnification, direct):
+    """On a slope, a state is as bright as the middle of its window."""
+    slope = np.broadcast_to(np.linspace(0, 255, 512).round().astype(np.uint8)[None, :, None], (512, 512, 3)).copy()
+    for pixels, axis in ((slope, 0), (slope.swapaxes(0, 1).copy(), 1)):
+        spot = Point(Fraction(at[0]), Fraction(at[1]))
+        aim = Aim(picture=Size(512, 512), output=OUTPUT, spot=spot, magnification=Fraction(magnification))
+        steps = plan_direct(aim) if direct else plan_chain(aim, 4)
+        for state in states(Engine(Plain(), load_prompter()), ZoomJob(picture=pixels, steps=steps, output=OUTPUT)):
+            middle = (state.window[axis] + state.window[axis + 2]) / 2
+            assert state.image.mean() == pytest.approx((middle - 0.5) * 255 / 511, abs=0.7)
 
 
 def test_states_already_done_are_not_made_again(astronaut):

@@ -39,6 +39,14 @@ def test_a_box_of_another_shape_than_the_size_is_widened():
         ZoomRequest(box="0,0,1000,500", size=(512, 512)).aim(PICTURE)
 
 
+@pytest.mark.parametrize("picture", [Size(333, 100), Size(1, 1), Size(7, 400), Size(1023, 1024)])
+def test_a_box_may_be_the_whole_picture_or_one_pixel_of_it(picture):
+    whole = ZoomRequest(box=f"0,0,{picture.width}px,{picture.height}px").aim(picture)
+    assert whole.magnification == 1
+    pixel = ZoomRequest(box="0px,0px,1px,1px").aim(picture)
+    assert pixel.window_size(pixel.magnification) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -4,12 +4,12 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chain_of_zoom.chain.schedule import Aim, Origin, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.geometry import Box, Point, Size, whole_picture
+from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale, whole_picture
 
 sides = st.integers(1, 7000)
 outputs = st.builds(Size, st.integers(1, 1024), st.integers(1, 1024))
@@ -21,6 +21,29 @@ def aims(draw: st.DrawFn) -> Aim:
     spot = Point(picture.width * draw(st.fractions(0, 1)), picture.height * draw(st.fractions(0, 1)))
     magnification = draw(st.fractions(1, 5000, max_denominator=100))
     return Aim(picture=picture, output=draw(outputs), spot=spot, magnification=magnification)
+
+
+def aim_of(picture: tuple[int, int], output: tuple[int, int], spot: tuple[Fraction, Fraction], zoom: str | int) -> Aim:
+    return Aim(picture=Size(*picture), output=Size(*output), spot=Point(*spot), magnification=Fraction(zoom))
+
+
+@st.composite
+def bordering_aims(draw: st.DrawFn) -> Aim:
+    """Spots in corners, on borders, on pixels and between; magnifications at and just above powers."""
+    picture = Size(draw(sides), draw(sides))
+
+    def coordinate(side: int) -> Fraction:
+        shares = st.sampled_from([Fraction(0), Fraction(1, 3), Fraction(1, 2), Fraction(1)]) | st.fractions(0, 1)
+        pixels = st.integers(0, side).map(Fraction)
+        return draw(shares.map(lambda share: share * side) | pixels)
+
+    power = draw(st.sampled_from([1, 2, 3, 4, 9, 16, 64, 256]))
+    beyond = draw(st.sampled_from([Fraction(1), Fraction("1.0001"), Fraction("1.01")]) | st.fractions(1, 4))
+    # The native frame is reached at aim.fit, so that powers of it are as special as those of 1.
+    output = draw(outputs)
+    base = draw(st.sampled_from([Fraction(1), max(Fraction(1), fit_scale(picture, output))]))
+    spot = Point(coordinate(picture.width), coordinate(picture.height))
+    return Aim(picture=picture, output=output, spot=spot, magnification=power * beyond * base)
 
 
 def inside(inner: Box, outer: Box) -> bool:
@@ -52,30 +75,44 @@ def test_what_holds_of_every_plan(aim, factor):
             # One pass is enough, and the region has exactly the shape and size that the magnification says.
             assert aim.output.width <= step.region.width * factor
             per_pixel = (1 / step.source_scale, 1 / step.source_scale)
-            if aim.fit * factor > 1:
-                assert (step.window.width, step.window.height) == (
-                    aim.output.width * per_pixel[0],
-                    aim.output.height * per_pixel[1],
-                )
+            assert (step.window.width, step.window.height) == (
+                aim.output.width * per_pixel[0],
+                aim.output.height * per_pixel[1],
+            )
             if not step.from_source:
                 assert inside(step.window, steps[i - 1].window)
         parent = step.window
     assert parent == steps[-1].window
 
 
-@given(aim=aims())
-def test_the_final_window_never_drifts_from_the_spot(aim):
-    """However long the chain, its centre is within half a pixel of the picture it was cut from, borders aside."""
-    steps = plan_chain(aim, 4)
-    last = steps[-1]
-    parent = steps[-2].window if last.enlarge and not last.from_source else whole_picture(aim.picture)
-    parent_size = aim.picture if last.from_source else aim.output
-    for axis in (0, 1):
-        pixel = (parent[axis + 2] - parent[axis]) / parent_size[axis]
-        centre = (last.window[axis] + last.window[axis + 2]) / 2
-        at_border = last.cut[axis] == 0 or last.cut[axis + 2] == parent_size[axis]
-        # 3/4: half a pixel of placing, and a quarter when the output is no multiple of the factor.
-        assert at_border or abs(centre - aim.spot[axis]) <= pixel * Fraction(3, 4)
+@given(aim=bordering_aims(), factor=st.sampled_from([2, 3, 4]), direct=st.booleans())
+@example(aim=aim_of((512, 512), (64, 64), (Fraction("153.6"), Fraction("358.4")), "16.01"), factor=4, direct=False)
+@example(aim=aim_of((512, 512), (64, 64), (Fraction("153.6"), Fraction("358.4")), "4.0001"), factor=4, direct=False)
+@example(aim=aim_of((512, 512), (64, 64), (Fraction(0), Fraction(0)), 13), factor=4, direct=True)
+@example(aim=aim_of((512, 512), (64, 64), (Fraction("10.3"), Fraction(9)), 64), factor=4, direct=True)
+@example(aim=aim_of((32, 33), (512, 512), (Fraction(16), Fraction("16.5")), "1.0001"), factor=4, direct=False)
+def test_every_window_holds_the_spot_and_is_centred_on_it_to_half_a_pixel(aim, factor, direct):
+    """Half a pixel of the last state, however long the chain; only the border of the picture moves it further."""
+    steps = plan_direct(aim) if direct else plan_chain(aim, factor)
+    for step in steps:
+        assert inside(step.window, whole_picture(aim.picture))
+        for axis in (0, 1):
+            start, stop, spot = step.window[axis], step.window[axis + 2], aim.spot[axis]
+            pixel = (stop - start) / aim.output[axis]
+            if step.enlarge and step is not steps[-1]:  # whole pixels of what it is cut from
+                pixel *= factor
+            exact = (stop - start) / 2
+            nearest = min(max(spot, exact), aim.picture[axis] - exact)
+            assert start <= spot <= stop
+            assert abs((start + stop) / 2 - nearest) <= pixel / 2
+
+
+@given(aim=bordering_aims(), factor=st.sampled_from([2, 3, 4]))
+def test_full_steps_are_cut_out_of_the_enlarged_window_without_resampling(aim, factor):
+    for step in plan_chain(aim, factor):
+        if step.enlarge and aim.output.width == factor * step.region.width:
+            assert step.region.scaled(factor, factor).is_whole
+            assert step.cut == step.region.hull()
 
 
 @given(aim=aims(), corner=st.tuples(st.booleans(), st.booleans()))

@@ -42,6 +42,21 @@ def test_the_same_states_give_the_same_film(states, tmp_path):
     assert films[0] == films[1]
 
 
+@needs_ffmpeg
+@pytest.mark.parametrize("size", [(1, 64), (64, 1), (1, 1), (2, 1), (3, 5)])
+def test_a_film_may_be_as_thin_as_a_run(size, tmp_path):
+    """H.264 wants even sides, so one pixel is shown as two."""
+    thin = zoom(PHOTO, magnification=4, size=size, backbone="bicubic").states
+    file = animate(thin, tmp_path / "thin.mp4", seconds=0.2)
+    command = [FFMPEG, "-v", "error", "-i", file, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    frame = next(iter(Animation(thin, seconds=0.2)))
+    height, width = (max(side // 2 * 2, 2) for side in frame.shape[:2])
+    assert len(raw) == (20 + 3 + 40) * height * width * 3
+    first = np.frombuffer(raw[: height * width * 3], np.uint8)
+    assert abs(first.mean() - frame[:height, :width].mean()) < 8
+
+
 def test_without_ffmpeg_the_extra_is_named(states, tmp_path, monkeypatch):
     monkeypatch.setattr(video, "find_ffmpeg", lambda: None)
     with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[video\]'"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chain_of_zoom import load_backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.plan import halo, overhead, plan_steps, plan_tiles, tile_side
+from chain_of_zoom.upscaling.plan import OVERSIZE, halo, overhead, plan_steps, plan_tiles, tile_side
 
 SCALES = st.fractions(Fraction(51, 50), 300, max_denominator=50)
 
@@ -71,6 +71,21 @@ def test_halos_cost_what_was_promised(name, most, size):
     info = load_backbone(name).info
     (step,) = plan_steps(size, Fraction(4), info.factor)
     assert 1 <= overhead(step, plan_tiles(step, tile_side(info), halo(info))) <= most
+
+
+@pytest.mark.parametrize(
+    ("name", "wider", "most"), [("animevideo", 0, 1.2), ("realsr", 16, 3.5), ("realesrgan", 16, 3.5)]
+)
+def test_chained_steps_have_wider_halos_around_the_same_cores_where_the_network_sees_far(name, wider, most):
+    info = load_backbone(name).info
+    side, around = tile_side(info, chained=True), halo(info, chained=True)
+    assert around == halo(info) + wider
+    assert side == tile_side(info) + 2 * wider
+    assert info.max_pixels * OVERSIZE >= side * side, "or the backbone would cut it again"
+    _, step = plan_steps(Size(1500, 1000), Fraction(16), info.factor)
+    assert 1 <= overhead(step, plan_tiles(step, side, around)) <= most
+    with pytest.raises(UsageError, match="accepted"):
+        tile_side(info, 2 * around, chained=True)
 
 
 def test_a_tile_that_is_all_halo_is_refused():

@@ -36,6 +36,7 @@ class BackboneInfo:
     resample: the filter, when the backbone is plain resampling and makes nothing up.
     seeded: whether another seed gives another result.
     max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
+    chained_halo: the same where a whole picture that it made is enlarged again, if that takes more.
     min_side, multiple: windows are padded to at least min_side, and to a multiple, by repeating their edge.
     """
 
@@ -49,6 +50,7 @@ class BackboneInfo:
     seeded: bool = False
     max_pixels: int | None = None
     halo: int = 0
+    chained_halo: int = 0
     min_side: int = 1
     multiple: int = 1
 

@@ -24,12 +24,21 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("auto", "ncnn", "torch")
 
-# RRDB-23 sees far: with a halo of 32 px no tile differs by more than 1 grey level from the untiled result.
+# RRDB-23 sees far: with a halo of 32 px no tile of a photo differs by more than 1 grey level from the untiled result.
+# Of what it made itself it sees further, up to 3 levels, and the steps show: that takes 48 px.
 # 160 x 160 px is the largest window that keeps the whole process below 2 GB.
 _RRDB = BackboneInfo(
-    name="", summary="", factor=4, text_aware=False, licence="", max_pixels=160 * 160, halo=32, min_side=16
+    name="",
+    summary="",
+    factor=4,
+    text_aware=False,
+    licence="",
+    max_pixels=160 * 160,
+    halo=32,
+    chained_halo=48,
+    min_side=16,
 )
-_COMPACT = replace(_RRDB, max_pixels=512 * 512, halo=20)
+_COMPACT = replace(_RRDB, max_pixels=512 * 512, halo=20, chained_halo=0)  # it sees 18 px
 
 _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
     "realsr": (

@@ -47,6 +47,7 @@ class ModelFile(Backbone):
             evidence_limit=1.0,  # not compared with real pixels
             max_pixels=tile * tile if tiles else None,
             halo=HALO,
+            chained_halo=HALO * 3 // 2,  # as for RRDB
             min_side=max(16, needs.minimum),
             multiple=needs.multiple_of,
         )

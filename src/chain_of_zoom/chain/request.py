@@ -117,6 +117,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         output = self.output() if self.size else _shape_of(box)
         scale = max(box.width / output.width, box.height / output.height)
         fit = fit_scale(picture, output)
+        if not self.size:  # the shape is the box's, but for rounding to whole pixels
+            scale = min(scale, fit)
         if scale > fit:
             raise UsageError(
                 f"no window of shape {output} around that box fits in the picture of {picture} px; "

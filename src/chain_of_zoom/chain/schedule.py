@@ -16,7 +16,7 @@ from chain_of_zoom.imaging.geometry import (
     Box,
     Point,
     Size,
-    ceil_size,
+    centred_window,
     fit_scale,
     round_half_up,
     snapped_window,
@@ -106,7 +106,9 @@ def plan_chain(aim: Aim, factor: int, made: Origin = Origin.GENERATED) -> list[S
     while reached < aim.magnification:
         ratio = min(Fraction(factor), aim.magnification / reached)
         reached *= ratio
-        steps.append(_enlarged(aim, reached, parent, parent_size, ratio, factor, made, fallbacks))
+        # Whole pixels give a backbone the size it is made for, as long as the next step has room to make up for them.
+        room = min(aim.output) * (1 - 1 / min(Fraction(factor), aim.magnification / reached))
+        steps.append(_enlarged(aim, reached, parent, parent_size, ratio, made, fallbacks, snapped=room >= factor))
         parent, parent_size, fallbacks = steps[-1].window, aim.output, ()
     return steps
 
@@ -118,22 +120,8 @@ def plan_direct(aim: Aim, made: Origin = Origin.GENERATED) -> list[Step]:
         return steps
     if aim.magnification <= aim.fit:
         return [*steps, _reduced(aim, aim.magnification)]
-    width, height = aim.window_size(aim.magnification)
-    cut = snapped_window(ceil_size(width, height), aim.spot, aim.picture)
-    region = _centred(cut, width, height)
-    return [
-        *steps,
-        Step(
-            magnification=aim.magnification,
-            source_scale=aim.magnification / aim.fit,
-            origin=made,
-            from_source=True,
-            cut=cut,
-            region=region,
-            window=region,
-            enlarge=True,
-        ),
-    ]
+    picture = whole_picture(aim.picture)
+    return [*steps, _enlarged(aim, aim.magnification, picture, aim.picture, aim.magnification / aim.fit, made)]
 
 
 def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resampled: bool) -> list[Step]:
@@ -192,14 +180,17 @@ def _reduced_magnifications(aim: Aim, factor: int) -> list[Fraction]:
 def _reduced(aim: Aim, magnification: Fraction) -> Step:
     """A state resampled from the source: measured, or interpolated when a small photo lacks the pixels."""
     width, height = aim.window_size(magnification)
-    size = Size(max(1, round_half_up(width)), max(1, round_half_up(height)))
-    window = snapped_window(size, aim.spot, aim.picture)
+    measured = magnification <= aim.fit
+    if measured:
+        window = snapped_window(Size(round_half_up(width), round_half_up(height)), aim.spot, aim.picture)
+    else:
+        window = centred_window(width, height, aim.spot, aim.picture)
     return Step(
         magnification=magnification,
         source_scale=magnification / aim.fit,
-        origin=Origin.MEASURED if magnification <= aim.fit else Origin.INTERPOLATED,
+        origin=Origin.MEASURED if measured else Origin.INTERPOLATED,
         from_source=True,
-        cut=window,
+        cut=window.hull(),
         region=window,
         window=window,
         enlarge=False,
@@ -212,42 +203,32 @@ def _enlarged(
     parent: Box,
     parent_size: Size,
     ratio: Fraction,
-    factor: int,
     made: Origin,
-    fallbacks: tuple[str, ...],
+    fallbacks: tuple[str, ...] = (),
+    *,
+    snapped: bool = False,
 ) -> Step:
-    """A state enlarged from whole pixels of a picture of `parent_size`, which shows the box `parent` of the source."""
-    width, height = aim.output.width / ratio, aim.output.height / ratio
+    """A state enlarged `ratio` times from a picture of `parent_size`, which shows the box `parent` of the source.
+
+    It is centred on the spot to half a pixel of its own, or when `snapped`, to half a pixel of what it is cut from.
+    """
     x = (aim.spot.x - parent.x0) * parent_size.width / parent.width
     y = (aim.spot.y - parent.y0) * parent_size.height / parent.height
-    cut = snapped_window(ceil_size(width, height), Point(x, y), parent_size)
-    # The window is not always whole pixels wide; what is left of `cut` lets it lie nearer to the spot.
-    left = _placed(x - width / 2, cut.x0, cut.width - width)
-    top = _placed(y - height / 2, cut.y0, cut.height - height)
-    region = Box(left, top, left + width, top + height)
-    if ratio == factor:  # keep to the pixels of the enlarged picture, so that no resampling is needed
-        region = region.shifted(-(region.x0 % Fraction(1, factor)), -(region.y0 % Fraction(1, factor)))
+    # The state's own pixels, where they may be those of the enlarged picture, so that none is resampled.
+    own = 1 / ratio if ratio.denominator == 1 else None
+    unit = Fraction(1) if snapped else own
+    region = centred_window(aim.output.width / ratio, aim.output.height / ratio, Point(x, y), parent_size, unit)
     return Step(
         magnification=magnification,
         source_scale=magnification / aim.fit,
         origin=made,
         from_source=parent_size == aim.picture and parent == whole_picture(aim.picture),
-        cut=cut,
+        cut=region.hull(),
         region=region,
         window=_within(region, parent_size, parent),
         enlarge=True,
         fallbacks=fallbacks,
     )
-
-
-def _placed(wanted: Fraction, start: Fraction, slack: Fraction) -> Fraction:
-    """The point nearest to `wanted` from `start` to `slack` beyond it."""
-    return min(max(wanted, start), start + slack)
-
-
-def _centred(cut: Box, width: Fraction, height: Fraction) -> Box:
-    x, y = cut.x0 + (cut.width - width) / 2, cut.y0 + (cut.height - height) / 2
-    return Box(x, y, x + width, y + height)
 
 
 def _within(region: Box, size: Size, parent: Box) -> Box:

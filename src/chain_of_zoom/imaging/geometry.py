@@ -64,6 +64,10 @@ class Box(NamedTuple):
         """The box moved by (x, y)."""
         return Box(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
 
+    def hull(self) -> Box:
+        """The smallest box of whole pixels that holds this one."""
+        return pixel_box(floor(self.x0), floor(self.y0), ceil(self.x1), ceil(self.y1))
+
     def whole(self) -> tuple[int, int, int, int]:
         """The four edges as ints; the box must be whole."""
         assert self.is_whole, self
@@ -89,18 +93,26 @@ def round_half_up(value: Fraction) -> int:
     return floor(value + Fraction(1, 2))
 
 
-def _place(length: int, centre: Fraction, limit: int) -> int:
-    """First pixel of a run of `length` pixels, as centred as a picture of `limit` pixels allows."""
-    return min(max(round_half_up(centre - Fraction(length, 2)), 0), limit - length)
+def _start(length: Fraction, centre: Fraction, limit: int, unit: Fraction | None) -> Fraction:
+    """Where a run of `length` pixels starts, as centred as a picture of `limit` pixels allows."""
+    start = centre - length / 2
+    if unit:
+        start = round_half_up(start / unit) * unit
+    return min(max(start, Fraction(0)), limit - length)
+
+
+def centred_window(width: Fraction, height: Fraction, spot: Point, picture: Size, unit: Fraction | None = None) -> Box:
+    """A window inside `picture`, as centred on `spot` as the border allows; its corner is a multiple of `unit`."""
+    assert 0 < width <= picture.width, (width, picture)
+    assert 0 < height <= picture.height, (height, picture)
+    x = _start(width, spot.x, picture.width, unit)
+    y = _start(height, spot.y, picture.height, unit)
+    return Box(x, y, x + width, y + height)
 
 
 def snapped_window(size: Size, spot: Point, picture: Size) -> Box:
     """A window of whole pixels inside `picture`, as centred on `spot` as the border allows."""
-    assert 0 < size.width <= picture.width, (size, picture)
-    assert 0 < size.height <= picture.height, (size, picture)
-    x = _place(size.width, spot.x, picture.width)
-    y = _place(size.height, spot.y, picture.height)
-    return pixel_box(x, y, x + size.width, y + size.height)
+    return centred_window(Fraction(size.width), Fraction(size.height), spot, picture, Fraction(1))
 
 
 def fit_scale(picture: Size, output: Size) -> Fraction:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import ceil
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.imaging.lettering import UNKNOWN, Font, font, lacks_letters, wrapped
 
 Colour = tuple[int, int, int]
 
@@ -49,20 +48,24 @@ def draw_sheet(
     scale = CELL / max(height, width)
     cell = (max(1, round(width * scale)), max(1, round(height * scale)))
     column = max(cell[0], CELL) + 2 * BORDER
-    wrapped = [[part for line in panel.lines for part in _wrap(line, column, 17)][:6] for panel in panels]
-    row = cell[1] + 2 * BORDER + 44 + LINE * max(len(lines) for lines in wrapped)
+    words = [_panel_words(panel, column) for panel in panels]
+    row = cell[1] + 2 * BORDER + 44 + LINE * max(len(lines) for lines in words)
     total = GAP + columns * (column + GAP)
-    head = _wrap(heading, total - 2 * GAP, 22)
+    head, head_font = wrapped(heading, total - 2 * GAP, 22)
+    if lacks_letters([heading, *(line for panel in panels for line in panel.lines)], 17):
+        legend = [*legend, (BACKGROUND, UNKNOWN)]
     foot = [
-        (colour, part, first == 0) for colour, text in legend for first, part in enumerate(_wrap(text, total - 80, 17))
+        (colour, part, first == 0)
+        for colour, text in legend
+        for first, part in enumerate(wrapped(text, total - 80, 17)[0])
     ]
     rows = ceil(len(panels) / columns)
     top = GAP + 32 * len(head) + GAP // 2
     sheet = Image.new("RGB", (total, top + rows * (row + GAP) + LINE * len(foot) + GAP), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for i, line in enumerate(head):
-        draw.text((GAP, GAP + 32 * i), line, TEXT, font(22))
-    for i, (panel, lines) in enumerate(zip(panels, wrapped, strict=True)):
+        draw.text((GAP, GAP + 32 * i), line, TEXT, head_font)
+    for i, (panel, lines) in enumerate(zip(panels, words, strict=True)):
         x, y = GAP + (i % columns) * (column + GAP), top + (i // columns) * (row + GAP)
         _draw_panel(sheet, draw, panel, lines, (x, y), cell)
     y = top + rows * (row + GAP)
@@ -74,11 +77,17 @@ def draw_sheet(
     return np.asarray(sheet).copy()
 
 
+def _panel_words(panel: Panel, width: int) -> list[tuple[str, Font]]:
+    """At most six lines and their fonts."""
+    paragraphs = [wrapped(line, width, 17) for line in panel.lines]
+    return [(line, letters) for lines, letters in paragraphs for line in lines][:6]
+
+
 def _draw_panel(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
     panel: Panel,
-    lines: Sequence[str],
+    lines: Sequence[tuple[str, Font]],
     corner: tuple[int, int],
     cell: tuple[int, int],
 ) -> None:
@@ -98,40 +107,5 @@ def _draw_panel(
         draw.rectangle(frame, outline=panel.next_colour, width=2)
     y += cell[1] + 2 * BORDER + 6
     draw.text((x, y), panel.title, panel.colour, font(26))
-    for i, line in enumerate(lines):
-        draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, font(17))
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font of the system that has accents and other scripts, else Pillow's own, which has neither."""
-    for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
-        try:
-            return ImageFont.truetype(name, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
-
-
-def _drawable(text: str) -> str:
-    """`text`, without accents where only Pillow's own font is there: Muller rather than M□ller."""
-    ours = font(17)
-    if isinstance(ours, ImageFont.FreeTypeFont) and "Aileron" not in str(ours.getname()[0]):
-        return text
-    plain = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in plain if not unicodedata.combining(c)).encode("ascii", "replace").decode()
-
-
-def _wrap(text: str, width: int, size: int) -> list[str]:
-    """Break at spaces so that no line is wider than `width` pixels; a single long word is cut with an ellipsis."""
-    letters = font(size)
-    lines: list[str] = []
-    for word in _drawable(text).split():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and letters.getlength(joined) <= width:
-            lines[-1] = joined
-            continue
-        while letters.getlength(word) > width and len(word) > 2:
-            word = word[: len(word) * 3 // 4] + "…"
-        lines.append(word)
-    return lines
+    for i, (line, letters) in enumerate(lines):
+        draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, letters)

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.sheet import BACKGROUND, TEXT, Colour, font
+from chain_of_zoom.imaging.lettering import font
+from chain_of_zoom.imaging.sheet import BACKGROUND, TEXT, Colour
 
 NARROW = 128  # pixels of width from which words can be read
 

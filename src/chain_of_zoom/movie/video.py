@@ -37,8 +37,8 @@ def find_ffmpeg() -> str | None:
 def encode_mp4(frames: Iterable[RGB8], durations: Sequence[int], tick: int, xmp: str) -> bytes:
     """A film of frames (uint8, H x W x 3, of one size) shown for `durations`, whole numbers of `tick` milliseconds.
 
-    An odd last row or column is cut off, which the format asks for. Raises MissingError without ffmpeg, and OutputError
-    when it fails.
+    An odd last row or column is cut off, and a single one doubled, which the format asks for. Raises MissingError
+    without ffmpeg, and OutputError when it fails.
     """
     program = find_ffmpeg()
     if program is None:
@@ -77,7 +77,8 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[RGB8], durations: S
 
 
 def _arguments(size: tuple[int, int], tick: int) -> list[str]:
-    conversion = "crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
+    doubled = "scale=max(iw\\,2):max(ih\\,2):flags=neighbor," if min(size) < 2 else ""
+    conversion = f"{doubled}crop=trunc(iw/2)*2:trunc(ih/2)*2,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
     return [
         *("-hide_banner", "-loglevel", "error", "-nostdin", "-y"),
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{size[0]}x{size[1]}"),

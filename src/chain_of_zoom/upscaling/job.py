@@ -182,6 +182,7 @@ def _steps(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom) -> list[t
     for option, value in (("--overlap", request.overlap), ("--blend", request.blend)):
         if value is not None:
             raise UsageError(f"{option} means nothing to {info.name}, whose tiles do not blend; leave it out")
-    side = tile_side(info, request.tile)
     steps = plan_steps(size, request.exact_scale, info.factor)
-    return [(step, plan_tiles(step, side, halo(info))) for step in steps]
+    chained = len(steps) > 1
+    side = tile_side(info, request.tile, chained=chained)
+    return [(step, plan_tiles(step, side, halo(info, chained=chained))) for step in steps]

@@ -20,6 +20,7 @@ from chain_of_zoom.upscaling.canvas import Corners
 
 SIDE = 512  # of a tile, where the backbone takes any
 HALOS = 5.5  # wide at least is a tile, so that no more than 2.5 times the pixels are computed
+OVERSIZE = 1.7  # times the pixels of a zoom's largest window is a tile at most, where its halo is widest
 HALO = 32  # around a tile, for a backbone that does not say how far it sees
 
 
@@ -79,21 +80,23 @@ def plan_steps(photo: Size, scale: Fraction, factor: int, enlarged: Callable[[Si
     return steps
 
 
-def tile_side(info: BackboneInfo, side: int | None = None) -> int:
+def tile_side(info: BackboneInfo, side: int | None = None, *, chained: bool = False) -> int:
     """Side of the largest window a tile may have, halo included: as asked for, or what suits the backbone.
 
-    Raises UsageError for one that leaves no core.
+    chained: when there is more than one step. Raises UsageError for one that leaves no core.
     """
-    least = 2 * halo(info) + 8
+    least = 2 * halo(info, chained=chained) + 8
     usual = max(SIDE if info.max_pixels is None else int(info.max_pixels**0.5), round(HALOS * halo(info)))
+    usual += 2 * (halo(info, chained=chained) - halo(info))
     if side is not None and side < least:
         raise UsageError(f"--tile {side}; accepted with {info.name}: from {least}; for example --tile {usual}")
     return side or usual
 
 
-def halo(info: BackboneInfo) -> int:
-    """Pixels of context around every tile."""
-    return info.halo or HALO
+def halo(info: BackboneInfo, *, chained: bool = False) -> int:
+    """Pixels of context around every tile. chained: when there is more than one step."""
+    usual = info.halo or HALO
+    return max(usual, info.chained_halo) if chained else usual
 
 
 def plan_tiles(step: Step, side: int, halo: int) -> list[Tile]:

@@ -10,7 +10,7 @@ from chain_of_zoom.imaging.images import RGBF, area_reduce, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.upscaling.canvas import Corners
 from chain_of_zoom.upscaling.depth import fine_detail
-from chain_of_zoom.upscaling.plan import Tile
+from chain_of_zoom.upscaling.plan import OVERSIZE, Tile
 from chain_of_zoom.upscaling.step import StepRun, digest
 
 
@@ -62,12 +62,12 @@ class TiledStep(StepRun):
             ) from second
 
     def _fits(self, pixels: int) -> bool:
-        """Whether a window goes in one piece: by default they are planned a fifth larger than zooms' windows.
+        """Whether a window goes in one piece: by default they are planned somewhat larger than zooms' windows.
 
         Not where the user asked for more, or a GPU turned out to have less room: then the backbone cuts it.
         """
         limit = self.backbone.info.max_pixels
-        return limit is None or pixels <= 1.25 * limit
+        return limit is None or pixels <= OVERSIZE * limit
 
     def _ask(self, window: Samples, prompt: str, seed: int) -> RGBF:
         started = time.perf_counter()
