@@ -18,7 +18,7 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import with_pictures
-from chain_of_zoom.runtime.memory import memory
+from chain_of_zoom.resources import total_memory
 from chain_of_zoom.weights.catalog import human_size
 
 FLOAT, ADAM = 4, 8  # bytes
@@ -106,7 +106,7 @@ def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None
         critic=critic,
     )
     if device.type == "cpu":
-        room = (memory() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        room = (total_memory() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     else:
         room = torch.cuda.get_device_properties(device).total_memory
     single = msgspec.structs.replace(config, batch=1, accumulate=config.batch * config.accumulate)

@@ -17,7 +17,7 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging.decode import decode
-from chain_of_zoom.runtime.cores import available_cores
+from chain_of_zoom.resources import available_cores
 
 METADATA = "metadata.jsonl"
 MAKE = "type: coz align pairs PHOTOS -o pairs"

@@ -17,7 +17,7 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.runtime.cores import available_cores
+from chain_of_zoom.resources import available_cores
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.rrdb.network import TorchNetwork

@@ -20,8 +20,7 @@ from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.runtime.cores import available_cores
-from chain_of_zoom.runtime.memory import memory
+from chain_of_zoom.resources import available_cores, total_memory
 from chain_of_zoom.weights import catalog
 from chain_of_zoom.weights.catalog import ITEMS, human_size
 from chain_of_zoom.weights.presets import PRESETS, Preset, find_preset, resolve
@@ -99,7 +98,7 @@ def machine_facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": available_cores(),
-        "memory": memory(),
+        "memory": total_memory(),
         "torch": torch.__version__ if torch else reason,
         "gpus": [],
         "vulkan": vulkan.find_devices().as_json(),

@@ -26,7 +26,7 @@ from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap
 from chain_of_zoom.evaluation.tally import Made
 from chain_of_zoom.imaging.images import make_folder
-from chain_of_zoom.runtime.cores import available_cores
+from chain_of_zoom.resources import available_cores
 
 STATES = "states"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.raster import Samples
-from chain_of_zoom.runtime.cores import available_cores
+from chain_of_zoom.resources import available_cores
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 

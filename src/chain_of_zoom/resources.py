@@ -1,0 +1,107 @@
+"""What this process may use of the machine: the least of what the system, its container and the shell allow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from chain_of_zoom.catalog import human_size
+
+ROOT = Path("/")
+_GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2 and v1
+
+
+def available_cores(root: Path = ROOT) -> int:
+    """Count the cores that the scheduler gives this process, at most the quota of its control groups, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for group in _groups(root, "cpu"):
+        quota = _numbers(group / "cpu.max") or _numbers(group / "cpu.cfs_quota_us") + _numbers(
+            group / "cpu.cfs_period_us"
+        )
+        if len(quota) == 2 and quota[0] > 0:
+            cores = min(cores, -(-quota[0] // quota[1]))
+    return cores
+
+
+def total_memory(root: Path = ROOT) -> int | None:
+    """Return the bytes that this process may have in all, or None where nobody says."""
+    return min((limit for limit, _ in _limits(root)), default=None)
+
+
+def available_memory(root: Path = ROOT) -> int | None:
+    """Return the bytes that this process may still take, swap included, or None where nobody says."""
+    return min((max(limit - used, 0) for limit, used in _limits(root)), default=None)
+
+
+def lack_of_memory(needed: float) -> str | None:
+    """Say how much memory is needed (bytes) and how much is allowed; None where so much fits, or nobody says."""
+    room = available_memory()
+    if room is None or needed <= room:
+        return None
+    return f"{human_size(needed)} needed, {human_size(room)} allowed"
+
+
+def _limits(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield (limit, used) in bytes: of the machine, of every control group around the process, and of the process."""
+    machine = _table(root / "proc/meminfo")
+    if "MemTotal:" in machine and "MemAvailable:" in machine:
+        free = machine["MemAvailable:"] + machine.get("SwapFree:", 0)
+        yield machine["MemTotal:"] * 1024, (machine["MemTotal:"] - free) * 1024
+    elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0
+    for group in _groups(root, "memory"):
+        for limit, usage in _GROUP_FILES:
+            if numbers := _numbers(group / limit):
+                # Pages of files count as used, but give way to whatever asks for memory.
+                pages = _table(group / "memory.stat")
+                prefix = "total_" if "total_inactive_file" in pages else ""
+                files = pages.get(f"{prefix}inactive_file", 0) + pages.get(f"{prefix}active_file", 0)
+                yield numbers[0], max(sum(_numbers(group / usage)) - files, 0)
+    yield from _limits_of_process(root)
+
+
+def _limits_of_process(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield (limit, used) of the address space and of the data segment, where the shell set one (ulimit -v and -d)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    pages = _numbers(root / "proc/self/statm")
+    if len(pages) > 5:
+        for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
+            limit = resource.getrlimit(kind)[0]
+            if limit != resource.RLIM_INFINITY:
+                yield limit, used * resource.getpagesize()
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of the control groups that the process is in, each followed by those around it.
+
+    A container sees its own group as the top one, though its path may be the host's: what is not there has no limit.
+    """
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            names = PurePosixPath(path).parts[1:]
+            for depth in range(len(names), -1, -1):
+                yield (root / "sys/fs/cgroup" / controllers).joinpath(*names[:depth])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _numbers(path: Path) -> list[int]:
+    """Read the numbers of a file's first line; none where there is no file, or it names no limit ("max")."""
+    words = [word for line in _lines(path)[:1] for word in line.split()]
+    return [int(word) for word in words] if all(word.lstrip("-").isdecimal() for word in words) else []
+
+
+def _table(path: Path) -> dict[str, int]:
+    """Read a file of a name and a number a line."""
+    rows = [line.split() for line in _lines(path)]
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
