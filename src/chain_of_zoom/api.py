@@ -20,7 +20,7 @@ from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Choice, Revision, Variant
 from chain_of_zoom.chain.engine import Engine
-from chain_of_zoom.chain.enlargement import ZoomJob
+from chain_of_zoom.chain.enlargement import ZoomJob, window_size
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.published import PublishedFolder
 from chain_of_zoom.chain.record import BackboneRecord, CandidateSet, InputRecord, Record, StateRecord
@@ -252,12 +252,27 @@ class ChainOfZoom:
         """
         if any(step.enlarge for step in zoom.steps):
             self.load()
+            if not self.backbone.info.resample:
+                self._check_memory(zoom)
         kind = FOLDERS[layout]
         path = kind.home(path, name or zoom.photo.path.stem)
         photo = InputRecord.of(zoom.photo, os.path.relpath(zoom.photo.path, path))
         record = self.begin(photo, zoom.request)
         grey = zoom.is_grey and layout == "default" and zoom.photo.kept.profile is None  # which would be one of RGB
         return kind(path, record, force=force, branch=branch, kept=zoom.photo.kept, grey=grey)
+
+    def _check_memory(self, zoom: Zoom) -> None:
+        """Raises ShortageError when a step of a zoom needs more memory than there is."""
+        factor = self.backbone.info.factor
+        windows = [window_size(step, zoom.output, factor) for step in zoom.steps if step.enlarge]
+        largest = max(max(window) for window in windows)
+
+        def advice(side: int) -> str:
+            smaller = Size(*(length * side // largest // 8 * 8 for length in zoom.output))
+            fits = min(smaller) >= 64 and zoom.request.protocol != "paper"
+            return f"--size {smaller}" if fits else "another --backbone"
+
+        self.backbone.check_memory(windows, advice)
 
     def begin(self, photo: InputRecord, request: ZoomRequest) -> Record:
         """The record of a zoom before its first state. Raises MissingError for weights that are not there."""

@@ -9,6 +9,7 @@
     ├── MissingError        5  an extra, weights, a model or a plugin that is not installed, or not whole
     │   └── DownError       5  a server that does not answer for the time being
     └── BackboneError       6  a backbone that failed or returned something unusable
+        └── ShortageError   6  less memory than a backbone needs
 
 A message is one line: what is wrong; what is accepted; what to type.
 """
@@ -60,3 +61,7 @@ class BackboneError(ChainOfZoomError):
     """A backbone failed, or returned a picture that is not one (wrong shape, NaN, flat)."""
 
     exit_code = 6
+
+
+class ShortageError(BackboneError):
+    """Less memory than the weights or a window of a backbone need; asking again as it is does not help."""

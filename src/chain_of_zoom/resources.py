@@ -10,15 +10,15 @@ from chain_of_zoom.catalog import human_size
 
 ROOT = Path("/")
 _GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2 and v1
+_STACK = 8 << 20  # bytes of a thread, where the shell names no limit
 
 
 def available_cores(root: Path = ROOT) -> int:
     """Count the cores that the scheduler gives this process, at most the quota of its control groups, rounded up."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups(root, "cpu"):
-        quota = _numbers(group / "cpu.max") or _numbers(group / "cpu.cfs_quota_us") + _numbers(
-            group / "cpu.cfs_period_us"
-        )
+        quota = _numbers(group / "cpu.max")
+        quota = quota or [*_numbers(group / "cpu.cfs_quota_us"), *_numbers(group / "cpu.cfs_period_us")]
         if len(quota) == 2 and quota[0] > 0:
             cores = min(cores, -(-quota[0] // quota[1]))
     return cores
@@ -29,20 +29,23 @@ def total_memory(root: Path = ROOT) -> int | None:
     return min((limit for limit, _ in _limits(root)), default=None)
 
 
-def available_memory(root: Path = ROOT) -> int | None:
-    """Return the bytes that this process may still take, swap included, or None where nobody says."""
-    return min((max(limit - used, 0) for limit, used in _limits(root)), default=None)
+def available_memory(root: Path = ROOT, threads: int = 0) -> int | None:
+    """Return the bytes that this process may still take, swap included, or None where nobody says.
+
+    threads: that are about to be started; their stacks take room where the address space is limited.
+    """
+    return min((max(limit - used, 0) for limit, used in _limits(root, threads)), default=None)
 
 
-def lack_of_memory(needed: float) -> str | None:
+def lack_of_memory(needed: float, threads: int = 0) -> str | None:
     """Say how much memory is needed (bytes) and how much is allowed; None where so much fits, or nobody says."""
-    room = available_memory()
+    room = available_memory(threads=threads)
     if room is None or needed <= room:
         return None
     return f"{human_size(needed)} needed, {human_size(room)} allowed"
 
 
-def _limits(root: Path) -> Iterator[tuple[int, int]]:
+def _limits(root: Path, threads: int = 0) -> Iterator[tuple[int, int]]:
     """Yield (limit, used) in bytes: of the machine, of every control group around the process, and of the process."""
     machine = _table(root / "proc/meminfo")
     if "MemTotal:" in machine and "MemAvailable:" in machine:
@@ -58,10 +61,10 @@ def _limits(root: Path) -> Iterator[tuple[int, int]]:
                 prefix = "total_" if "total_inactive_file" in pages else ""
                 files = pages.get(f"{prefix}inactive_file", 0) + pages.get(f"{prefix}active_file", 0)
                 yield numbers[0], max(sum(_numbers(group / usage)) - files, 0)
-    yield from _limits_of_process(root)
+    yield from _limits_of_process(root, threads)
 
 
-def _limits_of_process(root: Path) -> Iterator[tuple[int, int]]:
+def _limits_of_process(root: Path, threads: int) -> Iterator[tuple[int, int]]:
     """Yield (limit, used) of the address space and of the data segment, where the shell set one (ulimit -v and -d)."""
     try:
         import resource
@@ -69,10 +72,12 @@ def _limits_of_process(root: Path) -> Iterator[tuple[int, int]]:
         return
     pages = _numbers(root / "proc/self/statm")
     if len(pages) > 5:
+        stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+        stacks = threads * (_STACK if stack == resource.RLIM_INFINITY else stack)
         for kind, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
             limit = resource.getrlimit(kind)[0]
             if limit != resource.RLIM_INFINITY:
-                yield limit, used * resource.getpagesize()
+                yield limit, used * resource.getpagesize() + stacks
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.errors import BackboneError, UsageError
+from chain_of_zoom.errors import BackboneError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
 from chain_of_zoom.runtime.plan import Need
 from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.resources import lack_of_memory
 
 OnFallback = Callable[[int, str], None]
 Blend = Literal["smooth", "published"]
@@ -76,7 +77,7 @@ class Backbone(ABC):
 
     @final
     def load(self) -> None:
-        """Read the weights, once; safe to call from another thread. Raises MissingError."""
+        """Read the weights, once; safe to call from another thread. Raises MissingError and ShortageError."""
         with self._lock:
             if not self._loaded:
                 self._load()
@@ -101,6 +102,37 @@ class Backbone(ABC):
     def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
         """Where to keep its networks; called before the weights are read, if at all."""
 
+    def memory(self, size: Size) -> int | None:
+        """Predict the bytes that a window of `size` takes beside the weights and what is held already.
+
+        None where nobody knows, as on a GPU. The weights are read.
+        """
+        return None
+
+    @final
+    def check_memory(
+        self, sizes: Sequence[Size], advice: Callable[[int], str] | None = None, *, at_once: bool = False
+    ) -> None:
+        """Raises ShortageError unless windows of these sizes, or their tiles, fit into the memory that there is.
+
+        advice: what to type, told the side of the largest square window that fits; 0 where not even 8 pixels do.
+        """
+        windows = {
+            Size(columns.stop - columns.start, rows.stop - rows.start)
+            for size in sizes
+            for rows, columns in self._tiles(size, at_once)
+        }
+        needs = {window: self.memory(window) or 0 for window in windows}
+        largest = max(needs, key=lambda window: needs[window], default=Size(0, 0))
+        lack = lack_of_memory(needs[largest]) if needs.get(largest) else None
+        if lack:
+            sides = range(max(largest) // 8 * 8, 0, -8)
+            side = next((side for side in sides if not lack_of_memory(self.memory(Size(side, side)) or 0)), 0)
+            raise ShortageError(
+                f"not enough memory for {self.info.name} with windows of {largest} pixels: {lack}; accepted: what "
+                f"fits; free memory or use {advice(side) if advice else 'smaller windows'}"
+            )
+
     @final
     def __call__(
         self,
@@ -114,7 +146,8 @@ class Backbone(ABC):
         """Enlarge every window; `on_fallback(index, what)` hears of tiles, retries and the like.
 
         at_once: hand every window to the network in one piece, though it be larger than `info.max_pixels`.
-        Raises MissingError when weights are absent and BackboneError when a result is unusable.
+        Raises MissingError when weights are absent, ShortageError when memory is, and BackboneError when a result is
+        unusable.
         """
         prompts = [""] * len(windows) if prompts is None else prompts
         seeds = [0] * len(windows) if seeds is None else seeds
@@ -124,6 +157,7 @@ class Backbone(ABC):
             assert window.ndim == 3, window.shape
             assert window.shape[2] == 3, window.shape
         self.load()
+        self.check_memory([size_of(window) for window in windows], at_once=at_once)
         plans = [self._tiles(size_of(window), at_once) for window in windows]
         tiles = [
             (self._padded(window[t.rows.start : t.rows.stop, t.columns.start : t.columns.stop]), prompt, seed)

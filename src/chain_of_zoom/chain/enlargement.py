@@ -70,12 +70,12 @@ class Enlargement:
 
     def is_direct(self, factor: int) -> bool:
         """True when one pass is not enough to fill the output, so that the window is resampled first."""
-        return self.job.output.width > self.step.region.width * factor
+        return _is_direct(self.step, self.job.output, factor)
 
     def window(self, factor: int) -> RGB8:
         """What the backbone is given: whole pixels of the parent; for a direct zoom, those enlarged by bicubic."""
         if self.is_direct(factor):
-            size = ceil_size(Fraction(self.job.output.width, factor), Fraction(self.job.output.height, factor))
+            size = window_size(self.step, self.job.output, factor)
             return turned(resize(self.parent, size, "bicubic", self.step.region), self._turn)
         x0, y0, x1, y1 = self.step.cut.whole()
         return turned(self.parent[y0:y1, x0:x1], self._turn)
@@ -105,6 +105,19 @@ class Enlargement:
             x0, y0, x1, y1 = box.whole()
             return result[y0:y1, x0:x1]
         return area_reduce(result, box, output)
+
+
+def window_size(step: Step, output: Size, factor: int) -> Size:
+    """The size of the window that a backbone is given for a step: whole pixels of the parent, or those of the output
+    over the factor for a direct zoom."""
+    if _is_direct(step, output, factor):
+        return ceil_size(Fraction(output.width, factor), Fraction(output.height, factor))
+    x0, y0, x1, y1 = step.cut.whole()
+    return Size(x1 - x0, y1 - y0)
+
+
+def _is_direct(step: Step, output: Size, factor: int) -> bool:
+    return output.width > step.region.width * factor
 
 
 def prompt_from(raw: str, text: str, *, as_published: bool) -> tuple[str, str]:

@@ -34,6 +34,9 @@ class Origin(StrEnum):
     GENERATED = "generated"  # made by a backbone
 
 
+SMALL_PHOTO = "photo smaller than a window: cut from the interpolated 1x state"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One state to make.
@@ -102,7 +105,7 @@ def plan_chain(aim: Aim, factor: int, made: Origin = Origin.GENERATED) -> list[S
     fallbacks: tuple[str, ...] = ()
     if aim.fit * factor <= 1:
         reached, parent, parent_size = Fraction(1), steps[0].window, aim.output
-        fallbacks = ("photo smaller than a window: cut from the interpolated 1x state",)
+        fallbacks = (SMALL_PHOTO,)
     while reached < aim.magnification:
         ratio = min(Fraction(factor), aim.magnification / reached)
         reached *= ratio

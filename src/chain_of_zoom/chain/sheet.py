@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chain_of_zoom.backbones.base import BackboneInfo
-from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.chain.schedule import SMALL_PHOTO, Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
@@ -72,7 +72,8 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
         lines.append("beyond evidence")
     if state.prompt:
         lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
-    lines.extend(state.fallbacks)
+    if SMALL_PHOTO in state.fallbacks:  # what tiles, memory and devices did is for the record
+        lines.append(SMALL_PHOTO)
     return Panel(
         image=state.image,
         title=f"{magnification_name(state.magnification)}  {state.origin.value}",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,6 +16,13 @@ from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, p
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
+_LIBRARIES = {
+    "TRANSFORMERS_VERBOSITY": "critical",
+    "DIFFUSERS_VERBOSITY": "critical",
+    "HF_HUB_VERBOSITY": "critical",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONWARNINGS": "ignore",
+}
 
 app = typer.Typer(
     name="coz",
@@ -54,6 +63,8 @@ def _root(
 
 def main() -> NoReturn:
     """Run `coz`; never returns. Exit codes: docs/reference.md."""
+    if "--debug" not in sys.argv and sys.argv[1:3] != ["models", "get"]:  # a download's bar is wanted
+        _silence_libraries()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
@@ -74,6 +85,17 @@ def main() -> NoReturn:
     except Exception as error:
         code = _unexpected(error)
     sys.exit(code)
+
+
+def _silence_libraries() -> None:
+    """Keep the lines and bars of libraries, in this process and those it starts, off the terminal.
+
+    Variables and filters of warnings that the user set weigh more.
+    """
+    for name, value in _LIBRARIES.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", append=True)
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what a library without a handler logs
 
 
 def _unexpected(error: Exception) -> int:

@@ -17,6 +17,7 @@ from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, to_8_bits, to_uint8
 from chain_of_zoom.upscaling.job import Job
+from chain_of_zoom.upscaling.plan import is_one_piece, least_side
 from chain_of_zoom.upscaling.png import Tags, png_stream
 from chain_of_zoom.weights.catalog import human_size
 
@@ -47,6 +48,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 def estimate(job: Job) -> Estimate:
     """Measure one tile in the middle of the photo and multiply. Raises OutputError where the disk is too small."""
     free = check_disk(job)
+    check_memory(job)
     seconds, sample = _probe(job)
     memory = _peak_memory()
     samples = job.size.width * job.size.height * job.plan.channels * job.plan.dtype.itemsize
@@ -87,6 +89,23 @@ def check_disk(job: Job) -> int:
             "accepted: a smaller --scale, or a place with more room, named with -o"
         )
     return free
+
+
+def check_memory(job: Job) -> None:
+    """Read the weights. Raises ShortageError when a tile needs more memory than there is."""
+    backbone = job.chain.backbone
+    backbone.load()
+    if isinstance(backbone, WholePictureBackbone):
+        return
+    corners = [tile.window for _, tiles in job.plan.steps for tile in tiles]
+    sizes = [Size(window.x1 - window.x0, window.y1 - window.y0) for window in corners]
+    least = least_side(backbone.info, chained=len(job.plan.steps) > 1)
+
+    def advice(side: int) -> str:
+        return f"--tile {side}" if side >= least else "another --backbone"
+
+    at_once = is_one_piece(backbone.info, max(window.pixels for window in corners))
+    backbone.check_memory(sizes, advice, at_once=at_once)
 
 
 def _taken(work: Path) -> int:

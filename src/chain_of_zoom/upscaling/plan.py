@@ -85,7 +85,7 @@ def tile_side(info: BackboneInfo, side: int | None = None, *, chained: bool = Fa
 
     chained: when there is more than one step. Raises UsageError for one that leaves no core.
     """
-    least = 2 * halo(info, chained=chained) + 8
+    least = least_side(info, chained=chained)
     usual = max(SIDE if info.max_pixels is None else int(info.max_pixels**0.5), round(HALOS * halo(info)))
     usual += 2 * (halo(info, chained=chained) - halo(info))
     if side is not None and side < least:
@@ -93,10 +93,23 @@ def tile_side(info: BackboneInfo, side: int | None = None, *, chained: bool = Fa
     return side or usual
 
 
+def least_side(info: BackboneInfo, *, chained: bool = False) -> int:
+    """Side of the smallest tile that leaves a core. chained: as for `halo`."""
+    return 2 * halo(info, chained=chained) + 8
+
+
 def halo(info: BackboneInfo, *, chained: bool = False) -> int:
     """Pixels of context around every tile. chained: when there is more than one step."""
     usual = info.halo or HALO
     return max(usual, info.chained_halo) if chained else usual
+
+
+def is_one_piece(info: BackboneInfo, pixels: int) -> bool:
+    """Whether a window goes in one piece: by default they are planned somewhat larger than zooms' windows.
+
+    Not where the user asked for more, or a GPU turned out to have less room: then the backbone cuts it.
+    """
+    return info.max_pixels is None or pixels <= OVERSIZE * info.max_pixels
 
 
 def plan_tiles(step: Step, side: int, halo: int) -> list[Tile]:

@@ -24,7 +24,7 @@ from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.upscaling.canvas import Corners
 from chain_of_zoom.upscaling.engine import run
-from chain_of_zoom.upscaling.estimate import check_disk
+from chain_of_zoom.upscaling.estimate import check_disk, check_memory
 from chain_of_zoom.upscaling.folder import PROMPTS, Folder
 from chain_of_zoom.upscaling.job import Job, prepare
 from chain_of_zoom.upscaling.prompts import PromptBook
@@ -99,6 +99,7 @@ def upscale(
         job = prepare(raster, request, chain, Path(scratch) / "picture.png")
         check_disk(job)
         chain.place()
+        check_memory(job)
         book = _book(job, Path(scratch), prompts, anew=True)
         canvas, _ = run(job.plan, _tools(job, Path(scratch), book, on_progress), stack)
         image = canvas.read(Corners(0, 0, *canvas.size))
@@ -124,6 +125,7 @@ def upscale_to_file(
         folder.tidy()
         return finished
     check_disk(job)
+    check_memory(job)
     book = _book(job, folder.path, prompts_from, anew=force)
     with ExitStack() as stack:
         stack.enter_context(folder.opened(force=force, redo=finished is not None))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from chain_of_zoom.errors import BackboneError, ChainOfZoomError
+from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGBF, area_reduce, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.upscaling.canvas import Corners
 from chain_of_zoom.upscaling.depth import fine_detail
-from chain_of_zoom.upscaling.plan import OVERSIZE, Tile
+from chain_of_zoom.upscaling.plan import Tile, is_one_piece
 from chain_of_zoom.upscaling.step import StepRun, digest
 
 
@@ -51,6 +51,8 @@ class TiledStep(StepRun):
         """What the backbone makes of a window; a failure is tried once more before it ends the run."""
         try:
             return self._ask(window, prompt, seed)
+        except ShortageError:
+            raise
         except BackboneError as first:
             self.note(f"{tile} failed ({first}); computed again")
         try:
@@ -61,14 +63,6 @@ class TiledStep(StepRun):
                 "run the same command to try again, or another --backbone"
             ) from second
 
-    def _fits(self, pixels: int) -> bool:
-        """Whether a window goes in one piece: by default they are planned somewhat larger than zooms' windows.
-
-        Not where the user asked for more, or a GPU turned out to have less room: then the backbone cuts it.
-        """
-        limit = self.backbone.info.max_pixels
-        return limit is None or pixels <= OVERSIZE * limit
-
     def _ask(self, window: Samples, prompt: str, seed: int) -> RGBF:
         started = time.perf_counter()
         try:
@@ -77,7 +71,7 @@ class TiledStep(StepRun):
                 [prompt],
                 [seed],
                 on_fallback=lambda _, what: self.note(what),
-                at_once=self._fits(window.shape[0] * window.shape[1]),
+                at_once=is_one_piece(self.backbone.info, window.shape[0] * window.shape[1]),
             )
         except ChainOfZoomError:
             raise
