@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from chain_of_zoom.catalog import human_size
-
 ROOT = Path("/")
 _GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2 and v1
 _STACK = 8 << 20  # bytes of a thread, where the shell names no limit
@@ -43,6 +41,15 @@ def lack_of_memory(needed: float, threads: int = 0) -> str | None:
     if room is None or needed <= room:
         return None
     return f"{human_size(needed)} needed, {human_size(room)} allowed"
+
+
+def human_size(count: float) -> str:
+    """A number of bytes in words, two digits: "7.5 GB", "70 MB"."""
+    units = ["TB", "GB", "MB", "kB", "bytes"]
+    unit = units.pop()
+    while count >= 999.5 and units:
+        unit, count = units.pop(), count / 1000
+    return f"{count:.0f} {unit}" if count >= 9.95 else f"{round(count, 1):g} {unit}"
 
 
 def _limits(root: Path, threads: int = 0) -> Iterator[tuple[int, int]]:

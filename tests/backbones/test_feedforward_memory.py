@@ -50,10 +50,10 @@ def test_a_window_that_does_not_fit_is_refused_before_it_is_computed(room):
 def test_what_a_window_took_serves_the_next(room):
     backbone = load_backbone("animevideo", device="cpu")
     backbone([noise(48, 64)])
-    assert backbone.memory(Size(64, 48)) == 0
-    assert backbone.memory(Size(32, 32)) == 0
-    larger = backbone.memory(Size(96, 48))
-    assert 0 < larger < load_backbone("animevideo", device="cpu").memory(Size(96, 48))
+    assert backbone.workspace(Size(64, 48)) == 0
+    assert backbone.workspace(Size(32, 32)) == 0
+    larger = backbone.workspace(Size(96, 48))
+    assert 0 < larger < load_backbone("animevideo", device="cpu").workspace(Size(96, 48))
     room(1)
     backbone([noise(48, 64)])
 
@@ -123,7 +123,7 @@ backbone = load_backbone(name, device="cpu", threads=2)
 weights = feedforward._NCNN + feedforward._CPU_WEIGHTS * backbone._files()[1].stat().st_size
 before = held("VmRSS")
 backbone.load()
-needed = weights + backbone.memory(Size(width, height))
+needed = weights + backbone.workspace(Size(width, height))
 backbone([np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)], at_once=True)
 print(needed, held("VmHWM") - before)
 """

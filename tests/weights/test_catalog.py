@@ -16,8 +16,9 @@ from conftest import PARITY
 
 from chain_of_zoom import plugins
 from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, Item, commands, find_item, hub_cache, human_size, locate, models_dir
+from chain_of_zoom.weights.catalog import ITEMS, Item, commands, find_item, hub_cache, locate, models_dir
 from chain_of_zoom.weights.presets import PRESETS, find_preset, needs, resolve
 
 SD3_PARTS = {

@@ -18,8 +18,7 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import with_pictures
-from chain_of_zoom.resources import total_memory
-from chain_of_zoom.weights.catalog import human_size
+from chain_of_zoom.resources import human_size, total_memory
 
 FLOAT, ADAM = 4, 8  # bytes
 PATCHES = 4  # of the vision tower, in a token of the language model

@@ -18,9 +18,9 @@ from chain_of_zoom.errors import BackboneError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, enlarge, size_of
 from chain_of_zoom.imaging.tiling import Tile, plan_tiles
+from chain_of_zoom.resources import lack_of_memory
 from chain_of_zoom.runtime.plan import Need
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.resources import lack_of_memory
 
 OnFallback = Callable[[int, str], None]
 Blend = Literal["smooth", "published"]
@@ -102,7 +102,7 @@ class Backbone(ABC):
     def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
         """Where to keep its networks; called before the weights are read, if at all."""
 
-    def memory(self, size: Size) -> int | None:
+    def workspace(self, size: Size) -> int | None:
         """Predict the bytes that a window of `size` takes beside the weights and what is held already.
 
         None where nobody knows, as on a GPU. The weights are read.
@@ -122,15 +122,15 @@ class Backbone(ABC):
             for size in sizes
             for rows, columns in self._tiles(size, at_once)
         }
-        needs = {window: self.memory(window) or 0 for window in windows}
+        needs = {window: self.workspace(window) or 0 for window in windows}
         largest = max(needs, key=lambda window: needs[window], default=Size(0, 0))
         lack = lack_of_memory(needs[largest]) if needs.get(largest) else None
         if lack:
             sides = range(max(largest) // 8 * 8, 0, -8)
-            side = next((side for side in sides if not lack_of_memory(self.memory(Size(side, side)) or 0)), 0)
+            side = next((side for side in sides if not lack_of_memory(self.workspace(Size(side, side)) or 0)), 0)
             raise ShortageError(
-                f"not enough memory for {self.info.name} with windows of {largest} pixels: {lack}; accepted: what "
-                f"fits; free memory or use {advice(side) if advice else 'smaller windows'}"
+                f"not enough memory for {self.info.name} with windows of {largest} pixels: {lack}; accepted: "
+                f"up to {side}x{side}; free memory or use {advice(side) if advice else 'smaller windows'}"
             )
 
     @final

@@ -18,8 +18,8 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
-from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.resources import available_cores, lack_of_memory
+from chain_of_zoom.runtime import vulkan
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.rrdb.network import TorchNetwork
@@ -143,7 +143,7 @@ class FeedForward(Backbone):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def memory(self, size: Size) -> int | None:
+    def workspace(self, size: Size) -> int | None:
         """Predict the bytes that a window takes on the CPU by ncnn, as measured: up to a quarter more, never less."""
         if self._gpu or self._torch:
             return None
@@ -208,10 +208,8 @@ class FeedForward(Backbone):
         """The net, on a GPU or on the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
         param, weights = self._files()
         if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
-            raise ShortageError(
-                f"not enough memory for the weights of {self.info.name}: {lack}; accepted: what fits; free memory or "
-                "use --backbone animevideo, which needs least"
-            )
+            smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
+            raise ShortageError(f"not enough memory for the weights of {self.info.name}: {lack}; free memory{smaller}")
         import ncnn
 
         self._mat: Any = ncnn.Mat
@@ -261,7 +259,7 @@ class FeedForward(Backbone):
             self._tell(index, self._why_cpu)
         if result is None:
             raise ShortageError(f"{self.info.name} failed in ncnn, out of memory; free memory or use smaller windows")
-        self._held += self.memory(size_of(window)) or 0  # nothing where a larger window went before
+        self._held += self.workspace(size_of(window)) or 0  # nothing where a larger window went before
         return result
 
     def _pass(self, net: Any, window: RGB8) -> RGBF | None:

@@ -19,10 +19,10 @@ import typer
 from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
+from chain_of_zoom.resources import available_cores, human_size, total_memory
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.resources import available_cores, total_memory
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, human_size
+from chain_of_zoom.weights.catalog import ITEMS
 from chain_of_zoom.weights.presets import PRESETS, Preset, find_preset, resolve
 
 if TYPE_CHECKING:

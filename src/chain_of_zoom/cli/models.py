@@ -12,8 +12,9 @@ import typer
 
 from chain_of_zoom.cli.flags import AsJson, Debug
 from chain_of_zoom.errors import MissingError, OutputError
+from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, Item, find_item, human_size, models_dir
+from chain_of_zoom.weights.catalog import ITEMS, Item, find_item, models_dir
 from chain_of_zoom.weights.presets import PRESETS
 
 INSTALL = "type: pip install 'chain-of-zoom[diffusion]'"

@@ -14,7 +14,7 @@ from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import read_toml
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.weights.catalog import human_size
+from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.estimate import Row

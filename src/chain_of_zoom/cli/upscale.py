@@ -26,7 +26,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
-from chain_of_zoom.weights.catalog import human_size
+from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend

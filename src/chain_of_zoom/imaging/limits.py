@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.resources import lack_of_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,11 @@ class Limits:
         if count > self.bytes:
             raise _too_much("bytes", f"{name}: {count} bytes", self.bytes)
 
-    def check_size(self, width: int, height: int, name: str) -> None:
-        """Raises BadInputError for a width and height that no picture has or that are beyond the limits."""
+    def check_size(self, width: int, height: int, name: str, bytes_per_pixel: float = 10) -> None:
+        """Raises BadInputError for a width and height that no picture has, beyond the limits, or beyond the memory.
+
+        bytes_per_pixel: that decoding takes at its peak; 8-bit RGB by default, as measured.
+        """
         what = f"{name}: {width}x{height} pixels"
         if width < 1 or height < 1:
             raise BadInputError(f"{what}; accepted: at least 1x1; try another file")
@@ -59,6 +63,8 @@ class Limits:
             raise _too_much("side", what, self.side)
         if max(width, height) > self.aspect * min(width, height):
             raise _too_much("aspect", what, self.aspect)
+        if lack := lack_of_memory(width * height * bytes_per_pixel):
+            raise BadInputError(f"{what}: not enough memory to decode it, {lack}; reduce it first, or free memory")
 
     def check_frames(self, count: int, name: str) -> None:
         """Raises BadInputError for too many frames."""

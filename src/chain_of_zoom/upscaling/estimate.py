@@ -16,10 +16,10 @@ from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, to_8_bits, to_uint8
+from chain_of_zoom.resources import human_size
 from chain_of_zoom.upscaling.job import Job
 from chain_of_zoom.upscaling.plan import is_one_piece, least_side
 from chain_of_zoom.upscaling.png import Tags, png_stream
-from chain_of_zoom.weights.catalog import human_size
 
 PYRAMID = 4 / 3  # all levels over the first
 LOSSY_MOST = 1.2  # bytes per sample: JPEG of noise in the best quality stays below

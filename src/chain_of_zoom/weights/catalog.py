@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.resources import human_size
 
 COZ = "https://github.com/bryanswkim/Chain-of-Zoom"
 RAM = "https://github.com/xinyu1205/recognize-anything"
@@ -210,15 +211,6 @@ def commands(items: Iterable[Item]) -> list[str]:
     for repository, top in dict.fromkeys(_clone(item) for item in items if not item.hub):
         typed += [f"git clone {repository}", f"coz models convert {repository.rpartition('/')[2]}/{top}"]
     return typed
-
-
-def human_size(count: float) -> str:
-    """A number of bytes in words, two digits: "7.5 GB", "70 MB"."""
-    units = ["TB", "GB", "MB", "kB", "bytes"]
-    unit = units.pop()
-    while count >= 999.5 and units:
-        unit, count = units.pop(), count / 1000
-    return f"{count:.0f} {unit}" if count >= 9.95 else f"{round(count, 1):g} {unit}"
 
 
 def _clone(item: Item) -> tuple[str, str]:
