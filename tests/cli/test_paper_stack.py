@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -182,3 +184,44 @@ def test_without_the_weights_a_preset_says_all_there_is_to_know(run, monkeypatch
     assert "\n" not in message
     for part in ("GB", "NON-COMMERCIAL", "gated", "coz models get", "coz models convert"):
         assert part in message
+
+
+def test_upscale_and_eval_take_the_flags_of_loaders_that_zoom_takes(coz, tmp_path):
+    with Image.open(LEAF) as leaf:
+        leaf.crop((0, 0, 32, 32)).save(tmp_path / "a.png")
+    done = coz("upscale", "a.png", *SD3, *VLM, *ADAPTER, "--device", "cpu", "-o", "b.png", "--json")
+    assert done.returncode == 0, done.stderr
+    options = json.loads(done.stdout)["options"]
+    assert {key: Path(value).name for key, value in options["backbone"].items()} == {
+        "base": "tiny_sd3", "lora": "model_tiny.pkl", "vae_encoder": "vae_encoder_tiny.pt", "device": "cpu",
+    }  # fmt: skip
+    assert {key: Path(value).name for key, value in options["prompter"].items()} == {
+        "model": "tiny_qwen", "adapter": "tiny_qwen_adapter", "device": "cpu",
+    }  # fmt: skip
+    flags = [*SD3[2:], *VLM[2:], *ADAPTER, "--device", "cpu"]
+    methods = ["--methods", "bicubic,osediff-sd3+vlm", "--protocol", "true-zoom", "--scales", "4", "--metrics", "psnr"]
+    with Image.open(LEAF) as leaf:
+        leaf.resize((160, 160)).save(tmp_path / "a.png")
+    done = coz("eval", "--data", "a.png", *methods, *flags, "--jobs", "1", "-o", "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [method["name"] for method in json.loads(done.stdout)["methods"]] == ["bicubic", "osediff-sd3+vlm"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("upscale", LEAF, "--backbone", "bicubic", "--lora", "x"),
+        ("eval", "--data", LEAF, "--methods", "bicubic", "--lora", "x"),
+    ],
+)
+def test_a_flag_that_nobody_takes_is_refused(coz, args):
+    done = coz(*args)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "lora" in done.stderr
+
+
+def test_libraries_say_nothing_on_the_terminal(tmp_path):
+    args = ["zoom", LEAF, "--zoom", "4", "--size", "64x64", "-o", "out", *SD3, *VLM, *ADAPTER]
+    command = [sys.executable, "-m", "chain_of_zoom", *args, "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
-from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
+from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, Quiet, with_loaders
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.json_bytes import format_json
@@ -31,6 +31,7 @@ eval_app = typer.Typer()
 
 
 @eval_app.callback(invoke_without_command=True)
+@with_loaders
 def evaluate(
     context: typer.Context,
     data: Annotated[
@@ -58,6 +59,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; <data>_<protocol>/ by default.")
     ] = None,
+    *,
+    loaders: Loaders,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,7 +109,7 @@ def evaluate(
         methods=chosen,
         protocol=asked,
         metrics=_metrics(metrics, asked),
-        options=_options(chosen, config, sets or []),
+        options=_options(chosen, config, sets or [], loaders),
         data=read_data(data, limit),
         seed=seed,
         jobs=jobs,
@@ -232,8 +235,10 @@ def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
     return list(infos(names))  # unknown names are an error; what merely cannot run here is a gap in the report
 
 
-def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]) -> dict[str, Options]:
-    """Loader details by method: for all that take them, over that for one method; --set over the file.
+def _options(
+    methods: Sequence[Method], config: Path | None, sets: Sequence[str], flags: Options | None = None
+) -> dict[str, Options]:
+    """Loader details by method: for all that take them, over that for one method; flags over --set over the file.
 
     Raises UsageError for a detail that no method takes, or the one method does not.
     """
@@ -253,7 +258,9 @@ def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]
             if name not in names:
                 raise UsageError(f"--set {text!r}: no method {name!r}; accepted: {', '.join(names)}; check the name")
             for_one.setdefault(name, []).append(detail)
+    flags = flags or {kind: {} for kind in LOADERS}
     common: list[Options] = [{kind: dict(tables.get(kind, {})) for kind in TABLES}, read_sets(for_all)]
+    common.append({kind: {**flags[kind], **flags["both"]} for kind in TABLES})
     options: dict[str, Options] = {}
     used: set[tuple[str, str]] = set()
     for method in methods:
@@ -267,7 +274,7 @@ def _options(methods: Sequence[Method], config: Path | None, sets: Sequence[str]
     for layer in common:
         for kind, details in layer.items():
             for key in details:
-                if (kind, key) not in used:
+                if (kind, key) not in used and not (key in flags["both"] and any(name == key for _, name in used)):
                     raise UsageError(f"{kind} option {key} means nothing to {', '.join(names)}; leave it out")
     return options
 

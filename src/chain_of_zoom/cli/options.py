@@ -121,12 +121,11 @@ def loader_options(
     config: Options,
     sets: Options,
     flags: Options,
-    **both: str | None,
 ) -> Options:
-    """Everything the loaders are told: preset, then file, then --set, then flags. both: see `shared`."""
+    """Everything the loaders are told: preset, then file, then --set, then flags (see `flags.LOADERS`)."""
     mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
     mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
-    layers: list[Options] = [mine, shared(*names, **both)]
+    layers: list[Options] = [mine, shared(*names, **flags["both"])]
     if preset:
         chosen = find_preset(preset)
         kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
@@ -148,10 +147,7 @@ def make_chain(
     worded: bool,
     config: Path | None,
     sets: list[str] | None,
-    flags: Options | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    memory: str | None = None,
+    flags: Options,
     keep_metadata: bool = False,
 ) -> ChainOfZoom:
     """What a command works with, from its options. worded: the user gave words of their own. Raises UsageError."""
@@ -163,8 +159,7 @@ def make_chain(
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     in_file, given = read_config(config), read_sets(sets or [])
-    flags = flags or {"backbone": {}, "prompter": {}}
-    options = loader_options(names, preset, in_file, given, flags, device=device, dtype=dtype, memory=memory)
+    options = loader_options(names, preset, in_file, given, flags)
     return ChainOfZoom(
         *names,
         backbone_options=options["backbone"],

@@ -14,15 +14,14 @@ from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
     Debug,
-    Device,
-    Dtype,
-    Memory,
+    Loaders,
     PresetName,
     PrompterName,
     PromptText,
     Quiet,
     Seed,
     Sets,
+    with_loaders,
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.upscaling.request import Progress, Stage
 
 
+@with_loaders
 def upscale(
     photo: Annotated[
         Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF.", show_default=False)
@@ -83,9 +83,8 @@ def upscale(
     ] = False,
     preset: PresetName = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output, and start anew.")] = False,
-    device: Device = None,
-    dtype: Dtype = None,
-    memory: Memory = None,
+    *,
+    loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -121,9 +120,8 @@ def upscale(
         quality=quality,
     )
     chain = make_chain(
-        backbone, prompter, preset, worded=bool(prompt), config=config, sets=sets, device=device, dtype=dtype,
-        memory=memory,
-        keep_metadata=keep_metadata,
+        backbone, prompter, preset,
+        worded=bool(prompt), config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata,
     )  # fmt: skip
     job = prepare(decode(photo, limits=chain.reading.limits), request, chain, out)
     show = not (quiet or as_json)

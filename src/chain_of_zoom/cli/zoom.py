@@ -17,15 +17,14 @@ from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
     Debug,
-    Device,
-    Dtype,
-    Memory,
+    Loaders,
     PresetName,
     PrompterName,
     PromptText,
     Quiet,
     Seed,
     Sets,
+    with_loaders,
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
 OUT = Path("zooms")
 
 
+@with_loaders
 def zoom(
     photos: Annotated[
         list[Path] | None,
@@ -126,23 +126,8 @@ def zoom(
         bool, typer.Option("--keep-metadata", help="Give the states the photo's EXIF data: camera, time, place.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
-    base: Annotated[str | None, typer.Option(help="Base model: folder or hub name.")] = None,
-    lora: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Transformer adapters of osediff-sd3, or a folder of coz train.")
-    ] = None,
-    vae_encoder: Annotated[str | None, typer.Option(metavar="FILE", help="Adapted VAE encoder of osediff-sd3.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Vision-language model of vlm or remote.")] = None,
-    adapter: Annotated[str | None, typer.Option(metavar="DIR", help="LoRA of the prompter vlm.")] = None,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Server of the prompter remote (OpenAI-compatible).")
-    ] = None,
-    ram: Annotated[str | None, typer.Option(metavar="FILE", help="RAM weights of the prompter dape.")] = None,
-    dape: Annotated[str | None, typer.Option(metavar="FILE", help="DAPE adapters; plain RAM without.")] = None,
-    tags: Annotated[str | None, typer.Option(metavar="FILE", help="List of tags, one a line.")] = None,
-    thresholds: Annotated[str | None, typer.Option(metavar="FILE", help="Threshold of every tag, one a line.")] = None,
-    device: Device = None,
-    dtype: Dtype = None,
-    memory: Memory = None,
+    *,
+    loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -168,14 +153,6 @@ def zoom(
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
-    given = {
-        "backbone": {"base": base, "lora": lora, "vae_encoder": vae_encoder},
-        "prompter": {
-            "model": model, "adapter": adapter, "url": url,
-            "ram": ram, "dape": dape, "tags": tags, "thresholds": thresholds,
-        },
-    }  # fmt: skip
-    flags = {kind: {k: v for k, v in values.items() if v is not None} for kind, values in given.items()}
     settings = find_preset(preset).settings if preset else {}
     spots = at or []
     request = ZoomRequest(
@@ -203,9 +180,7 @@ def zoom(
         tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
     worded = any(each.prompt for each in (request, *(task.request for task in tasks)))
     chain = make_chain(
-        backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=flags, device=device, dtype=dtype,
-        memory=memory,
-        keep_metadata=keep_metadata,
+        backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
     )  # fmt: skip
     _load_in_background(chain)
     places = cast("Layout", layout)
