@@ -18,8 +18,7 @@ from PIL import Image
 from chain_of_zoom.cli.eval import _duration, _options
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.methods import parse_methods
-from chain_of_zoom.evaluation.results import read_results
-from chain_of_zoom.evaluation.statistics import Interval
+from chain_of_zoom.evaluation.results import Interval, read_results
 
 
 @pytest.fixture

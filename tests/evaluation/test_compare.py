@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.evaluation.compare import compare, plain
-from chain_of_zoom.evaluation.results import MethodNote, MetricNote, PictureNote, Results, Value
+from chain_of_zoom.evaluation.compare import compare_results, format_comparison
+from chain_of_zoom.evaluation.results import MethodNote, MetricNote, MetricValue, PictureNote, Results
 
 
 def results(values: dict[str, float], method: str = "m", **changed: object) -> Results:
@@ -41,7 +41,7 @@ def results(values: dict[str, float], method: str = "m", **changed: object) -> R
         prompts=(),
         shown=(),
         values=tuple(
-            Value(picture=name, spot=1, method=method, depth=4, metric="niqe", value=value)
+            MetricValue(picture=name, spot=1, method=method, depth=4, metric="niqe", value=value)
             for name, value in values.items()
         ),
     )
@@ -49,18 +49,20 @@ def results(values: dict[str, float], method: str = "m", **changed: object) -> R
 
 
 def test_differences_are_of_the_pictures_that_both_have():
-    found = compare(results({"a": 5, "b": 6, "only": 99}), results({"a": 4, "b": 4, "c": 1}))
+    found = compare_results(results({"a": 5, "b": 6, "only": 99}), results({"a": 4, "b": 4, "c": 1}))
     (change,) = found.changes
     assert (change.difference.n, change.difference.mean, change.wins) == (2, -1.5, 1.0)
     assert set(found.differing) == {"picture only only in the first", "picture c only in the second"}
-    assert "m at 4x, niqe: -1.50 (-2.00 to -1.00), better on 100% of 2  not clear" in plain(found)
+    assert "m at 4x, niqe: -1.50 (-2.00 to -1.00), better on 100% of 2  not clear" in format_comparison(found)
 
 
 def test_six_pictures_can_tell():
     names = "abcdef"
-    found = compare(results(dict.fromkeys(names, 5)), results({name: 4 + i / 10 for i, name in enumerate(names)}))
+    found = compare_results(
+        results(dict.fromkeys(names, 5)), results({name: 4 + i / 10 for i, name in enumerate(names)})
+    )
     assert found.changes[0].difference.is_clear
-    assert "clear" not in plain(found)
+    assert "clear" not in format_comparison(found)
 
 
 def test_what_else_is_different_is_said():
@@ -68,8 +70,8 @@ def test_what_else_is_different_is_said():
     changed = msgspec.structs.replace(before.methods[0], software={"numpy": "2.1"}, options={"backbone": {"t5": "no"}})
     other = msgspec.structs.replace(before.pictures[0], sha256="zz")
     after = results({"a": 5, "b": 5}, methods=(changed,), settings={"seed": 1}, pictures=(other, before.pictures[1]))
-    found = compare(before, after)
-    assert "no change" in plain(found)
+    found = compare_results(before, after)
+    assert "no change" in format_comparison(found)
     assert set(found.differing) == {
         "seed 0, then 1",
         "m: numpy 2.0, then 2.1",
@@ -80,6 +82,6 @@ def test_what_else_is_different_is_said():
 
 def test_nothing_in_common_is_an_error():
     with pytest.raises(UsageError, match="in common"):
-        compare(results({"a": 1}), results({"a": 1}, method="other"))
+        compare_results(results({"a": 1}), results({"a": 1}, method="other"))
     with pytest.raises(UsageError, match="two questions"):
-        compare(results({"a": 1}), results({"a": 1}, protocol="true-zoom"))
+        compare_results(results({"a": 1}), results({"a": 1}, protocol="true-zoom"))

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from chain_of_zoom import zoom
 from chain_of_zoom.errors import MetricError, MissingError
-from chain_of_zoom.evaluation.consistency import INFOS, View, chain_consistency, consistency, on_common_grid
+from chain_of_zoom.evaluation.consistency import (
+    INFOS,
+    StateView,
+    measure_chain,
+    measure_consistency,
+    put_on_common_grid,
+)
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import area_reduce, enlarge
@@ -61,12 +67,12 @@ def chain(picture, *, move=0.0, tint=0.0):
         moved += move * side / SIDE if step else 0
         x0, y0, x1, y1 = window(side)
         pixels = seen(picture, (x0 - moved, y0, x1 - moved, y1))
-        views.append(View(levels(pixels + np.array([tint * step, 0, 0])), window(side)))
+        views.append(StateView(levels(pixels + np.array([tint * step, 0, 0])), window(side)))
     return views
 
 
 def test_real_pixels_are_consistent(still):
-    for found in chain_consistency(still):
+    for found in measure_chain(still):
         assert found.parent.psnr > 50
         assert found.frame.psnr > 50
         assert found.parent.color < 0.3
@@ -81,7 +87,7 @@ def test_a_slow_drift_is_seen_here_and_not_by_niqe(picture, still):
     niqe = load_metric("niqe")
     for one, other in zip(still[1:], drifting[1:], strict=True):
         assert niqe(other.image) == pytest.approx(niqe(one.image), rel=0.05)
-    first, second = chain_consistency(drifting)
+    first, second = measure_chain(drifting)
     # Half a pixel of the parent in each step, as the states are twice as fine.
     assert first.parent.shift == pytest.approx((0.5, 0), abs=0.03)
     assert second.parent.shift == pytest.approx((0.5, 0), abs=0.03)
@@ -89,7 +95,7 @@ def test_a_slow_drift_is_seen_here_and_not_by_niqe(picture, still):
     assert second.drift == pytest.approx((0.75, 0), abs=0.05)  # the second step's pixels are half as large
     assert second.parent.color_shift == pytest.approx((3, 0, 0), abs=0.5)
     assert second.frame.color_shift == pytest.approx((6, 0, 0), abs=0.5)
-    clean = chain_consistency(still)[1].values()
+    clean = measure_chain(still)[1].values()
     drifted = second.values()
     for name, info in INFOS.items():
         assert (drifted[name] > clean[name]) == (info.direction == "lower"), name
@@ -104,7 +110,7 @@ def test_invented_detail_is_free_here_and_wrong_against_real_pixels(still):
     texture -= texture.mean(axis=(1, 3), keepdims=True)
     invented = levels(plain + texture.reshape(SIDE, SIDE, 3))
     against_parent = {
-        name: consistency(View(image, window(WINDOWS[2])), parent).psnr
+        name: measure_consistency(StateView(image, window(WINDOWS[2])), parent).psnr
         for name, image in {"true": true, "plain": plain, "invented": invented}.items()
     }
     assert min(against_parent.values()) > 36  # what bicubic loses of noise like this
@@ -113,12 +119,12 @@ def test_invented_detail_is_free_here_and_wrong_against_real_pixels(still):
         metric = load_metric(name)
         assert metric(invented, true) < metric(plain, true)
     # And the other way round: detail that is right, on the wrong ground, is seen here.
-    assert consistency(View(levels(true + 12.0), window(WINDOWS[2])), parent).psnr < 30
+    assert measure_consistency(StateView(levels(true + 12.0), window(WINDOWS[2])), parent).psnr < 30
 
 
 def test_equal_pictures_have_the_cap():
-    view = View(noise(40, 50), (0, 0, 50, 40))
-    found = consistency(view, view)
+    view = StateView(noise(40, 50), (0, 0, 50, 40))
+    found = measure_consistency(view, view)
     assert (found.psnr, found.color, found.gradient, found.color_shift) == (100, 0, 0, (0, 0, 0))
     assert found.shift == pytest.approx((0, 0), abs=1e-6)
     assert found.size == (50, 40)
@@ -127,7 +133,7 @@ def test_equal_pictures_have_the_cap():
 def test_a_bicubic_chain_is_nearly_perfectly_consistent(astronaut):
     """States of the engine itself; bicubic blurs the pixels of the photo a little, and its own enlargements less."""
     states = zoom(astronaut, magnification=64, size=(192, 192), backbone="bicubic").states
-    for found in chain_consistency(states):
+    for found in measure_chain(states):
         assert found.parent.psnr > 37
         assert found.parent.color < 0.25
         assert max(map(abs, found.parent.color_shift)) < 0.5
@@ -155,9 +161,9 @@ def test_windows_may_lie_anywhere(x, y, width, height, columns, rows):
         )
 
     box = (x, y, x + width, y + height)
-    state = View(slope(*box, columns, rows), box)
-    photo = View(slope(0, 0, 100, 64, 100, 64), (0, 0, 100, 64))
-    here, there = on_common_grid(state, photo)
+    state = StateView(slope(*box, columns, rows), box)
+    photo = StateView(slope(0, 0, 100, 64, 100, 64), (0, 0, 100, 64))
+    here, there = put_on_common_grid(state, photo)
     assert here.shape == there.shape
     whole = here.shape[:2] != (1, 1)
     # Where no whole pixel lies inside, a pixel is compared with a part of it: half a pixel of slope, at 2 levels each.
@@ -165,31 +171,31 @@ def test_windows_may_lie_anywhere(x, y, width, height, columns, rows):
 
 
 def test_what_cannot_be_told_is_a_named_gap():
-    flat = View(np.full((64, 64, 3), 80, np.uint8), (0, 0, 16, 16))
-    found = consistency(flat, View(np.full((64, 64, 3), 80, np.uint8), (0, 0, 64, 64)))
+    flat = StateView(np.full((64, 64, 3), 80, np.uint8), (0, 0, 16, 16))
+    found = measure_consistency(flat, StateView(np.full((64, 64, 3), 80, np.uint8), (0, 0, 64, 64)))
     assert (found.shift, found.size) == (None, (16, 16))
     assert found.gap == "shift cannot be told from 16x16 pixels like these"
-    deep = consistency(flat, View(np.full((2, 2, 3), 90, np.uint8), (0, 0, 64, 64)))
+    deep = measure_consistency(flat, StateView(np.full((2, 2, 3), 90, np.uint8), (0, 0, 64, 64)))
     assert (deep.size, deep.gradient) == ((1, 1), None)
     assert deep.color_shift == pytest.approx((-10, -10, -10))
-    after = chain_consistency([View(noise(64, 64), (0, 0, 64, 64)), View(noise(64, 64, 1), (0, 0, 32, 32)), flat])
+    after = measure_chain([StateView(noise(64, 64), (0, 0, 64, 64)), StateView(noise(64, 64, 1), (0, 0, 32, 32)), flat])
     assert [found.drift for found in after] == [None, None]
     assert after[1].values()["consistency.1x-drift"] is None
 
 
 def test_windows_that_make_no_sense_are_refused():
-    photo = View(noise(32, 32), (0, 0, 32, 32))
+    photo = StateView(noise(32, 32), (0, 0, 32, 32))
     with pytest.raises(MetricError, match="leaves that of its ancestor"):
-        consistency(View(noise(8, 8), (30, 0, 34, 4)), photo)
+        measure_consistency(StateView(noise(8, 8), (30, 0, 34, 4)), photo)
     with pytest.raises(MetricError, match="leaves that of its ancestor"):
-        consistency(View(noise(8, 8), (4, 4, 4, 8)), photo)
+        measure_consistency(StateView(noise(8, 8), (4, 4, 4, 8)), photo)
 
 
 def test_states_that_were_reduced_are_compared_with_the_photo_on_their_own_pixels(astronaut):
     """Measured states differ from the photo's means by the reducing filter; the one at 1:1 by nothing."""
-    photo = View(astronaut, (0, 0, 512, 512))
+    photo = StateView(astronaut, (0, 0, 512, 512))
     states = zoom(astronaut, magnification=16, size=(96, 96), backbone="bicubic").states
-    found = [consistency(state, photo) for state in states]
+    found = [measure_consistency(state, photo) for state in states]
     assert [view.size for view in found] == [(96, 96), (96, 96), (96, 96), (32, 32)]
     assert found[2].psnr == 100
     assert min(view.psnr for view in found) > 35
@@ -197,7 +203,7 @@ def test_states_that_were_reduced_are_compared_with_the_photo_on_their_own_pixel
 
 
 def test_every_number_is_described(still):
-    values = chain_consistency(still[:2])[0].values()
+    values = measure_chain(still[:2])[0].values()
     assert set(values) == set(INFOS)
     for name, value in values.items():
         assert INFOS[name].name == name
@@ -206,6 +212,6 @@ def test_every_number_is_described(still):
 
 def test_without_scipy_it_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
-    view = View(noise(8, 8), (0, 0, 8, 8))
+    view = StateView(noise(8, 8), (0, 0, 8, 8))
     with pytest.raises(MissingError, match=r"chain-of-zoom\[eval\]"):
-        consistency(view, view)
+        measure_consistency(view, view)

@@ -101,7 +101,7 @@ def test_a_second_run_computes_nothing_and_one_more_method_only_itself(folder, s
         return [np.zeros((w.shape[0] * 4, w.shape[1] * 4, 3), np.float32) + w.mean() / 255 for w in windows]
 
     monkeypatch.setattr(Fake, "_enlarge", enlarged)
-    monkeypatch.setattr(score, "_metric", lambda name: pytest.fail(f"{name} computed again"))
+    monkeypatch.setattr(score, "decode_png", lambda data: pytest.fail("a number is computed again"))
     again = run(folder, copy, "bicubic,nearest,fake,fake:direct")
     assert comparable(again) == comparable(results)
     assert asked == []
@@ -132,7 +132,7 @@ def test_states_made_in_another_way_are_refused_unless_forced(folder, small, tmp
 
 
 def test_processes_change_nothing(folder, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(score, "ENOUGH", 2)
+    monkeypatch.setattr(score, "ENOUGH_ZOOMS", 2)
     results, out = small
     copy = tmp_path / "copy"
     shutil.copytree(out, copy)
@@ -208,9 +208,9 @@ def test_prompts_are_listed_with_what_they_change(folder, tmp_path):
 
 def test_the_time_left_follows_each_methods_own_pace():
     clock = _Clock({"slow": 3, "fast": 4})
-    assert clock.left() is None
+    assert clock.remaining() is None
     clock.tick("slow", 10)
-    assert clock.left() == pytest.approx(2 * 10 + 4 * 10)
+    assert clock.remaining() == pytest.approx(2 * 10 + 4 * 10)
     clock.tick("fast", 1)
-    assert clock.left() == pytest.approx(2 * 10 + 3 * 1)
+    assert clock.remaining() == pytest.approx(2 * 10 + 3 * 1)
     assert (clock.done, clock.total) == (2, 7)

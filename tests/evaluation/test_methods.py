@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import MissingError, UsageError
-from chain_of_zoom.evaluation.methods import WRONG, WRONG_TEXTS, Method, build, parse_method, parse_methods
+from chain_of_zoom.evaluation.methods import WRONG, WRONG_TEXTS, Method, build_chains, parse_method, parse_methods
 from chain_of_zoom.plugins import PROMPTERS
 from chain_of_zoom.weights.presets import ALIGNED
 
@@ -78,7 +78,7 @@ def test_wrong_words_are_of_the_list_and_stay_with_the_picture():
 
 
 def test_methods_share_what_they_have_in_common():
-    chains = build(
+    chains = build_chains(
         parse_methods("fake,fake:direct,fake+wrong,animevideo,one=animevideo"), {"one": {"backbone": {"threads": 1}}}
     )
     assert chains["fake"].backbone is chains["fake:direct"].backbone is chains["fake+wrong"].backbone
@@ -90,7 +90,7 @@ def test_absent_weights_of_the_paper_are_named_before_anything_runs(tmp_path, mo
     monkeypatch.setenv("COZ_MODELS", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match="sd3") as caught:
-        build(parse_methods("osediff-sd3+dape"), {})
+        build_chains(parse_methods("osediff-sd3+dape"), {})
     assert "ram" in str(caught.value)
     assert "coz models get" in str(caught.value)
 
@@ -99,6 +99,6 @@ def test_only_what_is_absent_and_needed_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("COZ_MODELS", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError) as caught:
-        build([Method(name="fake+vlm", backbone="fake", writer="vlm")], {})
+        build_chains([Method(name="fake+vlm", backbone="fake", writer="vlm")], {})
     assert "qwen" in str(caught.value)
     assert "sd3" not in str(caught.value)

@@ -15,9 +15,9 @@ from chain_of_zoom.evaluation.charts import draw_charts, style_methods
 from chain_of_zoom.evaluation.evaluate import Benchmark, evaluate
 from chain_of_zoom.evaluation.markdown import format_markdown, format_plain
 from chain_of_zoom.evaluation.methods import parse_methods
-from chain_of_zoom.evaluation.page import examples, page, write_page
-from chain_of_zoom.evaluation.published import gap, published
-from chain_of_zoom.evaluation.results import Failure, MethodNote, Results
+from chain_of_zoom.evaluation.page import choose_examples, render_page, write_page
+from chain_of_zoom.evaluation.published import explain_absence, find_published
+from chain_of_zoom.evaluation.results import MethodNote, Results, ZoomFailure
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
 
 NAME = "50% <b>a&b #1 'é'"
@@ -99,9 +99,9 @@ def test_no_image_lies_in_the_page_and_names_are_escaped(made):
 def test_gaps_and_failures_are_on_the_page(made):
     results, _ = made
     failed = msgspec.structs.replace(
-        results, failures=(Failure(picture="b", method="fake", error="it <broke>"),), shown=(), values=()
+        results, failures=(ZoomFailure(picture="b", method="fake", error="it <broke>"),), shown=(), values=()
     )
-    html = page(failed)
+    html = render_page(failed)
     assert "it &lt;broke&gt;" in html
     assert "no truth at 64x" in html
     assert "chain-of-zoom[eval-research]" in html
@@ -110,7 +110,7 @@ def test_gaps_and_failures_are_on_the_page(made):
 
 def test_best_and_worst_are_by_the_first_metric_of_the_best_method(made):
     results, _ = made
-    best, worst, ranking = examples(results)
+    best, worst, ranking = choose_examples(results)
     leading = next(c.method for c in results.cells if c.metric == "detail" and c.best)
     assert ranking == f"detail of {leading} at 4x"
     of = {(v.picture, v.spot): v.value for v in results.values if (v.method, v.metric) == (leading, "detail")}
@@ -162,15 +162,15 @@ def test_the_published_table_stands_beside_its_own_pictures_only(made):
     theirs = msgspec.structs.replace(results, protocol="paper", known=DIV2K_TRAIN)
     aligned = method("osediff-sd3", "chain", "vlm-adapter")
     # Table 1, as the paper has it.
-    assert published(theirs, aligned, 256, "niqe") == 9.83
-    assert published(theirs, method("osediff-sd3", "direct", "dape"), 64, "musiq") == 22.54
-    assert published(theirs, method("osediff-sd3", "chain", "null"), 16, "clipiqa") == 0.669
-    assert published(theirs, method("nearest", "chain", None), 4, "maniqa-pipal") == 0.340
-    assert published(theirs, aligned, 256, "piqe") is None
-    assert published(theirs, method("osediff-sd3", "chain", "vlm-adapter", multi_scale="False"), 4, "niqe") is None
-    assert published(theirs, method("realsr", "chain", None), 4, "niqe") is None
+    assert find_published(theirs, aligned, 256, "niqe") == 9.83
+    assert find_published(theirs, method("osediff-sd3", "direct", "dape"), 64, "musiq") == 22.54
+    assert find_published(theirs, method("osediff-sd3", "chain", "null"), 16, "clipiqa") == 0.669
+    assert find_published(theirs, method("nearest", "chain", None), 4, "maniqa-pipal") == 0.340
+    assert find_published(theirs, aligned, 256, "piqe") is None
+    assert find_published(theirs, method("osediff-sd3", "chain", "vlm-adapter", multi_scale="False"), 4, "niqe") is None
+    assert find_published(theirs, method("realsr", "chain", None), 4, "niqe") is None
     for other in (None, "DIV2K validation", "DIV8K"):
-        assert published(msgspec.structs.replace(theirs, known=other), aligned, 256, "niqe") is None
-    assert gap(theirs) is None
-    assert "800 pictures" in gap(msgspec.structs.replace(theirs, known=None)).why
-    assert gap(results) is None
+        assert find_published(msgspec.structs.replace(theirs, known=other), aligned, 256, "niqe") is None
+    assert explain_absence(theirs) is None
+    assert "800 pictures" in explain_absence(msgspec.structs.replace(theirs, known=None)).why
+    assert explain_absence(results) is None

@@ -13,7 +13,7 @@ from PIL import Image
 
 from chain_of_zoom.datasets.manifest import Item, read_data
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
-from chain_of_zoom.evaluation.methods import build, parse_method
+from chain_of_zoom.evaluation.methods import build_chains, parse_method
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.true_zoom import TrueZoom, reduce_photo
@@ -50,7 +50,7 @@ def test_inputs_are_the_truth_reduced_and_states_show_its_window(item, tmp_path,
             )
         for run in protocol.plan_runs(case, method, 0):
             depth = max(run.states)
-            record = StateCache(method, build([method], {})[method.name]).make(run)
+            record = StateCache(method, build_chains([method], {})[method.name]).make(run)
             assert record.states[-1].window == pytest.approx(case.boxes[depth])
             assert record.states[-1].source_scale == depth
             # Nearest of exactly those pixels: reduced again it is the input, to the bit.
@@ -63,7 +63,7 @@ def test_a_chain_takes_its_first_window_from_the_reduced_photo(item, tmp_path):
     method = parse_method("fake")
     (case,) = protocol.prepare_cases(item, tmp_path / "states")
     (run,) = protocol.plan_runs(case, method, 0)
-    states = StateCache(method, build([method], {})[method.name]).make(run).states
+    states = StateCache(method, build_chains([method], {})[method.name]).make(run).states
     assert [state.source_scale for state in states if state.origin == "generated"] == [4, 16]
     assert not any(state.fallbacks for state in states)
 
@@ -106,7 +106,7 @@ def test_the_figures_that_the_evidence_stands_on(tmp_path):
     photo = Item(id="k", path=KLEIBER, sha256="as installed", spots=((2816, 1792),))
     (case,) = protocol.prepare_cases(photo, tmp_path)
     (run,) = protocol.plan_runs(case, method, 0)
-    record = StateCache(method, build([method], {})["bicubic"]).make(run)
+    record = StateCache(method, build_chains([method], {})["bicubic"]).make(run)
     made = decode_png((run.folder / record.states[-1].file).read_bytes())
     truth = load(case.truth).pixels
     assert load_metric("psnr")(made, truth) == pytest.approx(28.759, abs=0.01)

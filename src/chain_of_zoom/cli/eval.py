@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import sys
 import time
@@ -21,7 +20,7 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.json_bytes import format_json
 
 if TYPE_CHECKING:
-    from chain_of_zoom.evaluation.evaluate import Progress
+    from chain_of_zoom.evaluation.evaluate import ReportProgress
     from chain_of_zoom.evaluation.methods import Method
     from chain_of_zoom.evaluation.protocols import Protocol
     from chain_of_zoom.evaluation.results import Results
@@ -162,22 +161,23 @@ def data(
 
 
 @eval_app.command("metrics")
-def metrics(as_json: AsJson = False) -> None:
+def list_metrics(as_json: AsJson = False) -> None:
     """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack."""
-    from chain_of_zoom.evaluation.consistency import INFOS, missing
     from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
 
-    rows = [(load_metric(name).info, load_metric(name).missing()) for name in METRICS]
-    rows += [(info, missing()) for info in INFOS.values()]
+    metrics = [load_metric(name) for name in METRICS]
     if as_json:
-        listed = [{**dataclasses.asdict(info), "missing": why} for info, why in rows]
-        for row in listed:
+        rows = [{**dataclasses.asdict(metric.info), "missing": metric.missing()} for metric in metrics]
+        for row in rows:
             del row["range"]  # infinite ends are no JSON
-        typer.echo(json.dumps(listed, indent=2))
+        typer.echo(format_json(rows), nl=False)
         return
-    for info, why in rows:
-        compares = "" if info.name in INFOS else "; against a truth" if info.reference else "; of a picture alone"
-        typer.echo(f"{info.name}: {info.direction} is better{compares}; {why or 'can run'}")
+    for metric in metrics:
+        info = metric.info
+        compares = "; against a truth" if metric.needs_truth else ""
+        if not info.reference:
+            compares = "; of a picture alone"
+        typer.echo(f"{info.name}: {info.direction} is better{compares}; {metric.missing() or 'can run'}")
         typer.echo(f"    {info.note + '; ' if info.note else ''}{info.source}; licence: {info.licence}")
 
 
@@ -192,15 +192,14 @@ def compare(
 
     Example:  coz eval compare old new
     """
-    from chain_of_zoom.evaluation.compare import compare as compared
-    from chain_of_zoom.evaluation.compare import plain
+    from chain_of_zoom.evaluation.compare import compare_results, format_comparison
     from chain_of_zoom.evaluation.results import read_results
 
-    found = compared(read_results(before), read_results(after))
+    comparison = compare_results(read_results(before), read_results(after))
     if as_json:
-        typer.echo(format_json(found), nl=False)
+        typer.echo(format_json(comparison), nl=False)
     else:
-        typer.echo(plain(found))
+        typer.echo(format_comparison(comparison))
 
 
 def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: int) -> Protocol:
@@ -225,14 +224,16 @@ def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: i
 
 
 def _metrics(listed: str | None, protocol: Protocol) -> list[str]:
-    from chain_of_zoom.evaluation.score import infos
+    from chain_of_zoom.evaluation.metrics.table import load_metric
 
     if listed is None:
         return list(protocol.metrics)
     names = list(dict.fromkeys(part.strip() for part in listed.split(",") if part.strip()))
     if not names:
         raise UsageError("--metrics is empty; accepted: names with commas; see coz eval metrics")
-    return list(infos(names))  # unknown names are an error; what merely cannot run here is a gap in the report
+    for name in names:
+        load_metric(name)  # an unknown name is an error; what merely cannot run here is a gap in the report
+    return names
 
 
 def _options(
@@ -280,7 +281,7 @@ def _options(
 
 
 @contextmanager
-def _bar(*, show: bool) -> Iterator[Progress | None]:
+def _bar(*, show: bool) -> Iterator[ReportProgress | None]:
     """A bar with the time left, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -1,4 +1,4 @@
-"""Two benchmarks side by side: paired differences of what both measured, and what else is different."""
+"""Compare two benchmarks: paired differences of what both measured, and what else is different."""
 
 from __future__ import annotations
 
@@ -9,101 +9,108 @@ import msgspec
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.markdown import format_number
-from chain_of_zoom.evaluation.results import MethodNote, Results, arranged, differences
-from chain_of_zoom.evaluation.statistics import Bootstrap, Interval, share_of_wins
+from chain_of_zoom.evaluation.results import Interval, MethodNote, Results
+from chain_of_zoom.evaluation.statistics import Bootstrap, group_values, share_of_wins, subtract_pictures
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A method's metric at a depth, after less before. wins: share of the pictures on which after is better."""
+    """How a metric of a method at a depth changed."""
 
     method: str
+    """The name of the method."""
     depth: int
+    """How far the states are zoomed in."""
     metric: str
+    """The name of the metric."""
     difference: Interval
+    """After minus before."""
     wins: float
+    """The share of the pictures on which after is better, ties counting half."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed. differing: settings, versions, weights and pictures, in words."""
+    """What changed between two benchmarks."""
 
     changes: tuple[Change, ...]
+    """Every number that both measured."""
     differing: tuple[str, ...]
+    """Settings, versions, weights and pictures that differ, in words."""
 
 
-def compare(before: Results, after: Results) -> Comparison:
-    """Everything that both measured. Raises UsageError when that is nothing, or the questions differ."""
+def compare_results(before: Results, after: Results) -> Comparison:
+    """Compare everything that both measured. Raises UsageError when that is nothing, or the protocols differ."""
     if before.protocol != after.protocol:
         raise UsageError(
             f"{before.protocol} and {after.protocol} are two questions; accepted: two folders of one protocol; "
             "see the settings at the end of their pages"
         )
     directions = {metric.name: metric.direction for metric in before.metrics}
-    old, new = arranged(before.values), arranged(after.values)
+    old_values, new_values = group_values(before.values), group_values(after.values)
     bootstrap = Bootstrap()
     changes = []
-    for (method, depth, metric), pictures in old.items():
-        found = differences(pictures, new.get((method, depth, metric), {}))
-        if found and metric in directions:
-            interval = bootstrap.interval(found)
-            wins = share_of_wins(found, directions[metric])
+    for (method, depth, metric), pictures in old_values.items():
+        differences = subtract_pictures(pictures, new_values.get((method, depth, metric), {}))
+        if differences and metric in directions:
+            interval = bootstrap.interval(differences)
+            wins = share_of_wins(differences, directions[metric])
             changes.append(Change(method=method, depth=depth, metric=metric, difference=interval, wins=wins))
     if not changes:
         raise UsageError(
             "the two folders have no picture, method, depth and metric in common; accepted: the same method names and "
             "pictures; see coz eval --help"
         )
-    return Comparison(changes=tuple(changes), differing=tuple(_differing(before, after)))
+    return Comparison(changes=tuple(changes), differing=tuple(_list_differences(before, after)))
 
 
-def plain(comparison: Comparison) -> str:
-    """For a terminal."""
+def format_comparison(comparison: Comparison) -> str:
+    """Write the comparison as lines for a terminal."""
     lines = []
-    for c in comparison.changes:
-        low, high = c.difference.low, c.difference.high
-        interval = "" if low is None or high is None else f" ({format_number(low)} to {format_number(high)})"
-        verdict = "" if c.difference.is_clear else "  not clear" if c.difference.mean else "  no change"
-        sign = "+" if c.difference.mean > 0 else ""
-        lines.append(
-            f"{c.method} at {c.depth}x, {c.metric}: {sign}{format_number(c.difference.mean)}"
-            f"{interval}, better on {c.wins:.0%} of {c.difference.n}{verdict}"
-        )
-    lines += [f"differs: {what}" for what in comparison.differing] or ["nothing else differs"]
+    for change in comparison.changes:
+        mean, low, high = change.difference.mean, change.difference.low, change.difference.high
+        text = f"{change.method} at {change.depth}x, {change.metric}: {'+' if mean > 0 else ''}{format_number(mean)}"
+        if low is not None and high is not None:
+            text += f" ({format_number(low)} to {format_number(high)})"
+        text += f", better on {change.wins:.0%} of {change.difference.n}"
+        if not change.difference.is_clear:
+            text += "  not clear" if mean else "  no change"
+        lines.append(text)
+    lines += [f"differs: {difference}" for difference in comparison.differing] or ["nothing else differs"]
     return "\n".join(lines)
 
 
-def _differing(before: Results, after: Results) -> list[str]:
-    found = _items("", before.settings, after.settings)
-    found += _only("method", [m.name for m in before.methods], [m.name for m in after.methods])
-    found += _only("metric", [m.name for m in before.metrics], [m.name for m in after.metrics])
-    found += _only("picture", [p.id for p in before.pictures], [p.id for p in after.pictures])
+def _list_differences(before: Results, after: Results) -> list[str]:
+    lines = _list_changed("", before.settings, after.settings)
+    lines += _list_unshared("method", [m.name for m in before.methods], [m.name for m in after.methods])
+    lines += _list_unshared("metric", [m.name for m in before.metrics], [m.name for m in after.metrics])
+    lines += _list_unshared("picture", [p.id for p in before.pictures], [p.id for p in after.pictures])
     hashes = {picture.id: picture.sha256 for picture in before.pictures}
-    found += [
-        f"picture {picture.id}: another file of that name"
-        for picture in after.pictures
-        if hashes.get(picture.id, picture.sha256) != picture.sha256
-    ]
+    for picture in after.pictures:
+        if hashes.get(picture.id, picture.sha256) != picture.sha256:
+            lines.append(f"picture {picture.id}: another file of that name")
     methods = {method.name: method for method in before.methods}
     for method in after.methods:
         if method.name in methods:
-            found += _items(f"{method.name}: ", _facts(methods[method.name]), _facts(method))
-    return found
+            lines += _list_changed(f"{method.name}: ", _flatten(methods[method.name]), _flatten(method))
+    return lines
 
 
-def _facts(method: MethodNote) -> dict[str, Any]:
-    facts: dict[str, Any] = {name: getattr(method, name) for name in ("backbone", "mode", "writer", "weights_sha256")}
-    options = {f"{kind}.{key}": value for kind, told in method.options.items() for key, value in told.items()}
-    return {**facts, **options, **method.software}
+def _flatten(method: MethodNote) -> dict[str, Any]:
+    """Return everything that can change what a method makes, by name."""
+    properties = {name: getattr(method, name) for name in ("backbone", "mode", "writer", "weights_sha256")}
+    for kind, options in method.options.items():
+        properties.update({f"{kind}.{key}": value for key, value in options.items()})
+    return {**properties, **method.software}
 
 
-def _items(of: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _list_changed(prefix: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [
-        f"{of}{key} {before.get(key)}, then {after.get(key)}"
+        f"{prefix}{key} {before.get(key)}, then {after.get(key)}"
         for key in {**before, **after}
         if before.get(key) != after.get(key)
     ]
 
 
-def _only(kind: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
-    return [f"{kind} {name} only in the first" for name in before if name not in after] + [
-        f"{kind} {name} only in the second" for name in after if name not in before
-    ]
+def _list_unshared(kind: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
+    lines = [f"{kind} {name} only in the first" for name in before if name not in after]
+    lines += [f"{kind} {name} only in the second" for name in after if name not in before]
+    return lines

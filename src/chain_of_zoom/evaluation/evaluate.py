@@ -1,4 +1,4 @@
-"""The benchmark: every method on every picture, every metric on every state, and what follows from the numbers.
+"""The benchmark: every method on every picture, every metric on every state, and tables of the numbers.
 
 States and numbers are kept as they are made, so that a stopped benchmark goes on where it was, and one more method or
 metric costs only itself.
@@ -6,25 +6,34 @@ metric costs only itself.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
+import msgspec
+
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.datasets.manifest import Dataset
 from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
-from chain_of_zoom.evaluation import consistency, tally
-from chain_of_zoom.evaluation.methods import Method, Options, build
+from chain_of_zoom.evaluation.finished import FinishedZoom, list_files, median_seconds
+from chain_of_zoom.evaluation.methods import Method, Options, build_chains
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.protocols import Case, Protocol
-from chain_of_zoom.evaluation.results import Failure, Gap, MethodNote, Results, arranged, compare_methods, means
-from chain_of_zoom.evaluation.score import infos, score
+from chain_of_zoom.evaluation.results import (
+    MethodNote,
+    MetricNote,
+    MetricValue,
+    NotMeasured,
+    PictureNote,
+    Results,
+    ZoomFailure,
+)
+from chain_of_zoom.evaluation.score import ZoomScores, score_zooms
 from chain_of_zoom.evaluation.states import StateCache
-from chain_of_zoom.evaluation.statistics import Bootstrap
-from chain_of_zoom.evaluation.tally import Made
+from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, compare_methods, group_values
 from chain_of_zoom.imaging.images import make_folder
 from chain_of_zoom.resources import available_cores
 
@@ -33,161 +42,201 @@ STATES = "states"
 # What goes wrong with one picture; anything else (a full disk, missing weights) ends the benchmark.
 OF_ONE_PICTURE = (UsageError, BadInputError, BackboneError)
 
-Progress = Callable[[str, int, int, float | None], None]
-"""Called with what is being done, how much of it is done, how much there is, and the seconds it may still take."""
+ReportProgress = Callable[[str, int, int, float | None], None]
+"""Called with the phase, how much of it is done, how much there is, and the seconds it may still take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """What to measure.
-
-    metrics: names of metrics and of measures of consistency. options: loader details by method. seed: of backbones and
-    intervals. jobs: processes for metrics; 0 is one for each core. command: as typed, for the report.
-    """
+    """What to measure."""
 
     data: Dataset
+    """The pictures."""
     methods: Sequence[Method]
+    """The ways to zoom; the first one is the base of the comparisons in the report."""
     protocol: Protocol
+    """Which zooms to make, and what to compare them with."""
     metrics: Sequence[str]
+    """The names of the metrics."""
     options: Mapping[str, Options] = field(default_factory=dict)
+    """Loader details by the name of the method."""
     seed: int = 0
+    """The seed of backbones and intervals."""
     jobs: int = 0
+    """Processes for metrics; 0 is one for each core."""
     command: str = ""
+    """The command as typed, for the report."""
 
 
-def evaluate(benchmark: Benchmark, out: Path, *, force: bool = False, progress: Progress | None = None) -> Results:
+def evaluate(
+    benchmark: Benchmark, out: Path, *, force: bool = False, progress: ReportProgress | None = None
+) -> Results:
     """Run the benchmark, or what is left of it, and write results.csv and results.json to `out`.
 
     force: replace states that were made in another way. Raises UsageError, MissingError (weights, extras) and
     OutputError; what fails on one picture is among the failures of the results.
     """
-    say = progress or (lambda what, done, total, left: None)
-    protocol = benchmark.protocol
-    chains = build(benchmark.methods, benchmark.options)
-    metrics, gaps = _usable(benchmark)
-    cases, failures = _cases(benchmark, make_folder(out / STATES), force, say)
-    made, notes, failed = _states(benchmark, chains, cases, force, say)
-    tasks = [each.task(tuple(metrics)) for each in made]
-    scores = {}
-    for index, found in score(tasks, benchmark.jobs or available_cores()):
-        scores[index] = found
-        say("metrics", len(scores), len(tasks), None)
-    values, unjudged, untold = tally.values(made, scores)
-    directions = {name: info.direction for name, info in metrics.items()}
-    table, bootstrap = arranged(v for v in values if v.metric in directions), Bootstrap(seed=benchmark.seed)
-    results = Results(
-        protocol=protocol.name,
-        about=protocol.about,
-        data=benchmark.data.name,
-        known=benchmark.data.known,
-        command=benchmark.command,
-        settings={
-            "seed": benchmark.seed,
-            **protocol.settings(),
-            "intervals": f"95%, percentile bootstrap over pictures, {bootstrap.resamples} resamples",
-        },
-        depths=protocol.depths,
-        pictures=tally.picture_notes(benchmark.data, cases),
-        methods=tuple(notes),
-        metrics=tuple(tally.metric_note(info) for info in metrics.values()),
-        gaps=(*gaps, *untold),
-        failures=(*failures, *failed, *unjudged),
-        cells=means(table, directions, bootstrap),
-        pairs=compare_methods(table, [method.name for method in benchmark.methods], directions, bootstrap),
-        prompts=tuple(text for each in made for text in tally.texts(each)),
-        shown=tally.shown(made, out),
-        values=tuple(values),
-    )
+    evaluation = _Evaluation(benchmark, out, force, progress or (lambda phase, done, total, seconds: None))
+    chains = build_chains(benchmark.methods, benchmark.options)
+    metrics = evaluation.find_usable_metrics()
+    cases = evaluation.prepare_cases()
+    zooms, notes = evaluation.make_zooms(chains, cases)
+    values = evaluation.score(zooms, list(metrics))
+    results = evaluation.summarise(metrics, cases, zooms, notes, values)
     results.write(out)
     return results
 
 
-def _usable(benchmark: Benchmark) -> tuple[dict[str, MetricInfo], list[Gap]]:
-    """The metrics that can run here, and a gap for everything else that was asked for."""
-    gaps = [Gap(what=f"{depth}x", why=why) for depth, why in benchmark.protocol.gaps.items()]
-    usable: dict[str, MetricInfo] = {}
-    for name, info in infos(benchmark.metrics).items():
-        if name in consistency.INFOS:
-            why = consistency.missing()
-        elif info.reference and not benchmark.protocol.has_truth:
-            why = "compares with a truth, and this protocol has none; type: --protocol true-zoom"
-        else:
-            why = load_metric(name).missing()
-        if why:
-            gaps.append(Gap(what=name, why=why))
-        else:
-            usable[name] = info
-    return usable, gaps
+class _Evaluation:
+    """One benchmark as it goes, with what failed and what could not be measured so far."""
 
+    def __init__(self, benchmark: Benchmark, out: Path, force: bool, progress: ReportProgress) -> None:
+        self.benchmark, self.protocol, self.data = benchmark, benchmark.protocol, benchmark.data
+        self.out, self.force, self.progress = out, force, progress
+        self.failures: list[ZoomFailure] = []
+        self.gaps = [NotMeasured(what=f"{depth}x", why=why) for depth, why in self.protocol.gaps.items()]
 
-def _cases(benchmark: Benchmark, home: Path, force: bool, say: Progress) -> tuple[list[Case], list[Failure]]:
-    cases: list[Case] = []
-    failures: list[Failure] = []
-    items = benchmark.data.items
-    for index, item in enumerate(items):
-        say("pictures", index, len(items), None)
-        try:
-            cases += benchmark.protocol.prepare_cases(item, home, force=force)
-        except OF_ONE_PICTURE as error:
-            failures.append(Failure(picture=item.id, error=str(error)))
-    return cases, failures
+    def find_usable_metrics(self) -> dict[str, MetricInfo]:
+        """Return the metrics that can run here; note the others as gaps."""
+        usable: dict[str, MetricInfo] = {}
+        for name in self.benchmark.metrics:
+            metric = load_metric(name)
+            if metric.needs_truth and not self.protocol.has_truth:
+                reason: str | None = "compares with a truth, and this protocol has none; type: --protocol true-zoom"
+            else:
+                reason = metric.missing()
+            if reason:
+                self.gaps.append(NotMeasured(what=name, why=reason))
+            else:
+                usable[name] = metric.info
+        return usable
 
+    def prepare_cases(self) -> list[Case]:
+        """Return the spots of all pictures."""
+        home = make_folder(self.out / STATES)
+        cases: list[Case] = []
+        for index, item in enumerate(self.data.items):
+            self.progress("pictures", index, len(self.data.items), None)
+            try:
+                cases += self.protocol.prepare_cases(item, home, force=self.force)
+            except OF_ONE_PICTURE as error:
+                self.failures.append(ZoomFailure(picture=item.id, error=str(error)))
+        return cases
 
-def _states(
-    benchmark: Benchmark, chains: dict[str, ChainOfZoom], cases: Sequence[Case], force: bool, say: Progress
-) -> tuple[list[Made], list[MethodNote], list[Failure]]:
-    """Every zoom of every method; methods one after the other, so that one model at a time is in memory."""
-    made: list[Made] = []
-    notes: list[MethodNote] = []
-    failures: list[Failure] = []
-    clock = _Clock({method.name: len(cases) for method in benchmark.methods})
-    for method in benchmark.methods:
-        maker = StateCache(method, chains.pop(method.name))  # popped: the last method that uses a model lets it go
-        mine: list[Made] = []
-        for case in cases:
-            say(f"states: {method.name}", clock.done, clock.total, clock.left())
-            seconds = 0.0
-            for run in benchmark.protocol.plan_runs(case, method, benchmark.seed):
-                try:
-                    record = maker.make(run, force=force)
-                    unprompted = maker.make_without_prompts(run, record)
-                except OF_ONE_PICTURE as error:
-                    failures.append(
-                        Failure(
-                            picture=case.picture,
-                            spot=case.spot,
-                            method=method.name,
-                            depth=max(run.states) if len(run.states) == 1 else None,
-                            error=str(error),
-                        )
-                    )
-                    continue
-                mine.append(Made(case=case, method=method, run=run, record=record, unprompted=unprompted))
-                seconds += mine[-1].seconds()
-            clock.tick(method.name, seconds)
-        made += mine
-        notes.append(maker.describe_method(tally.seconds(mine)))
-    say("states", clock.total, clock.total, 0.0)
-    return made, notes, failures
+    def make_zooms(
+        self, chains: dict[str, ChainOfZoom], cases: Sequence[Case]
+    ) -> tuple[list[FinishedZoom], list[MethodNote]]:
+        """Make every zoom of one method after the other, so that one model at a time is in memory."""
+        zooms: list[FinishedZoom] = []
+        notes: list[MethodNote] = []
+        clock = _Clock({method.name: len(cases) for method in self.benchmark.methods})
+        for method in self.benchmark.methods:
+            cache = StateCache(method, chains.pop(method.name))  # popped: the last method of a model lets it go
+            own_zooms: list[FinishedZoom] = []
+            for case in cases:
+                self.progress(f"states: {method.name}", clock.done, clock.total, clock.remaining())
+                case_zooms = self._zoom_into_case(cache, case)
+                own_zooms += case_zooms
+                clock.tick(method.name, sum(state.seconds for zoom in case_zooms for state in zoom.record.states))
+            zooms += own_zooms
+            notes.append(cache.describe_method(median_seconds(own_zooms)))
+        self.progress("states", clock.total, clock.total, 0.0)
+        return zooms, notes
+
+    def _zoom_into_case(self, cache: StateCache, case: Case) -> list[FinishedZoom]:
+        zooms, method = [], cache.method
+        for run in self.protocol.plan_runs(case, method, self.benchmark.seed):
+            try:
+                record = cache.make(run, force=self.force)
+                unprompted = cache.make_without_prompts(run, record)
+            except OF_ONE_PICTURE as error:
+                depth = max(run.states) if len(run.states) == 1 else None
+                self.failures.append(
+                    ZoomFailure(picture=case.picture, spot=case.spot, method=method.name, depth=depth, error=str(error))
+                )
+            else:
+                zooms.append(FinishedZoom(case=case, method=method, run=run, record=record, unprompted=unprompted))
+        return zooms
+
+    def score(self, zooms: Sequence[FinishedZoom], metrics: Sequence[str]) -> list[MetricValue]:
+        """Return every number, in the order of methods, pictures and depths."""
+        scores: dict[int, ZoomScores] = {}
+        for index, zoom_scores in score_zooms(zooms, metrics, self.benchmark.jobs or available_cores()):
+            scores[index] = zoom_scores
+            self.progress("metrics", len(scores), len(zooms), None)
+        values: list[MetricValue] = []
+        missing: dict[str, str] = {}
+        unknown: Counter[tuple[str, int]] = Counter()
+        for _, zoom_scores in sorted(scores.items()):
+            values += zoom_scores.values
+            self.failures += zoom_scores.failures
+            missing |= zoom_scores.missing
+            unknown.update(zoom_scores.unknown)
+        self.gaps += [NotMeasured(what=metric, why=why) for metric, why in missing.items()]
+        for (metric, depth), count in unknown.items():
+            why = f"cannot be told on {count} states: too few pixels or too little texture"
+            self.gaps.append(NotMeasured(what=f"{metric} at {depth}x", why=why))
+        return values
+
+    def summarise(
+        self,
+        metrics: Mapping[str, MetricInfo],
+        cases: Sequence[Case],
+        zooms: Sequence[FinishedZoom],
+        methods: Sequence[MethodNote],
+        values: Sequence[MetricValue],
+    ) -> Results:
+        """Put everything together, with means, intervals and comparisons."""
+        bootstrap = Bootstrap(seed=self.benchmark.seed)
+        directions = {name: info.direction for name, info in metrics.items()}
+        table = group_values(value for value in values if value.metric in directions)
+        spots = Counter(case.picture for case in cases)
+        return Results(
+            protocol=self.protocol.name,
+            about=self.protocol.about,
+            data=self.data.name,
+            known=self.data.known,
+            command=self.benchmark.command,
+            settings={
+                "seed": self.benchmark.seed,
+                **self.protocol.settings(),
+                "intervals": f"95%, percentile bootstrap over pictures, {bootstrap.resamples} resamples",
+            },
+            depths=self.protocol.depths,
+            pictures=tuple(
+                PictureNote(id=item.id, path=str(item.path), sha256=item.sha256, spots=spots[item.id])
+                for item in self.data.items
+            ),
+            methods=tuple(methods),
+            metrics=tuple(msgspec.convert(info, MetricNote, from_attributes=True) for info in metrics.values()),
+            gaps=tuple(self.gaps),
+            failures=tuple(self.failures),
+            cells=average_pictures(table, directions, bootstrap),
+            pairs=compare_methods(table, [method.name for method in methods], directions, bootstrap),
+            prompts=tuple(text for zoom in zooms for text in zoom.prompts()),
+            shown=list_files(zooms, self.out),
+            values=tuple(values),
+        )
 
 
 class _Clock:
-    """How long the states may still take: by the mean of each method so far, or of all where it has not begun."""
+    """Estimates the time for the states: by the mean of each method so far, or of all where it has not begun."""
 
-    def __init__(self, todo: dict[str, int]) -> None:
-        self._todo = todo
-        self._took: dict[str, list[float]] = defaultdict(list)
-        self.total, self.done = sum(todo.values()), 0
+    def __init__(self, cases: dict[str, int]) -> None:
+        self._cases = cases
+        self._seconds: dict[str, list[float]] = defaultdict(list)
+        self.total, self.done = sum(cases.values()), 0
 
     def tick(self, method: str, seconds: float) -> None:
-        """One case of a method is done."""
+        """Count one case of a method as done."""
         self.done += 1
-        self._todo[method] -= 1
-        self._took[method].append(seconds)
+        self._cases[method] -= 1
+        self._seconds[method].append(seconds)
 
-    def left(self) -> float | None:
-        """Seconds; None before anything is known."""
-        if not self._took:
+    def remaining(self) -> float | None:
+        """Return the seconds that the remaining cases may take; None before the first one is done."""
+        if not self._seconds:
             return None
-        other = mean(mean(times) for times in self._took.values())
-        return sum(n * (mean(self._took[name]) if name in self._took else other) for name, n in self._todo.items())
+        means = {method: mean(seconds) for method, seconds in self._seconds.items()}
+        typical = mean(means.values())
+        return sum(count * means.get(method, typical) for method, count in self._cases.items())

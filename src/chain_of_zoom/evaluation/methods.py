@@ -1,11 +1,11 @@
-"""Methods in one line: what enlarges, how it recurs, and who writes the prompts.
+"""Read methods written in one line: what enlarges, how it recurs, and who writes the prompts.
 
     [LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]]
 
 `realsr`, `realsr:direct`, `osediff-sd3+null`, `osediff-sd3:direct+dape`, `osediff-sd3+vlm@single`. Prompters are those
 of `coz zoom`, and two more: `vlm-adapter` is `vlm` with the paper's aligned adapter, and `wrong` sends the words of
-another picture, so that the rest can be told from no reading at all. A label sets a method apart from the same one
-with other options, and gives a file of weights (`mine=net.safetensors`) a short name.
+another picture, so that prompters can be compared with one that never looks. A label sets a method apart from the same
+one with other options, and gives a file of weights (`mine=net.safetensors`) a short name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ Options = Mapping[str, Mapping[str, Any]]
 WRONG = "wrong"
 EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
 
-# What other pictures show; none of it is in a photograph of nature.
+# Texts of other pictures; nothing of it is in a photograph of nature.
 WRONG_TEXTS = (
     "fire engine, red paint, chrome, hose",
     "printed circuit board, solder, copper, chips",
@@ -45,17 +45,18 @@ WRONG_TEXTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to zoom.
-
-    name: its label, or the text it was written as. writer: who writes the prompts, as written; None when nobody was
-    named. multi_scale: whether the prompter sees two scales; None leaves it at its own default.
-    """
+    """One way to zoom."""
 
     name: str
+    """Its label, or the text it was written as."""
     backbone: str
+    """The name of what enlarges, or a file of weights."""
     mode: Mode = "chain"
+    """How it recurs."""
     writer: str | None = None
+    """Who writes the prompts, as written; None when nobody was named."""
     multi_scale: bool | None = None
+    """Whether the prompter sees two scales; None leaves it at its own default."""
 
     @property
     def prompter(self) -> str:
@@ -69,18 +70,21 @@ class Method:
 
     @property
     def folder(self) -> str:
-        """A name for its folder: what is safe in file names and URLs stays."""
+        """A name for its folder: characters that are not safe in file names and URLs become underscores."""
         return re.sub(r"[^A-Za-z0-9.-]", "_", self.name)
 
     def user_text(self, picture: str) -> str:
-        """The user's own text for a picture: the words of another one for `wrong`, else nothing."""
+        """Return the user's own text for a picture: the words of another one for `wrong`, else nothing.
+
+        The hash of the picture's name chooses the words, so that they are the same on every machine.
+        """
         if self.writer != WRONG:
             return ""
         return WRONG_TEXTS[hashlib.sha256(picture.encode()).digest()[0] % len(WRONG_TEXTS)]
 
 
 def parse_methods(text: str) -> list[Method]:
-    """A list with commas. Raises UsageError, also for a name given twice."""
+    """Read a list with commas. Raises UsageError, also for a name given twice."""
     methods = [parse_method(part.strip()) for part in text.split(",") if part.strip()]
     if not methods:
         raise UsageError(f"--methods is empty; accepted: BACKBONE[:direct][+PROMPTER] and more with commas; {EXAMPLE}")
@@ -96,7 +100,7 @@ def parse_methods(text: str) -> list[Method]:
 
 
 def parse_method(text: str) -> Method:
-    """One method. Raises UsageError that says which part is wrong."""
+    """Read one method. Raises UsageError that says which part is wrong."""
     label, equals, written = text.rpartition("=")
     if equals and not re.fullmatch(r"[\w.-]+", label):
         raise UsageError(f"label {label!r} of a method; accepted: letters, digits, - _ and .; for example mine=realsr")
@@ -104,17 +108,17 @@ def parse_method(text: str) -> Method:
     backbone, colon, mode = chain.partition(":")
     writer, at, scales = writer.partition("@")
     if not backbone.lower().endswith(MODEL_FILES):
-        _among("backbone", backbone, names("backbone", BACKBONES), text)
+        _check_name("backbone", backbone, names("backbone", BACKBONES), text)
     if colon:
-        _among("recursion", mode, ("chain", "direct"), text)
+        _check_name("recursion", mode, ("chain", "direct"), text)
     if plus:
-        _among("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG), text)
+        _check_name("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG), text)
         if writer != "null" and not load_backbone(backbone).info.text_aware:
             raise UsageError(
                 f"method {text!r}: {backbone} reads no prompts; accepted: {backbone} alone; leave +{writer} out"
             )
     if at:
-        _among("view", scales, ("multi", "single"), text)
+        _check_name("view", scales, ("multi", "single"), text)
         if writer not in ("vlm", presets.ALIGNED, "remote"):
             raise UsageError(
                 f"method {text!r}: {writer} looks at one picture; accepted: @multi or @single after vlm, "
@@ -129,53 +133,52 @@ def parse_method(text: str) -> Method:
     )
 
 
-def _among(what: str, name: str, accepted: Iterable[str], text: str) -> None:
-    known = list(accepted)
-    if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
+def _check_name(kind: str, name: str, accepted: Sequence[str], text: str) -> None:
+    if name not in accepted:
+        close = difflib.get_close_matches(name, accepted, 1)
         hint = f"did you mean {close[0]}?" if close else EXAMPLE
-        raise UsageError(f"method {text!r}: unknown {what} {name!r}; accepted: {', '.join(known)}; {hint}")
+        raise UsageError(f"method {text!r}: unknown {kind} {name!r}; accepted: {', '.join(accepted)}; {hint}")
 
 
-def build(methods: Iterable[Method], options: Mapping[str, Options]) -> dict[str, ChainOfZoom]:
-    """The methods ready to run, by name; those with the same backbone or prompter share it. No weights are read.
+def build_chains(methods: Iterable[Method], options: Mapping[str, Options]) -> dict[str, ChainOfZoom]:
+    """Return the methods ready to run, by name; those with the same backbone or prompter share it.
 
-    options: by the name of the method, loader details of "backbone" and "prompter". Raises UsageError for details that
-    make no sense, and MissingError when an extra or weights are not here.
+    No weights are read. options: by the name of the method, loader details of "backbone" and "prompter". Raises
+    UsageError for details that make no sense, and MissingError when an extra or weights are not here.
     """
     backbones: dict[str, Backbone] = {}
     prompters: dict[str, Prompter] = {}
     chains: dict[str, ChainOfZoom] = {}
     for method in methods:
-        told = _with_weights(method, options.get(method.name, {}))
-        keys = {kind: f"{getattr(method, kind)} {sorted(told[kind].items())}" for kind in ("backbone", "prompter")}
-        if keys["backbone"] not in backbones:
-            backbone = load_backbone(method.backbone, **told["backbone"])
+        backbone_options, prompter_options = _add_weights(method, options.get(method.name, {}))
+        backbone_key = f"{method.backbone} {sorted(backbone_options.items())}"
+        prompter_key = f"{method.prompter} {sorted(prompter_options.items())}"
+        if backbone_key not in backbones:
+            backbone = load_backbone(method.backbone, **backbone_options)
             if command := backbone.missing():
                 raise MissingError(f"method {method.name}: {method.backbone} is not installed; type: {command}")
-            backbones[keys["backbone"]] = backbone
-        if keys["prompter"] not in prompters:
-            prompters[keys["prompter"]] = load_prompter(method.prompter, **told["prompter"])
+            backbones[backbone_key] = backbone
+        if prompter_key not in prompters:
+            prompters[prompter_key] = load_prompter(method.prompter, **prompter_options)
         chains[method.name] = ChainOfZoom(
-            backbones[keys["backbone"]],
-            prompters[keys["prompter"]],
-            backbone_options=told["backbone"],
-            prompter_options=told["prompter"],
+            backbones[backbone_key],
+            prompters[prompter_key],
+            backbone_options=backbone_options,
+            prompter_options=prompter_options,
         )
     return chains
 
 
-def _with_weights(method: Method, given: Options) -> dict[str, dict[str, Any]]:
-    """What was given, over the weights that the paper's presets find on this machine."""
-    told = {kind: dict(given.get(kind, {})) for kind in ("backbone", "prompter")}
+def _add_weights(method: Method, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of backbone and prompter, with the weights that the presets find where none are named."""
+    backbone_options, prompter_options = (dict(options.get(kind, {})) for kind in ("backbone", "prompter"))
     if method.multi_scale is not None:
-        told["prompter"].setdefault("multi_scale", method.multi_scale)
+        prompter_options.setdefault("multi_scale", method.multi_scale)
     if method.backbone != "osediff-sd3":
-        told["prompter"] = presets.prompter_options(method.writer or "", set(told["prompter"])) | told["prompter"]
-        return told
-    name = presets.PROMPTERS.get(method.writer or "", "paper-null")
-    found = presets.resolve(name, {*told["backbone"], *told["prompter"]})
-    told["backbone"] = found[0] | told["backbone"]
+        preset_options = presets.prompter_options(method.writer or "", set(prompter_options))
+        return backbone_options, preset_options | prompter_options
+    preset = presets.PROMPTERS.get(method.writer or "", "paper-null")
+    preset_backbone, preset_prompter = presets.resolve(preset, {*backbone_options, *prompter_options})[:2]
     if method.writer in presets.PROMPTERS:
-        told["prompter"] = found[1] | told["prompter"]
-    return told
+        prompter_options = preset_prompter | prompter_options
+    return preset_backbone | backbone_options, prompter_options

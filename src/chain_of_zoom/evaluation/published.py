@@ -1,4 +1,4 @@
-"""The published table, to stand beside ours when the same pictures were measured, and never otherwise.
+"""The table of the paper, to stand beside ours when the same pictures were measured, and never otherwise.
 
 Source: Table 1 of the paper (DIV2K train, 800 pictures, 512x512 px crops).
 """
@@ -6,7 +6,7 @@ Source: Table 1 of the paper (DIV2K train, 800 pictures, 512x512 px crops).
 from __future__ import annotations
 
 from chain_of_zoom.datasets.manifest import DIV2K_TRAIN
-from chain_of_zoom.evaluation.results import Gap, MethodNote, Results
+from chain_of_zoom.evaluation.results import MethodNote, NotMeasured, Results
 
 METRICS = ("niqe", "musiq", "maniqa-pipal", "clipiqa")
 
@@ -45,22 +45,22 @@ TABLE: dict[tuple[str, str, str | None], dict[int, tuple[float, float, float, fl
 }
 
 
-def published(results: Results, method: MethodNote, depth: int, metric: str) -> float | None:
-    """The paper's number for the same pictures, way and metric, or None where there is none."""
+def find_published(results: Results, method: MethodNote, depth: int, metric: str) -> float | None:
+    """Return the paper's number for the same pictures, method and metric, or None where there is none."""
     if results.protocol != "paper" or results.known != DIV2K_TRAIN or metric not in METRICS:
         return None
     if method.options.get("prompter", {}).get("multi_scale") == "False":
         return None
-    way = (method.backbone, method.mode, None if method.writer == "null" else method.writer)
-    numbers = TABLE.get(way, {}).get(depth)
+    writer = None if method.writer == "null" else method.writer
+    numbers = TABLE.get((method.backbone, method.mode, writer), {}).get(depth)
     return numbers[METRICS.index(metric)] if numbers else None
 
 
-def gap(results: Results) -> Gap | None:
-    """Why the published table does not stand beside ours; None where it does, or would not belong."""
+def explain_absence(results: Results) -> NotMeasured | None:
+    """Return why the published table does not stand beside ours; None where it does, or would not belong."""
     if results.protocol != "paper" or results.known == DIV2K_TRAIN:
         return None
-    return Gap(
+    return NotMeasured(
         what="the published table",
         why=f"is of the 800 pictures of DIV2K train, and these are {results.known or 'others'}; "
         f"type: --data DIV2K_train_HR --metrics {','.join(METRICS)}",

@@ -1,167 +1,259 @@
-"""What a benchmark found: every value and the tables made of them, as results.json and, in long format, results.csv."""
+"""The results of a benchmark, as results.json and, in long format, results.csv."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.evaluation.statistics import Bootstrap, Direction, Interval, Paired, share_of_wins
+from chain_of_zoom.evaluation.metrics.base import Direction
 from chain_of_zoom.imaging.images import write_atomic
 from chain_of_zoom.json_bytes import format_json
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"
 
+ENOUGH_PICTURES = 6
+"""Pictures from which a difference can be clear: five of one sign come about by chance once in 16 times, six in 32."""
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A mean over pictures and its 95% interval."""
+
+    n: int
+    """How many pictures."""
+    mean: float
+    """Their mean."""
+    low: float | None = None
+    """The lower end; None for fewer than two pictures."""
+    high: float | None = None
+    """The upper end; None for fewer than two pictures."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell of a difference whether its interval lies on one side of zero, with enough pictures to say so."""
+        if self.n < ENOUGH_PICTURES or self.low is None or self.high is None:
+            return False
+        return self.low > 0 or self.high < 0
 
 
-class Value(_Struct, frozen=True, kw_only=True):
-    """One number: a metric of one state. depth: how far the state is zoomed in, linear."""
+class PairedDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """The difference of two methods over the pictures that both have."""
+
+    base: str
+    """The method that is subtracted."""
+    other: str
+    """The method that it is subtracted from."""
+    depth: int
+    """How far the states are zoomed in, linear."""
+    metric: str
+    """The name of the metric."""
+    difference: Interval
+    """`other` minus `base`."""
+    wins: float
+    """The share of pictures on which `other` is better, ties counting half."""
+
+
+class StateEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Names one state of a benchmark."""
 
     picture: str
+    """The id of the picture."""
     spot: int
+    """The number of the spot in it, from 1."""
     method: str
+    """The name of the method; for a file to show also "truth"."""
     depth: int
+    """How far the state is zoomed in, linear."""
+
+
+class MetricValue(StateEntry, frozen=True, kw_only=True):
+    """One number: a metric of one state."""
+
     metric: str
+    """The name of the metric."""
     value: float
+    """The number."""
 
 
-class Cell(_Struct, frozen=True, kw_only=True):
-    """A method's mean of a metric at a depth.
-
-    best: no other mean is better; only among the methods that have as many pictures as any.
-    """
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean of a method at a depth, by one metric."""
 
     method: str
+    """The name of the method."""
     depth: int
+    """How far the states are zoomed in, linear."""
     metric: str
+    """The name of the metric."""
     interval: Interval
+    """The mean over pictures."""
     best: bool
+    """Whether no mean is better among the methods that have as many pictures as any."""
 
 
-class MetricNote(_Struct, frozen=True, kw_only=True):
-    """What a reader must know of a metric."""
+class MetricNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader must know of a metric; see MetricInfo."""
 
     name: str
+    """Its name."""
     direction: Direction
+    """Which way is better."""
     reference: bool
+    """Whether it compares with a reference."""
     source: str
+    """The paper to cite."""
     licence: str
+    """Of the code and the weights that compute it."""
     note: str
+    """Settings, caps, units."""
 
 
-class MethodNote(_Struct, frozen=True, kw_only=True):
-    """What a method was. seconds: of one picture up to a depth, median."""
+class MethodNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a method was."""
 
     name: str
+    """Its label, or the text it was written as."""
     backbone: str
+    """What enlarges."""
     mode: str
+    """`chain` or `direct`."""
     writer: str | None
+    """Who writes prompts, as named on the command line; None when nobody was named."""
     licence: str
+    """The licence of the backbone."""
     text_aware: bool
+    """Whether the backbone reads prompts."""
     weights_sha256: str | None
+    """The hash of its weights."""
     options: dict[str, dict[str, str]]
+    """Loader details of `backbone` and `prompter`."""
     software: dict[str, str]
+    """Versions of the packages that can change a pixel."""
     seconds: dict[int, float]
+    """For every depth the median seconds of a zoom up to it."""
 
 
-class PictureNote(_Struct, frozen=True, kw_only=True):
-    """A picture and how many spots of it were zoomed into."""
+class PictureNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of the set."""
 
     id: str
+    """Its name in the set."""
     path: str
+    """Its file."""
     sha256: str
+    """The hash of that file."""
     spots: int
+    """How many spots of it were zoomed into; 0 for one that could not be used."""
 
 
-class Gap(_Struct, frozen=True, kw_only=True):
-    """Something that could not be measured: what, why, and what to do where something can be done."""
+class NotMeasured(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that could not be measured at all."""
 
     what: str
+    """A depth, a metric or a table."""
     why: str
+    """The reason, and what to type where something can be done."""
 
 
-class Failure(_Struct, frozen=True, kw_only=True):
-    """Something that went wrong with one picture; it is left out of what is said about it, and of nothing else."""
+class ZoomFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that went wrong with one picture, which is missing from the means it would have been in."""
 
     picture: str
+    """The id of the picture."""
     spot: int | None = None
+    """The number of the spot; None for all."""
     method: str | None = None
+    """The method; None for all."""
     depth: int | None = None
+    """The depth; None for all."""
     metric: str | None = None
+    """The metric; None when the zoom itself failed."""
     error: str
+    """The message of the error."""
 
 
-class Text(_Struct, frozen=True, kw_only=True):
-    """A prompt, as sent and as extracted."""
+class PromptText(StateEntry, frozen=True, kw_only=True):
+    """The prompt of one state."""
 
-    picture: str
-    spot: int
-    method: str
-    depth: int
     prompt: str
+    """The text as sent to the backbone."""
     raw: str
+    """The text as the prompter wrote it."""
     used: bool
+    """Whether the backbone was given any text."""
     notes: tuple[str, ...] = ()
+    """What went another way than asked for."""
 
 
-class Shown(_Struct, frozen=True, kw_only=True):
-    """A state's file, relative to the report; method "truth" and "input" are not made by any."""
+class ShownFile(StateEntry, frozen=True, kw_only=True):
+    """A picture for the report to show."""
 
-    picture: str
-    spot: int
-    method: str
-    depth: int
     file: str
+    """Its file, relative to the report."""
 
 
-class Results(_Struct, frozen=True, kw_only=True):
+class Results(msgspec.Struct, frozen=True, kw_only=True):
     """A whole benchmark."""
 
     version: Literal[1] = 1
+    """The version of this format."""
     protocol: str
+    """The name of the protocol."""
     about: str
+    """What the protocol does, in one sentence."""
     data: str
+    """The name of the set of pictures."""
     known: str | None
+    """The published set that they are, or None."""
     command: str
+    """The command as typed; empty from Python."""
     settings: dict[str, Any]
+    """Everything else that was chosen."""
     depths: tuple[int, ...]
+    """The depths that were measured, ascending."""
     pictures: tuple[PictureNote, ...]
+    """All pictures of the set."""
     methods: tuple[MethodNote, ...]
+    """The methods, in the order asked for."""
     metrics: tuple[MetricNote, ...]
-    gaps: tuple[Gap, ...]
-    failures: tuple[Failure, ...]
+    """The metrics that could run, in the order asked for."""
+    gaps: tuple[NotMeasured, ...]
+    """What could not be measured at all."""
+    failures: tuple[ZoomFailure, ...]
+    """What went wrong with single pictures."""
     cells: tuple[Cell, ...]
-    pairs: tuple[Paired, ...]
-    prompts: tuple[Text, ...]
-    shown: tuple[Shown, ...]
-    values: tuple[Value, ...]
+    """Means of every method, depth and metric."""
+    pairs: tuple[PairedDifference, ...]
+    """Differences of every two methods at every depth and metric."""
+    prompts: tuple[PromptText, ...]
+    """The prompts of backbones that read them."""
+    shown: tuple[ShownFile, ...]
+    """Pictures for the report."""
+    values: tuple[MetricValue, ...]
+    """Every single number."""
 
     def cell(self, method: str, depth: int, metric: str) -> Cell | None:
-        """The mean of a method, or None when there is none."""
+        """Return the mean of a method, or None where there is none."""
         key = (method, depth, metric)
         return next((cell for cell in self.cells if (cell.method, cell.depth, cell.metric) == key), None)
 
-    def pair(self, base: str, other: str, depth: int, metric: str) -> Paired | None:
-        """The comparison of two methods, `base` being the earlier one in the list; None when no picture has both."""
+    def pair(self, base: str, other: str, depth: int, metric: str) -> PairedDifference | None:
+        """Return the comparison of two methods, the earlier one as `base`; None when no picture has both."""
         key = (base, other, depth, metric)
         return next((pair for pair in self.pairs if (pair.base, pair.other, pair.depth, pair.metric) == key), None)
 
     def write(self, folder: Path) -> None:
-        """results.csv and results.json. Raises OutputError."""
-        write_atomic(folder / CSV, to_csv(self.values))
+        """Write results.csv and results.json. Raises OutputError."""
+        write_atomic(folder / CSV, format_csv(self.values))
         write_atomic(folder / JSON, format_json(self, indent=1))
 
 
 def read_results(folder: Path) -> Results:
-    """The results of a finished benchmark. Raises BadInputError."""
+    """Return the results of a finished benchmark. Raises BadInputError."""
     try:
         return msgspec.json.decode((folder / JSON).read_bytes(), type=Results)
     except (OSError, msgspec.DecodeError) as error:
@@ -170,79 +262,10 @@ def read_results(folder: Path) -> Results:
         ) from error
 
 
-def to_csv(values: Iterable[Value]) -> bytes:
-    """Long format, one number a row; `repr` of the number, so that nothing is lost."""
+def format_csv(values: Iterable[MetricValue]) -> bytes:
+    """Write one number a row; as its `repr`, so that nothing is lost."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["picture", "spot", "method", "depth", "metric", "value"])
     writer.writerows([v.picture, v.spot, v.method, v.depth, v.metric, repr(v.value)] for v in values)
     return buffer.getvalue().encode()
-
-
-PerPicture = dict[tuple[str, int, str], dict[str, dict[int, float]]]
-"""(method, depth, metric) -> picture -> spot -> value."""
-
-
-def arranged(values: Iterable[Value]) -> PerPicture:
-    """Values by what they are of, pictures in their order."""
-    table: PerPicture = {}
-    for v in values:
-        table.setdefault((v.method, v.depth, v.metric), {}).setdefault(v.picture, {})[v.spot] = v.value
-    return table
-
-
-def means(table: PerPicture, directions: dict[str, Direction], bootstrap: Bootstrap) -> tuple[Cell, ...]:
-    """The mean of every method, depth and metric over pictures, and which is best."""
-    intervals = {
-        key: bootstrap.interval([sum(spots.values()) / len(spots) for spots in pictures.values()])
-        for key, pictures in table.items()
-    }
-    most: dict[tuple[int, str], int] = {}
-    for (_, depth, metric), interval in intervals.items():
-        most[depth, metric] = max(most.get((depth, metric), 0), interval.n)
-    best: dict[tuple[int, str], float] = {}
-    for (_, depth, metric), interval in intervals.items():
-        if interval.n == most[depth, metric]:
-            choose = max if directions[metric] == "higher" else min
-            best[depth, metric] = choose(best.get((depth, metric), interval.mean), interval.mean)
-    return tuple(
-        Cell(
-            method=method,
-            depth=depth,
-            metric=metric,
-            interval=interval,
-            best=interval.n == most[depth, metric] and interval.mean == best[depth, metric],
-        )
-        for (method, depth, metric), interval in intervals.items()
-    )
-
-
-def differences(base: dict[str, dict[int, float]], other: dict[str, dict[int, float]]) -> list[float]:
-    """`other` minus `base` for every picture that both have, over the spots that both have."""
-    found: list[float] = []
-    for picture, spots in base.items():
-        common = [spot for spot in spots if spot in other.get(picture, {})]
-        if common:
-            found.append(sum(other[picture][spot] - spots[spot] for spot in common) / len(common))
-    return found
-
-
-def compare_methods(
-    table: PerPicture, methods: Sequence[str], directions: dict[str, Direction], bootstrap: Bootstrap
-) -> tuple[Paired, ...]:
-    """Every two methods, the earlier one as base, at every depth and metric, on the pictures that both have."""
-    pairs: list[Paired] = []
-    for (base, depth, metric), pictures in table.items():
-        for other in methods[methods.index(base) + 1 :]:
-            if found := differences(pictures, table.get((other, depth, metric), {})):
-                pairs.append(
-                    Paired(
-                        base=base,
-                        other=other,
-                        depth=depth,
-                        metric=metric,
-                        difference=bootstrap.interval(found),
-                        wins=share_of_wins(found, directions[metric]),
-                    )
-                )
-    return tuple(pairs)

@@ -1,13 +1,12 @@
-"""Numbers about the states of finished runs, made in worker processes and kept beside the states they are of."""
+"""Compute numbers about the states of finished runs in worker processes, and keep them beside those states."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import metadata
 from multiprocessing import get_context
@@ -15,86 +14,53 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
-from chain_of_zoom.evaluation import consistency
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.errors import ChainOfZoomError, MissingError
+from chain_of_zoom.evaluation.consistency import (
+    ConsistencyMetric,
+    StateConsistency,
+    StateView,
+    measure_chain,
+    measure_consistency,
+)
+from chain_of_zoom.evaluation.finished import FinishedZoom
+from chain_of_zoom.evaluation.metrics.base import Metric, PictureMetric
 from chain_of_zoom.evaluation.metrics.table import load_metric
-from chain_of_zoom.evaluation.prompts import prompt_influence
+from chain_of_zoom.evaluation.prompts import measure_influence
+from chain_of_zoom.evaluation.results import MetricValue, ZoomFailure
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, decode_png, size_of, write_atomic
+from chain_of_zoom.imaging.images import decode_png, size_of, write_atomic
 
 SCORES = "scores.json"
 
-ENOUGH = 24
-"""Tasks from which processes pay: starting one costs as much as three tasks; two are 1.2 to 1.4 times as fast."""
+ENOUGH_ZOOMS = 24
+"""Zooms from which processes pay: starting one costs as much as three zooms; two are 1.2 to 1.4 times as fast."""
 
-INFLUENCE = ("prompt.change", "prompt.contradiction")
+CHANGE, CONTRADICTION = "prompt.change", "prompt.contradiction"
 """What a prompt changed in its step: root mean square, in levels; and the share that the parent could have told."""
 
-Window = tuple[float, float, float, float]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Enlarged:
-    """One state that was enlarged.
+class ZoomScores:
+    """All numbers about one zoom, and the reasons where there is none."""
 
-    depth: where it counts; None for one that only stands between. unprompted: the same step without its prompt.
-    """
-
-    file: str
-    window: Window
-    depth: int | None
-    unprompted: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One run to judge.
-
-    states: the enlarged ones, in order, in `folder`. origin: the picture that was zoomed into, and its window. linked:
-    each state was cut from the one before, else all from the origin. truth: what the states should be, where known.
-    """
-
-    folder: Path
-    states: tuple[Enlarged, ...]
-    origin: Path
-    origin_window: Window
-    linked: bool
-    truth: Path | None
-    metrics: tuple[str, ...]
+    values: list[MetricValue] = field(default_factory=list)
+    """The numbers."""
+    failures: list[ZoomFailure] = field(default_factory=list)
+    """Metrics that cannot judge one of the states."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """For every metric that cannot run here, the reason."""
+    unknown: list[tuple[str, int]] = field(default_factory=list)
+    """Metrics and depths whose number cannot be told from these pictures."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One number; or why there is none, and whether that holds for every picture (something is not installed)."""
-
-    depth: int
-    metric: str
-    value: float | None = None
-    error: str = ""
-    missing: bool = False
-
-
-def infos(names: Sequence[str]) -> dict[str, MetricInfo]:
-    """What the metrics and the measures of consistency called so are. Raises UsageError."""
-    found: dict[str, MetricInfo] = {}
-    for name in names:
-        if name.startswith("consistency") and name not in consistency.INFOS:
-            close = difflib.get_close_matches(name, consistency.INFOS, 1)
-            hint = f"did you mean {close[0]}?" if close else "see coz eval metrics"
-            raise UsageError(f"unknown metric {name!r}; accepted: {', '.join(consistency.INFOS)}; {hint}")
-        found[name] = consistency.INFOS[name] if name in consistency.INFOS else load_metric(name).info
-    return found
-
-
-def score(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, list[Score]]]:
-    """Yields (index of the task, its scores) as they come, from `jobs` processes where there is enough to do."""
-    if jobs == 1 or len(tasks) < ENOUGH:
-        yield from ((index, judge(task)) for index, task in enumerate(tasks))
+def score_zooms(zooms: Sequence[FinishedZoom], metrics: Sequence[str], jobs: int) -> Iterator[tuple[int, ZoomScores]]:
+    """Yield (index of the zoom, its scores) as they come, from `jobs` processes where there is enough to do."""
+    if jobs == 1 or len(zooms) < ENOUGH_ZOOMS:
+        yield from ((index, score_zoom(zoom, metrics)) for index, zoom in enumerate(zooms))
         return
     # A forked child would inherit the locks of the networks' threads.
-    with ProcessPoolExecutor(min(jobs, len(tasks)), get_context("spawn"), _leave_interrupts_to_the_parent) as pool:
-        futures = {pool.submit(judge, task): index for index, task in enumerate(tasks)}
+    with ProcessPoolExecutor(min(jobs, len(zooms)), get_context("spawn"), _leave_interrupts_to_the_parent) as pool:
+        futures = {pool.submit(score_zoom, zoom, metrics): index for index, zoom in enumerate(zooms)}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -107,122 +73,120 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def judge(task: Task) -> list[Score]:
-    """The scores of one run; those that lie there already for the same pixels are not computed again."""
-    kept = _read(task.folder / SCORES)
-    judged = _Judged(task, kept)
-    scores = [judged.score(i, name) for i, state in enumerate(task.states) if state.depth for name in task.metrics]
-    scores += [
-        judged.influence(i, name) for i, state in enumerate(task.states) if state.unprompted for name in INFLUENCE
-    ]
-    if judged.new:
-        write_atomic(task.folder / SCORES, msgspec.json.encode(kept | judged.new))
-    return scores
+def score_zoom(zoom: FinishedZoom, metrics: Sequence[str]) -> ZoomScores:
+    """Return the scores of one zoom; those already kept for the same pixels are not computed again."""
+    path = zoom.run.folder / SCORES
+    numbers = _read_numbers(path)
+    count = len(numbers)
+    scorer = _ZoomScorer(zoom, numbers)
+    for depth in scorer.positions:
+        for name in metrics:
+            scorer.score(depth, name)
+    for depth in zoom.unprompted:
+        for name in (CHANGE, CONTRADICTION):
+            scorer.score_prompt(depth, name)
+    if len(numbers) > count:
+        write_atomic(path, msgspec.json.encode(numbers))
+    return scorer.scores
 
 
-class _Judged:
-    """A run whose pictures are read, and decoded when a number is missing."""
+class _ZoomScorer:
+    """Reads the files of a zoom, and decodes them when a number is missing."""
 
-    def __init__(self, task: Task, kept: dict[str, float | None]) -> None:
-        self.task, self.kept = task, kept
-        self.new: dict[str, float | None] = {}
-        self.data = [(task.folder / state.file).read_bytes() for state in task.states]
-        self.origin = task.origin.read_bytes()
-        self.truth = task.truth.read_bytes() if task.truth else None
+    def __init__(self, zoom: FinishedZoom, numbers: dict[str, float | None]) -> None:
+        self.zoom, self.numbers = zoom, numbers
+        self.scores = ZoomScores()
+        self._states = zoom.enlarged_states()
+        self._data = [(zoom.run.folder / state.file).read_bytes() for state in self._states]
+        enlarged = {depth: state for depth, state in zoom.states().items() if state in self._states}
+        self.positions = {depth: self._states.index(state) for depth, state in enlarged.items()}
+        origin, self._origin_window = zoom.origin()
+        self._origin = origin.read_bytes()
+        self._truth = zoom.case.truth.read_bytes() if zoom.case.truth else None
 
-    def score(self, index: int, name: str) -> Score:
-        """One number about one state."""
-        depth = self.task.states[index].depth or 0
-        info = _info(name)
-        if name in consistency.INFOS:
-            seen = [self.origin, *self.data[: index + 1]]
+    def score(self, depth: int, name: str) -> None:
+        """Add one number about one state."""
+        metric, i = _load_once(name), self.positions[depth]
+        if isinstance(metric, ConsistencyMetric):
+            pictures = [self._origin, *self._data[: i + 1]]
         else:
-            seen = [self.data[index], *([self.truth] if info.reference and self.truth else [])]
-        key = _key(info, depth, seen)
+            pictures = [self._data[i]]
+            if metric.info.reference and self._truth:
+                pictures.append(self._truth)
+
+        def compute() -> float | None:
+            if isinstance(metric, ConsistencyMetric):
+                return metric.read(self._consistencies[i])
+            assert isinstance(metric, PictureMetric)
+            truth = decode_png(self._truth) if self._truth else None
+            return metric(decode_png(self._data[i]), truth)
+
+        # A number belongs to the metric as it describes itself, this version of it, and the pixels that it saw.
+        self._add(depth, name, _digest(repr(metric.info), pictures), compute)
+
+    def score_prompt(self, depth: int, name: str) -> None:
+        """Add what the prompt of one state changed; no number where it changed nothing at all."""
+        i = self.positions[depth]
+        state, unprompted = self._data[i], (self.zoom.run.folder / self.zoom.unprompted[depth]).read_bytes()
+
+        def compute() -> float | None:
+            influence = measure_influence(decode_png(state), decode_png(unprompted), self._parent_pixels(i))
+            return influence.energy**0.5 if name == CHANGE else influence.contradiction
+
+        self._add(depth, name, _digest(name, [state, unprompted]), compute)
+
+    def _add(self, depth: int, name: str, digest: str, compute: Callable[[], float | None]) -> None:
+        key = f"{name}@{depth}:{digest}"
+        place = {**self.zoom.place(depth), "metric": name}
         try:
-            if key not in self.kept:
-                self.new[key] = (
-                    self._consistency(index, name) if name in consistency.INFOS else self._plain(index, name)
-                )
-            value = (self.kept | self.new)[key]
+            if key not in self.numbers:
+                self.numbers[key] = compute()
         except MissingError as error:
-            return Score(depth=depth, metric=name, error=str(error), missing=True)
+            self.scores.missing[name] = str(error)
         except ChainOfZoomError as error:
-            return Score(depth=depth, metric=name, error=str(error))
-        return Score(depth=depth, metric=name, value=value)
+            self.scores.failures.append(ZoomFailure(**place, error=str(error)))
+        else:
+            number = self.numbers[key]
+            if number is None:
+                self.scores.unknown.append((name, depth))
+            else:
+                self.scores.values.append(MetricValue(**place, value=number))
 
-    def _plain(self, index: int, name: str) -> float:
-        return _metric(name)(_decoded(self.data[index]), _decoded(self.truth) if self.truth else None)
-
-    def _consistency(self, index: int, name: str) -> float | None:
-        return self._measured[index].values()[name]
-
-    def influence(self, index: int, name: str) -> Score:
-        """What the prompt of one state changed; None where it changed nothing at all."""
-        state = self.task.states[index]
-        assert state.depth
-        assert state.unprompted
-        without = (self.task.folder / state.unprompted).read_bytes()
-        key = f"{name}@{state.depth}:{_digest(name, [self.data[index], without])}"
-        try:
-            if key not in self.kept:
-                found = prompt_influence(_decoded(self.data[index]), _decoded(without), self._parent_pixels(index))
-                self.new[key] = found.energy**0.5 if name == INFLUENCE[0] else found.contradiction
-        except ChainOfZoomError as error:
-            missing = isinstance(error, MissingError)
-            return Score(depth=state.depth, metric=name, error=str(error), missing=missing)
-        return Score(depth=state.depth, metric=name, value=(self.kept | self.new)[key])
-
-    def _parent_pixels(self, index: int) -> Size:
-        """How many pixels of its parent a state was made from."""
-        linked = self.task.linked and index > 0
-        window = self.task.states[index - 1].window if linked else self.task.origin_window
-        size = size_of(_decoded(self.data[index - 1] if linked else self.origin))
-        x0, y0, x1, y1 = self.task.states[index].window
+    def _parent_pixels(self, i: int) -> Size:
+        """Return how many pixels of its parent a state was made from."""
+        parent, window = self._origin, self._origin_window
+        if self.zoom.run.linked and i > 0:
+            parent, window = self._data[i - 1], self._states[i - 1].window
+        size = size_of(decode_png(parent))
+        x0, y0, x1, y1 = self._states[i].window
         across, down = size.width / (window[2] - window[0]), size.height / (window[3] - window[1])
         return Size(max(1, round((x1 - x0) * across)), max(1, round((y1 - y0) * down)))
 
     @cached_property
-    def _measured(self) -> list[consistency.StateConsistency]:
-        origin = consistency.View(_decoded(self.origin), self.task.origin_window)
-        views = [
-            consistency.View(_decoded(data), state.window)
-            for data, state in zip(self.data, self.task.states, strict=True)
-        ]
-        if self.task.linked:
-            return consistency.chain_consistency([origin, *views])
-        steps = [consistency.consistency(view, origin) for view in views]
-        return [consistency.StateConsistency(parent=step, frame=step, drift=step.shift) for step in steps]
+    def _consistencies(self) -> list[StateConsistency]:
+        origin = StateView(decode_png(self._origin), self._origin_window)
+        windows = [state.window for state in self._states]
+        views = [StateView(decode_png(data), window) for data, window in zip(self._data, windows, strict=True)]
+        if self.zoom.run.linked:
+            return measure_chain([origin, *views])
+        steps = [measure_consistency(view, origin) for view in views]
+        return [StateConsistency(parent=step, frame=step, drift=step.shift) for step in steps]
 
 
 @cache
-def _metric(name: str) -> Metric:
-    """The metric, made once per process: some read weights."""
+def _load_once(name: str) -> Metric:
+    """Return the metric, made once per process: some read weights."""
     return load_metric(name)
 
 
-@cache
-def _info(name: str) -> MetricInfo:
-    return infos([name])[name]
-
-
-def _decoded(data: bytes) -> RGB8:
-    return decode_png(data)
-
-
-def _key(info: MetricInfo, depth: int, pictures: Sequence[bytes]) -> str:
-    """What a number is of: the metric as it describes itself, this version of it, and the pixels it saw."""
-    return f"{info.name}@{depth}:{_digest(repr(info), pictures)}"
-
-
-def _digest(what: str, pictures: Sequence[bytes]) -> str:
-    digest = hashlib.sha256(f"{what} {metadata.version('chain-of-zoom')}".encode())
+def _digest(subject: str, pictures: Sequence[bytes]) -> str:
+    digest = hashlib.sha256(f"{subject} {metadata.version('chain-of-zoom')}".encode())
     for data in pictures:
         digest.update(hashlib.sha256(data).digest())
     return digest.hexdigest()[:32]
 
 
-def _read(path: Path) -> dict[str, float | None]:
+def _read_numbers(path: Path) -> dict[str, float | None]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
     except (OSError, msgspec.DecodeError):

@@ -6,76 +6,117 @@ Intervals are percentiles of the means of resampled pictures (Efron and Tibshira
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Direction = Literal["higher", "lower"]
+from chain_of_zoom.evaluation.metrics.base import Direction
+from chain_of_zoom.evaluation.results import Cell, Interval, MetricValue, PairedDifference
 
 RESAMPLES = 2000
 LEVEL = 0.95
-LEAST = 6
-"""Pictures from which a difference can be clear: with fewer, all of one sign are no rarer than 1 in 20 by chance."""
 
-
-class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """A mean over n pictures and its 95% interval; the interval is None for fewer than two pictures."""
-
-    n: int
-    mean: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def is_clear(self) -> bool:
-        """For differences: whether the interval lies on one side of zero, of pictures enough to say so."""
-        return self.n >= LEAST and self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
-
-class Paired(msgspec.Struct, frozen=True, kw_only=True):
-    """`other` minus `base` over the pictures that both have.
-
-    wins: share of the pictures on which `other` is better, ties counting half.
-    """
-
-    base: str
-    other: str
-    depth: int
-    metric: str
-    difference: Interval
-    wins: float
+SpotValues = dict[str, dict[int, float]]
+"""picture -> spot -> value."""
+ValueTable = dict[tuple[str, int, str], SpotValues]
+"""(method, depth, metric) -> picture -> spot -> value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """Draws of pictures. seed: of the draws; the same number of pictures gets the same draws."""
+    """Draws of pictures; the same number of pictures gets the same draws."""
 
     seed: int = 0
+    """The seed of the draws."""
     resamples: int = RESAMPLES
+    """How many times the pictures are drawn."""
 
     def interval(self, values: Sequence[float]) -> Interval:
-        """Mean and interval of one value per picture; at least one."""
+        """Return the mean and the interval of one value per picture; at least one."""
         array = np.asarray(values, np.float64)
         if len(array) < 2:
             return Interval(n=len(array), mean=float(array.mean()))
-        means = _shares(len(array), self.seed, self.resamples) @ array
+        means = _draw_shares(len(array), self.seed, self.resamples) @ array
         low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(n=len(array), mean=float(array.mean()), low=float(low), high=float(high))
 
 
 @lru_cache(maxsize=8)
-def _shares(count: int, seed: int, resamples: int) -> NDArray[np.float64]:
-    """resamples x count: how much each picture counts in every resampled mean."""
+def _draw_shares(count: int, seed: int, resamples: int) -> NDArray[np.float64]:
+    """Return resamples x count: how much each picture counts in every resampled mean."""
     draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
     return np.stack([np.bincount(row, minlength=count) for row in draws]) / count
 
 
 def share_of_wins(differences: Sequence[float], direction: Direction) -> float:
-    """How often `other` is better, from its differences to `base`."""
+    """Return how often `other` is better, from its differences to `base`; ties count half."""
     signs = np.sign(differences) * (1 if direction == "higher" else -1)
     return float(((signs + 1) / 2).mean())
+
+
+def group_values(values: Iterable[MetricValue]) -> ValueTable:
+    """Group values by method, depth and metric; pictures stay in their order."""
+    table: ValueTable = {}
+    for v in values:
+        table.setdefault((v.method, v.depth, v.metric), {}).setdefault(v.picture, {})[v.spot] = v.value
+    return table
+
+
+def average_pictures(table: ValueTable, directions: Mapping[str, Direction], bootstrap: Bootstrap) -> tuple[Cell, ...]:
+    """Return the mean over pictures of every method, depth and metric, and mark the best.
+
+    A method that failed on a picture cannot be the best by having fewer.
+    """
+    intervals = {
+        key: bootstrap.interval([sum(spots.values()) / len(spots) for spots in pictures.values()])
+        for key, pictures in table.items()
+    }
+    most_pictures: dict[tuple[int, str], int] = {}
+    for (_, depth, metric), interval in intervals.items():
+        most_pictures[depth, metric] = max(most_pictures.get((depth, metric), 0), interval.n)
+    best: dict[tuple[int, str], float] = {}
+    for (_, depth, metric), interval in intervals.items():
+        if interval.n == most_pictures[depth, metric]:
+            choose = max if directions[metric] == "higher" else min
+            best[depth, metric] = choose(best.get((depth, metric), interval.mean), interval.mean)
+    return tuple(
+        Cell(
+            method=method,
+            depth=depth,
+            metric=metric,
+            interval=interval,
+            best=interval.n == most_pictures[depth, metric] and interval.mean == best[depth, metric],
+        )
+        for (method, depth, metric), interval in intervals.items()
+    )
+
+
+def subtract_pictures(base: SpotValues, other: SpotValues) -> list[float]:
+    """Return `other` minus `base` for every picture that both have, as the mean over the spots that both have."""
+    differences: list[float] = []
+    for picture, spots in base.items():
+        shared_spots = [spot for spot in spots if spot in other.get(picture, {})]
+        if shared_spots:
+            total = sum(other[picture][spot] - spots[spot] for spot in shared_spots)
+            differences.append(total / len(shared_spots))
+    return differences
+
+
+def compare_methods(
+    table: ValueTable, methods: Sequence[str], directions: Mapping[str, Direction], bootstrap: Bootstrap
+) -> tuple[PairedDifference, ...]:
+    """Compare every two methods, the earlier one as base, at every depth and metric, on pictures that both have."""
+    pairs: list[PairedDifference] = []
+    for (base, depth, metric), pictures in table.items():
+        for other in methods[methods.index(base) + 1 :]:
+            differences = subtract_pictures(pictures, table.get((other, depth, metric), {}))
+            if differences:
+                interval = bootstrap.interval(differences)
+                wins = share_of_wins(differences, directions[metric])
+                pairs.append(
+                    PairedDifference(base=base, other=other, depth=depth, metric=metric, difference=interval, wins=wins)
+                )
+    return tuple(pairs)

@@ -22,15 +22,6 @@ class PromptStatistics:
     distinct_2: float | None
     repetition: float
 
-    def values(self) -> dict[str, float | None]:
-        """The numbers that INFOS describes, by name."""
-        return {
-            "prompt.distinct-1": self.distinct_1,
-            "prompt.distinct-2": self.distinct_2,
-            "prompt.repetition": self.repetition,
-            "prompt.empty": self.empty,
-        }
-
 
 def words_of(text: str) -> list[str]:
     """The words of a text, between spaces, in small letters and without marks around them."""

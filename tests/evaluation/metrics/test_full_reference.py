@@ -11,7 +11,7 @@ from PIL import Image
 
 from chain_of_zoom.evaluation.metrics.matlab import luma
 from chain_of_zoom.evaluation.metrics.ssim import WEIGHTS
-from chain_of_zoom.evaluation.metrics.ssimulacra2 import blurred
+from chain_of_zoom.evaluation.metrics.ssimulacra2 import blur
 from chain_of_zoom.evaluation.metrics.table import load_metric
 
 
@@ -101,7 +101,7 @@ def test_ssimulacra2_is_the_package_under_the_published_blur(pairs, monkeypatch)
         assert score == pytest.approx(packaged(image, truth), abs=distance)
         assert score != pytest.approx(ours(truth, image), abs=0.01)
         with monkeypatch.context() as patched:
-            patched.setattr(package, "blur_image", blurred)
+            patched.setattr(package, "blur_image", blur)
             assert score == pytest.approx(packaged(image, truth), abs=1e-9)
 
 
@@ -109,7 +109,7 @@ def test_the_blur_of_ssimulacra2_is_a_gaussian_that_ends():
     """The published recursive filter as a finite one: sum, width and symmetry of a Gaussian of sigma 1.5."""
     point = np.zeros((21, 21, 1))
     point[10, 10] = 1
-    spread = blurred(point)[..., 0]
+    spread = blur(point)[..., 0]
     across = spread.sum(axis=0)
     places = np.arange(21) - 10
     assert across.sum() == pytest.approx(1, abs=1e-12)
@@ -117,7 +117,7 @@ def test_the_blur_of_ssimulacra2_is_a_gaussian_that_ends():
     np.testing.assert_allclose(spread, spread.T, atol=1e-15)
     gaussian = np.exp(-(places**2) / 4.5) / np.exp(-(places**2) / 4.5).sum()
     assert np.abs(across - gaussian).max() < 0.002
-    assert blurred(np.ones((5, 5, 1)))[0, 0, 0] < 0.5  # black beyond the edges, as published
+    assert blur(np.ones((5, 5, 1)))[0, 0, 0] < 0.5  # black beyond the edges, as published
 
 
 def test_noise_against_noise_is_finite_everywhere():

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from chain_of_zoom.errors import MetricError
-from chain_of_zoom.evaluation.metrics.matlab import even, grey, halve
-from chain_of_zoom.evaluation.metrics.niqe import PARAMETERS, fit
+from chain_of_zoom.evaluation.metrics.matlab import grey, halve, normalise_locally
+from chain_of_zoom.evaluation.metrics.niqe import PARAMETERS, fit_gaussian
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import resize
@@ -106,7 +106,7 @@ def test_grey_is_that_of_rgb2gray():
 def test_a_flat_area_is_exactly_even():
     """Rounding noise there would count as structure."""
     plane = np.full((40, 40), 200.3)
-    assert not even(plane).any()
+    assert not normalise_locally(plane).any()
 
 
 def test_the_fit_finds_the_shape_it_was_drawn_from():
@@ -114,6 +114,6 @@ def test_the_fit_finds_the_shape_it_was_drawn_from():
 
     for shape in (0.7, 2.0, 4.0):
         drawn = gennorm.rvs(shape, scale=3, size=(400, 500), random_state=1)
-        found, left, right = fit(drawn)
+        found, left, right = fit_gaussian(drawn)
         assert found == pytest.approx(shape, rel=0.03)
         assert (left, right) == (pytest.approx(3, rel=0.03), pytest.approx(3, rel=0.03))

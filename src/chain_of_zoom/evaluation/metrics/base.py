@@ -17,46 +17,42 @@ import numpy as np
 from chain_of_zoom.errors import MetricError, MissingError
 from chain_of_zoom.imaging.images import RGB8, size_of
 
+Direction = Literal["higher", "lower"]
+"""Which way is better."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """What a metric is, known without loading it.
-
-    direction: which way is better. range: the least and the greatest value it can take. reference: whether it compares
-    with a reference picture. source: the paper to cite. licence: of the code and the weights that compute it. extra:
-    what of this package brings them; None for the core. note: what a reader of its numbers must know: settings, caps,
-    units.
-    """
+    """What a metric is, known without loading it."""
 
     name: str
-    direction: Literal["higher", "lower"]
+    """Its name on the command line and in records."""
+    direction: Direction
+    """Which way is better."""
     range: tuple[float, float]
+    """The least and the greatest value it can take."""
     reference: bool
+    """Whether it compares with a reference picture."""
     source: str
+    """The paper to cite."""
     licence: str
+    """Of the code and the weights that compute it."""
     extra: str | None = None
+    """The extra of this package that brings what it imports; None for the core."""
     note: str = ""
+    """What a reader of its numbers must know: settings, caps, units."""
 
 
-class Metric(ABC):
-    """One number about a picture, alone or against a reference.
-
-    Making one is cheap; weights are read at the first call, or by `load`. A metric that cannot run says so in
-    `missing`, and raises when called anyway: it never returns a stand-in.
-
-    needs: modules it imports. min_side: shortest side it can judge, in pixels.
-    """
+class Metric:
+    """A kind of number about a state; making one is cheap and imports nothing heavy."""
 
     info: MetricInfo
+    """What it is."""
     needs: tuple[str, ...] = ()
-    min_side: int = 1
-
-    def __init__(self) -> None:
-        self._loaded = False
-        self._lock = threading.Lock()
+    """The modules that it imports."""
 
     def missing(self) -> str | None:
-        """Why it cannot run here and what to type, or None when it can."""
+        """Return why it cannot run here and what to type, or None when it can."""
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"lacks {', '.join(absent)}; type: {self.install}" if absent else None
 
@@ -64,6 +60,26 @@ class Metric(ABC):
     def install(self) -> str:
         """The command that brings what it needs."""
         return f"pip install 'chain-of-zoom[{self.info.extra}]'" if self.info.extra else "pip install chain-of-zoom"
+
+    @property
+    def needs_truth(self) -> bool:
+        """Whether it can only judge states of which the true picture is known."""
+        return self.info.reference
+
+
+class PictureMetric(Metric, ABC):
+    """One number about a picture, alone or against a reference.
+
+    Weights are read at the first call, or by `load`. A metric that cannot run says so in `missing`, and raises when
+    called anyway: it never returns a stand-in.
+    """
+
+    min_side: int = 1
+    """The shortest side it can judge, in pixels."""
+
+    def __init__(self) -> None:
+        self._loaded = False
+        self._lock = threading.Lock()
 
     @final
     def load(self) -> None:
@@ -77,7 +93,7 @@ class Metric(ABC):
 
     @final
     def __call__(self, image: RGB8, reference: RGB8 | None = None) -> float:
-        """The value for `image` (uint8, H x W x 3, sRGB), against `reference` (same shape) where it needs one.
+        """Return the value for `image` (uint8, H x W x 3, sRGB), against `reference` (same shape) where it needs one.
 
         A reference given to a metric without one is ignored. Always finite. Raises MissingError where it cannot run,
         and MetricError for pictures that it cannot judge.
@@ -106,9 +122,9 @@ class Metric(ABC):
                 f"metric {self.info.name}: the picture has {size} pixels; accepted: sides of at least {self.min_side}"
             )
 
-    def _load(self) -> None:  # noqa: B027 - metrics without weights have nothing to read
+    def _load(self) -> None:
         """Read weights."""
 
     @abstractmethod
     def _measure(self, image: RGB8, reference: RGB8 | None) -> float:
-        """The value for pictures that passed the checks; `reference` is there where the info says so."""
+        """Return the value for pictures that passed the checks; `reference` is there where the info says so."""

@@ -1,4 +1,4 @@
-"""NIQE: how far the statistics of a picture lie from those of undistorted photos (Mittal et al., IEEE SPL 2013)."""
+"""Measure how far the statistics of a picture lie from those of undistorted photos: NIQE (Mittal, IEEE SPL 2013)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain_of_zoom.errors import MetricError
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
-from chain_of_zoom.evaluation.metrics.matlab import Plane, even, halve, luma
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
+from chain_of_zoom.evaluation.metrics.matlab import Plane, halve, luma, normalise_locally
 from chain_of_zoom.imaging.images import RGB8
 
 PARAMETERS = "niqe_pris_params.npz"
@@ -20,7 +20,7 @@ BLOCK = 96
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
-class Niqe(Metric):
+class Niqe(PictureMetric):
     """Natural Image Quality Evaluator on luma, blocks of 96, two scales."""
 
     info = MetricInfo(
@@ -57,30 +57,33 @@ class Niqe(Metric):
 
 
 def picture_features(plane: Plane) -> NDArray[np.float64]:
-    """Blocks x 36 features of a luma plane in whole levels: 18 at full size, 18 at half; NaN where a block is flat."""
+    """Return blocks x 36 features of a luma plane in whole levels: 18 at full size, 18 at half; NaN where flat."""
     rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
     plane = plane[: rows * BLOCK, : columns * BLOCK]
     scales = []
     for scaled, side in ((plane, BLOCK), (halve(plane), BLOCK // 2)):
-        tiles = even(scaled).reshape(rows, side, columns, side).swapaxes(1, 2)
+        tiles = normalise_locally(scaled).reshape(rows, side, columns, side).swapaxes(1, 2)
         scales.append(np.array([block_features(tile) for tile in tiles.reshape(-1, side, side)]))
     return np.concatenate(scales, axis=1)
 
 
 def block_features(block: Plane) -> list[float]:
-    """Shape and width of the values' distribution, and shape, mean and both widths of four products of neighbours."""
+    """Return 18 numbers: the shape and width of the values' distribution, and four of each product with a neighbour.
+
+    The four are shape, mean and the widths on both sides.
+    """
     from scipy.special import gamma
 
-    shape, left, right = fit(block)
+    shape, left, right = fit_gaussian(block)
     features = [shape, (left + right) / 2]
     for shift in _NEIGHBOURS:
-        shape, left, right = fit(block * np.roll(block, shift, axis=(0, 1)))
+        shape, left, right = fit_gaussian(block * np.roll(block, shift, axis=(0, 1)))
         features += [shape, (right - left) * float(gamma(2 / shape) / gamma(1 / shape)), left, right]
     return features
 
 
-def fit(values: Plane) -> tuple[float, float, float]:
-    """Shape, left and right scale of the asymmetric generalised Gaussian that has the moments of `values`."""
+def fit_gaussian(values: Plane) -> tuple[float, float, float]:
+    """Return shape, left and right scale of the asymmetric generalised Gaussian that has the moments of `values`."""
     from scipy.special import gamma
 
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,18 +93,18 @@ def fit(values: Plane) -> tuple[float, float, float]:
         )
         ratio = left / right
         flatness = np.abs(values).mean() ** 2 / squares.mean()
-        wanted = flatness * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
-    if not np.isfinite(wanted):
+        true_flatness = flatness * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+    if not np.isfinite(true_flatness):
         return float("nan"), float("nan"), float("nan")
-    shapes, flatnesses = _shapes()
-    shape = float(shapes[np.argmin(np.abs(flatnesses - wanted))])
+    shapes, flatnesses = _tabulate_shapes()
+    shape = float(shapes[np.argmin(np.abs(flatnesses - true_flatness))])
     scale = float(np.sqrt(gamma(1 / shape) / gamma(3 / shape)))
     return shape, float(left) * scale, float(right) * scale
 
 
 @lru_cache(maxsize=1)
-def _shapes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The shapes tried, 0.2 to 10, and the flatness E|x|^2 / E[x^2] of a generalised Gaussian of each."""
+def _tabulate_shapes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shapes that are tried, 0.2 to 10, and the flatness E|x|^2 / E[x^2] of such Gaussians."""
     from scipy.special import gamma
 
     shapes = np.arange(0.2, 10.001, 0.001)

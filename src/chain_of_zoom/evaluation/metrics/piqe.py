@@ -1,4 +1,4 @@
-"""PIQE: the share of distortion in the busy blocks of a picture (Venkatanath et al., NCC 2015), as in MATLAB."""
+"""Measure the share of distortion in the busy blocks of a picture: PIQE (Venkatanath, NCC 2015), as in MATLAB."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
-from chain_of_zoom.evaluation.metrics.matlab import Plane, even, grey
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
+from chain_of_zoom.evaluation.metrics.matlab import Plane, grey, normalise_locally
 from chain_of_zoom.imaging.images import RGB8
 
 BLOCK = 16
@@ -15,7 +15,7 @@ SEGMENT = 6
 THRESHOLD = 0.1
 
 
-class Piqe(Metric):
+class Piqe(PictureMetric):
     """Perception-based Image Quality Evaluator."""
 
     info = MetricInfo(
@@ -38,7 +38,7 @@ class Piqe(Metric):
         pad = [(0, -side % BLOCK) for side in plane.shape]
         plane = np.pad(np.rint(plane / plane.max() * 255), pad, mode="symmetric")
         rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
-        blocks = even(plane).reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
+        blocks = normalise_locally(plane).reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
         variance = blocks.var(axis=(1, 2), ddof=1)
         busy = variance > THRESHOLD
         blocks, variance = blocks[busy], variance[busy]
@@ -48,7 +48,7 @@ class Piqe(Metric):
 
 
 def has_flat_edge(blocks: Plane) -> NDArray[np.bool_]:
-    """Blocks with a run of six pixels along an edge that hardly vary: blocking, or detail that breaks off."""
+    """Mark blocks with a run of six pixels along an edge that hardly vary: blocking, or detail that breaks off."""
     edges = np.stack([blocks[:, 0], blocks[:, -1], blocks[:, :, 0], blocks[:, :, -1]], axis=1)
     runs = sliding_window_view(edges, SEGMENT, axis=2)
     flat: NDArray[np.bool_] = (runs.std(axis=3, ddof=1) < THRESHOLD).any(axis=(1, 2))
@@ -56,9 +56,9 @@ def has_flat_edge(blocks: Plane) -> NDArray[np.bool_]:
 
 
 def is_noisy(blocks: Plane, deviation: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Blocks whose two middle columns vary like the rest: noise.
+    """Mark blocks whose two middle columns vary like the columns around them: noise.
 
-    The rest lacks column 9 rather than 8, since MATLAB deletes 7 first and then counts anew.
+    Those around lack column 9 rather than 8, since MATLAB deletes 7 first and then counts anew.
     """
     middle = blocks[:, :, [7, 8]].std(axis=(1, 2), ddof=1)
     around = np.delete(blocks, [7, 9], axis=2).std(axis=(1, 2), ddof=1)

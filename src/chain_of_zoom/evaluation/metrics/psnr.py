@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
 from chain_of_zoom.evaluation.metrics.matlab import luma
 from chain_of_zoom.imaging.images import RGB8
 
@@ -14,12 +14,12 @@ CAP = 100.0
 
 
 def psnr_of(image: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """PSNR in dB of arrays of one shape in levels (0..255), at most CAP."""
+    """Return the PSNR in dB of arrays of one shape in levels (0..255), at most CAP."""
     error = float(np.mean(np.square(image.astype(np.float64) - reference.astype(np.float64))))
     return min(CAP, 10 * float(np.log10(255**2 / error))) if error else CAP
 
 
-class Psnr(Metric):
+class Psnr(PictureMetric):
     """10 log10(255^2 / mean squared error)."""
 
     def __init__(self, channels: str = "rgb") -> None:

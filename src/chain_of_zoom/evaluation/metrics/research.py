@@ -1,4 +1,4 @@
-"""The paper's learned metrics, through pyiqa and lpips where the user has installed them: for research only."""
+"""Run the paper's learned metrics through pyiqa and lpips, where the user has installed them: for research only."""
 
 from __future__ import annotations
 
@@ -6,72 +6,54 @@ from collections.abc import Callable
 from typing import Any
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.evaluation.metrics.base import Direction, MetricInfo, PictureMetric
 from chain_of_zoom.imaging.images import RGB8
 
 _PYIQA = "NON-COMMERCIAL: pyiqa is PolyForm-Noncommercial-1.0.0; weights under their authors' licences"
-_INFOS = {
+
+
+def _describe(
+    name: str, direction: Direction, top: float, source: str, *, reference: bool, licence: str = _PYIQA, note: str = ""
+) -> MetricInfo:
+    return MetricInfo(
+        name=name,
+        direction=direction,
+        range=(0, top),
+        reference=reference,
+        source=source,
+        licence=licence,
+        extra="eval-research",
+        note=note,
+    )
+
+
+_MUSIQ = "Ke et al.: MUSIQ: Multi-scale Image Quality Transformer, ICCV 2021"
+_MANIQA = "Yang et al.: MANIQA, CVPR Workshops 2022"
+_CLIPIQA = "Wang, Chan, Loy: Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023"
+_DISTS = "Ding et al.: Image Quality Assessment: Unifying Structure and Texture Similarity, TPAMI 2022"
+_LPIPS = "Zhang et al.: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018"
+_ALEXNET = "BSD-2-Clause; AlexNet's weights come from torchvision (BSD-3-Clause)"
+_RISES = "rises with scale even for nearest-neighbour enlargements"
+INFOS = {
     info.name: info
     for info in (
-        MetricInfo(
-            name="musiq",
-            direction="higher",
-            range=(0, 100),
-            reference=False,
-            source="Ke et al.: MUSIQ: Multi-scale Image Quality Transformer, ICCV 2021",
-            licence=_PYIQA,
-            extra="eval-research",
-            note="trained on KonIQ-10k",
-        ),
-        MetricInfo(
-            name="maniqa-pipal",
-            direction="higher",
-            range=(0, 1),
-            reference=False,
-            source="Yang et al.: MANIQA, CVPR Workshops 2022",
-            licence=_PYIQA,
-            extra="eval-research",
-            note="trained on PIPAL; rises with scale even for nearest-neighbour enlargements",
-        ),
-        MetricInfo(
-            name="clipiqa",
-            direction="higher",
-            range=(0, 1),
-            reference=False,
-            source="Wang, Chan, Loy: Exploring CLIP for Assessing the Look and Feel of Images, AAAI 2023",
-            licence=_PYIQA,
-            extra="eval-research",
-            note="rises with scale even for nearest-neighbour enlargements",
-        ),
-        MetricInfo(
-            name="dists",
-            direction="lower",
-            range=(0, 1),
-            reference=True,
-            source="Ding et al.: Image Quality Assessment: Unifying Structure and Texture Similarity, TPAMI 2022",
-            licence=_PYIQA,
-            extra="eval-research",
-        ),
-        MetricInfo(
-            name="lpips",
-            direction="lower",
-            range=(0, float("inf")),
-            reference=True,
-            source="Zhang et al.: The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, CVPR 2018",
-            licence="BSD-2-Clause; AlexNet's weights come from torchvision (BSD-3-Clause)",
-            extra="eval-research",
-            note="AlexNet, version 0.1",
+        _describe("musiq", "higher", 100, _MUSIQ, reference=False, note="trained on KonIQ-10k"),
+        _describe("maniqa-pipal", "higher", 1, _MANIQA, reference=False, note=f"trained on PIPAL; {_RISES}"),
+        _describe("clipiqa", "higher", 1, _CLIPIQA, reference=False, note=_RISES),
+        _describe("dists", "lower", 1, _DISTS, reference=True),
+        _describe(
+            "lpips", "lower", float("inf"), _LPIPS, reference=True, licence=_ALEXNET, note="AlexNet, version 0.1"
         ),
     )
 }
 
 
-class Research(Metric):
+class ResearchMetric(PictureMetric):
     """One learned metric of another package; it may download its weights at the first call."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self.info = _INFOS[name]
+        self.info = INFOS[name]
         self._package = "lpips" if name == "lpips" else "pyiqa"
         self.needs = ("torch", "torchvision", self._package)  # torch and torchvision come with both
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
 from chain_of_zoom.evaluation.metrics.matlab import Plane, luma
 from chain_of_zoom.imaging.images import RGB8
 
@@ -11,7 +11,7 @@ _RADIUS, _SIGMA = 5, 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
-class Ssim(Metric):
+class Ssim(PictureMetric):
     """Structural similarity: 11x11 Gaussian window of sigma 1.5, where it fits."""
 
     info = MetricInfo(
@@ -33,7 +33,7 @@ class Ssim(Metric):
         return similarity
 
 
-class MsSsim(Metric):
+class MsSsim(PictureMetric):
     """Multi-scale structural similarity: five scales, each the mean of 2x2 of the one before."""
 
     info = MetricInfo(
@@ -51,36 +51,36 @@ class MsSsim(Metric):
 
     def _measure(self, image: RGB8, reference: RGB8 | None) -> float:
         assert reference is not None
-        one, other = luma(image), luma(reference)
+        plane, true_plane = luma(image), luma(reference)
         value = 1.0
         for weight in WEIGHTS[:-1]:
-            _, contrast = _similarities(one, other)
+            _, contrast = _similarities(plane, true_plane)
             value *= float(max(contrast, 0.0) ** weight)
-            one, other = _halved(one), _halved(other)
-        similarity, _ = _similarities(one, other)
+            plane, true_plane = _halve(plane), _halve(true_plane)
+        similarity, _ = _similarities(plane, true_plane)
         return value * float(max(similarity, 0.0) ** WEIGHTS[-1])
 
 
-def _similarities(one: Plane, other: Plane) -> tuple[float, float]:
-    """Means of SSIM, and of its contrast and structure alone, of planes in levels of 0..255."""
-    mean_one, mean_other = _blurred(one), _blurred(other)
-    variances = _blurred(one * one) + _blurred(other * other) - mean_one**2 - mean_other**2
-    covariance = _blurred(one * other) - mean_one * mean_other
+def _similarities(plane: Plane, true_plane: Plane) -> tuple[float, float]:
+    """Return the means of SSIM, and of its contrast and structure alone, of planes in levels of 0..255."""
+    mean, true_mean = _blur(plane), _blur(true_plane)
+    variances = _blur(plane * plane) + _blur(true_plane * true_plane) - mean**2 - true_mean**2
+    covariance = _blur(plane * true_plane) - mean * true_mean
     contrast = (2 * covariance + _C2) / (variances + _C2)
-    luminance = (2 * mean_one * mean_other + _C1) / (mean_one**2 + mean_other**2 + _C1)
+    luminance = (2 * mean * true_mean + _C1) / (mean**2 + true_mean**2 + _C1)
     return float((luminance * contrast).mean()), float(contrast.mean())
 
 
-def _blurred(plane: Plane) -> Plane:
-    """The Gaussian mean around every pixel whose window lies inside."""
+def _blur(plane: Plane) -> Plane:
+    """Return the Gaussian mean around every pixel whose window lies inside."""
     from scipy.ndimage import gaussian_filter
 
     blurred: Plane = gaussian_filter(plane, _SIGMA, radius=_RADIUS)
     return blurred[_RADIUS:-_RADIUS, _RADIUS:-_RADIUS]
 
 
-def _halved(plane: Plane) -> Plane:
-    """Means of 2x2; an odd last row or column is left out."""
+def _halve(plane: Plane) -> Plane:
+    """Return means of 2x2; an odd last row or column is left out."""
     rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
     means: Plane = plane[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).mean(axis=(1, 3))
     return means

@@ -1,4 +1,4 @@
-"""SSIMULACRA2: six scales of similarity and of edges lost or made, weighted by what people saw (libjxl)."""
+"""Measure six scales of similarity and of edges lost or added, weighted by what people saw: SSIMULACRA2 (libjxl)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
 from chain_of_zoom.imaging.images import RGB8
 
 SCALES = 6
 _RADIUS, _SIGMA = 5, 1.5
 
 
-class Ssimulacra2(Metric):
+class Ssimulacra2(PictureMetric):
     """The package's maps and weights, under the blur of the published tool, which the package only approaches."""
 
     info = MetricInfo(
@@ -37,20 +37,20 @@ class Ssimulacra2(Metric):
         total = package.Msssim()
         pair = [package.srgb_to_linear(picture) for picture in (reference, image)]
         for _ in range(SCALES):
-            one, other = (package.make_positive_xyb(package.linear_rgb_to_xyb(linear)) for linear in pair)
-            mean_one, mean_other = blurred(one), blurred(other)
+            truth, picture = (package.make_positive_xyb(package.linear_rgb_to_xyb(linear)) for linear in pair)
+            true_mean, mean = blur(truth), blur(picture)
             scale = package.MsssimScale()
             scale.avg_ssim = package.ssim_map(
-                mean_one, mean_other, blurred(one * one), blurred(other * other), blurred(one * other)
+                true_mean, mean, blur(truth * truth), blur(picture * picture), blur(truth * picture)
             )
-            scale.avg_edgediff = package.edge_diff_map(one, mean_one, other, mean_other)
+            scale.avg_edgediff = package.edge_diff_map(truth, true_mean, picture, mean)
             total.scales.append(scale)
             pair = [package.downsample(linear, 2, 2) for linear in pair]
         return float(total.score())
 
 
-def blurred(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A picture under libjxl's fast Gaussian of sigma 1.5, black beyond its edges."""
+def blur(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a picture under libjxl's fast Gaussian of sigma 1.5, black beyond its edges."""
     from scipy.ndimage import correlate1d
 
     for axis in (0, 1):
@@ -60,7 +60,7 @@ def blurred(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _kernel() -> NDArray[np.float64]:
-    """The Gaussian as a sum of three cosines that end at the radius (Charalampidis, IEEE TSP 2016).
+    """Return the Gaussian as a sum of three cosines that end at the radius (Charalampidis, IEEE TSP 2016).
 
     Their weights keep the sum of the kernel, its second moment, and its distance to the true Gaussian least.
     """

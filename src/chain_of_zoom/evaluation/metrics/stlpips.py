@@ -1,4 +1,4 @@
-"""ST-LPIPS: how far two pictures lie apart for an AlexNet that a shift hardly moves (Ghildyal and Liu, ECCV 2022)."""
+"""Measure how far apart two pictures are for an AlexNet that a shift hardly moves: ST-LPIPS (Ghildyal, ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
+from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
 from chain_of_zoom.imaging.images import RGB8
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.stlpips import StLpipsNetwork
 
 
-class StLpips(Metric):
+class StLpips(PictureMetric):
     """Shift-tolerant LPIPS, AlexNet; the network is networks/stlpips.py."""
 
     info = MetricInfo(

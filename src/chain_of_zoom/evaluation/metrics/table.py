@@ -1,4 +1,4 @@
-"""From a metric's name to the metric: a table of strings, so that listing names imports nothing."""
+"""Names of metrics and the classes behind them, as strings, so that listing names imports nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,20 @@ METRICS: Table = {
     "ssimulacra2": (f"{_HERE}.ssimulacra2:Ssimulacra2", {}, "eval"),
     "st-lpips": (f"{_HERE}.stlpips:StLpips", {}, "eval-torch"),
     **{
-        name: (f"{_HERE}.research:Research", {"name": name}, "eval-research")
+        name: (f"{_HERE}.research:ResearchMetric", {"name": name}, "eval-research")
         for name in ("musiq", "maniqa-pipal", "clipiqa", "lpips", "dists")
+    },
+    **{
+        f"consistency.{name}": (
+            "chain_of_zoom.evaluation.consistency:ConsistencyMetric",
+            {"name": f"consistency.{name}"},
+            "eval",
+        )
+        for name in ("psnr", "color", "gradient", "shift", "color-shift", "1x-psnr", "1x-color-shift", "1x-drift")
     },
 }
 
 
 def load_metric(name: str) -> Metric:
-    """The metric called `name`, made but not yet loaded. Raises UsageError."""
+    """Return the metric called `name`, made but not yet loaded. Raises UsageError."""
     return cast(Metric, create("metric", METRICS, name))
