@@ -41,7 +41,7 @@ def originals() -> dict[str, bytes]:
     """A small real photo in every format and in many variants of each."""
     import pyvips
     import tifffile
-    from makers import ADOBE_PROFILE, GAMMA, GREY_PROFILE, bmp, iccp, png
+    from makers import ADOBE_PROFILE, GAMMA, GREY_PROFILE, bmp, iccp, packed, png, written
     from makers import exif as colour_exif
 
     photo = Image.open(PHOTO).convert("RGB").crop((180, 60, 244, 108))
@@ -122,10 +122,14 @@ def originals() -> dict[str, bytes]:
         ("tiff deep big", deep[..., :1], {"photometric": "minisblack", "bigtiff": True}),
         ("tiff deep lab", deep, {"photometric": "cielab"}),
         ("tiff lab", np.asarray(photo), {"photometric": "cielab"}),
+        ("tiff tiled planes", planes, {"photometric": "rgb", "planarconfig": "separate", "tile": (32, 32)}),
+        ("tiff wide", deep / 65535, {"photometric": "rgb"}),
     ):
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, pixels, **options)
         found[name] = buffer.getvalue()
+    twelve = {"bits": (12, 12, 12), "samples": 3, "photometric": 2, "compression": 1}
+    found["tiff twelve bits"] = written(packed(deep >> 4, 12), width=64, height=48, **twelve)
     found |= {path.name: path.read_bytes() for path in sorted((HERE / "data").glob("*.heic"))}
     only = os.environ.get("COZ_FUZZ_ONLY", "")
     return {name: data for name, data in found.items() if only in name}

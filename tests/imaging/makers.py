@@ -133,6 +133,30 @@ def exif(space: int, index: bytes = b"") -> bytes:
     return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, 0x8769, 4, 1, 26, 0) + details + inner
 
 
+def written(pixels: bytes, **tags: int | tuple[int, ...]) -> bytes:
+    """A little-endian TIFF of one strip, with the tags that no writer here writes, all of type LONG."""
+    numbers = {"width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "samples": 277,
+               "planes": 284, "predictor": 317, "extra": 338, "format": 339,
+               "subsampling": 530}  # fmt: skip
+    values = {numbers[name]: value if isinstance(value, tuple) else (value,) for name, value in tags.items()}
+    values |= {273: (8,), 278: values[257], 279: (len(pixels),)}
+    pixels += bytes(len(pixels) % 2)
+    table, body, start = b"", b"", 8 + len(pixels) + 2 + 12 * len(values) + 4
+    for number in sorted(values):
+        packed = struct.pack(f"<{len(values[number])}I", *values[number])
+        field = packed if len(packed) == 4 else struct.pack("<I", start + len(body))
+        body += b"" if len(packed) == 4 else packed
+        table += struct.pack("<HHI", number, 4, len(values[number])) + field
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    return head + pixels + struct.pack("<H", len(values)) + table + bytes(4) + body
+
+
+def packed(values: NDArray[np.integer], bits: int) -> bytes:
+    """Rows of samples of so many bits, from the highest bit on, each row of whole bytes."""
+    digits = (values.reshape(len(values), -1, 1) >> np.arange(bits)[::-1]) & 1
+    return np.packbits(digits.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
+
+
 ADOBE_PROFILE = rgb_profile(ADOBE, GAMMA)
 GREY_GAMMA = 461 / 256
 GREY_PROFILE = grey_profile(GREY_GAMMA)

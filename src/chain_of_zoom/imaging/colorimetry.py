@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.imaging.raster import Samples, by_rows
 
 Floats = NDArray[np.floating]
 Primaries = tuple[tuple[float, float], ...]  # chromaticities (x, y) of red, green, blue and white
@@ -99,7 +99,7 @@ class Encoding:
         top = int(np.iinfo(samples.dtype).max)
         shares = (np.arange(top + 1) / top - self.black) / (self.white - self.black)
         table: Samples = np.rint(np.clip(shares, 0, 1) * top).astype(samples.dtype)
-        return table[samples]
+        return by_rows(lambda rows: table[rows], samples)
 
 
 def calibrated(

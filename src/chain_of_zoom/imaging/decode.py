@@ -73,7 +73,7 @@ def peek_size(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Size:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=(*FORMATS, "TIFF")) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 size = Size(*image.size)
     except Exception:  # the decoder knows more, or can say what is wrong
         height, width = decode(path, limits=limits).colour.shape[:2]
@@ -129,10 +129,9 @@ def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     """The pixels of the first frame, from the decoder that reads all there is of them, and the metadata."""
     if heif.is_heif(data):
         return heif.read(data, name, limits)
+    frames = 1
     if tiff.is_tiff(data):
-        frames = tiff.count_pages(data, limits.frames + 1)
-        limits.check_frames(frames, name)
-        layers, found = tiff.read(data, name, limits)
+        layers, found = tiff.read(data, name, limits)  # which says itself which page it is
     else:
         image = _open(data, name)
         limits.check_size(*image.size, name)
@@ -172,7 +171,8 @@ def _flat(image: Image.Image) -> tuple[Layers, Metadata]:
     if found.orientation != 1:
         image = image.transpose(_TURNS[found.orientation])
     if image.has_transparency_data:
-        pixels = np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
+        mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
         space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
         return Layers(samples=exact(pixels[..., :-1]), space=space, alpha=pixels[..., -1]), found
     if image.mode not in _SPACES:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.limits import Limits
-from chain_of_zoom.imaging.raster import Layers, Samples
+from chain_of_zoom.imaging.raster import Layers, Samples, by_rows
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _AVIF = b"ftypavif"
@@ -23,20 +23,18 @@ def is_deep(data: bytes) -> bool:
 
 def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     """The oriented pixels of such a file. Raises BadInputError and what libvips raises."""
-    from chain_of_zoom.imaging.vips import oriented, pyvips
+    from chain_of_zoom.imaging.vips import open_image, oriented
 
-    if data[:8] == _PNG:
-        image, bits = pyvips.Image.pngload_buffer(data, fail_on="error"), 16
-    else:
-        image, orientation = pyvips.Image.heifload_buffer(data, fail_on="error"), 1  # turned by its decoder
-        bits = image.get("bits-per-sample")
-    limits.check_size(image.width, image.height, name)
-    if image.format != "ushort" or image.bands > 4:
-        raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
-    pixels = full_scale(oriented(image, orientation), bits)
-    if image.bands < 3:
-        return Layers(samples=pixels[..., :1], space="grey", alpha=pixels[..., 1] if image.bands == 2 else None)
-    return Layers(samples=pixels[..., :3], space="rgb", alpha=pixels[..., 3] if image.bands == 4 else None)
+    is_png = data[:8] == _PNG
+    with open_image("pngload" if is_png else "heifload", data) as image:
+        limits.check_size(image.width, image.height, name, 4 + 5 * image.bands)  # as measured
+        if image.format != "ushort" or image.bands > 4:
+            raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
+        bits = 16 if is_png else image.get("bits-per-sample")
+        pixels = full_scale(oriented(image, orientation if is_png else 1), bits)  # AVIF is turned by its decoder
+    colours = 1 if pixels.shape[2] < 3 else 3
+    alpha = pixels[..., colours] if pixels.shape[2] > colours else None
+    return Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
 
 
 def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:
@@ -44,5 +42,8 @@ def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:
     if bits == 16:
         return samples
     top = (1 << bits) - 1
-    stretched: Samples = (((samples >> (16 - bits)).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
-    return stretched
+
+    def stretch(rows: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        return (((rows >> (16 - bits)).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+
+    return by_rows(stretch, samples)

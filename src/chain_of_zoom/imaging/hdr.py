@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chain_of_zoom.imaging.colorimetry import SRGB, Encoding, Floats, rgb_to_xyz, srgb_encode
-from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.imaging.raster import Samples, by_rows
 
 WHITE = 203.0  # cd/m2 of reference white, which becomes the white of sRGB (BT.2408)
 _HLG_PEAK, _HLG_GAMMA = 1000.0, 1.2  # of the reference display (BT.2100, table 5)
@@ -34,16 +34,17 @@ def tone_map(colour: Samples, encoding: Encoding) -> Samples:
     to_xyz = rgb_to_xyz(encoding.primaries)
     to_srgb = (np.linalg.inv(rgb_to_xyz(SRGB)) @ to_xyz).T.astype(np.float32)
     luminance = to_xyz[1].astype(np.float32)
-    result = np.empty(colour.shape, colour.dtype)
-    for row in range(0, len(colour), 64):  # floats of the whole picture would take eight times its memory
-        rows = slice(row, row + 64)
-        linear = light[colour[rows]]
+
+    def show(rows: Samples) -> Samples:
+        linear = light[rows]
         if is_hlg:
             linear *= (linear @ luminance)[..., None] ** (_HLG_GAMMA - 1) * (_HLG_PEAK / WHITE)
         places = np.sqrt(np.sqrt(linear / peak)) * 65535 + 0.5
         shown = rolled[places.astype(np.uint16)] @ to_srgb
-        result[rows] = np.rint(srgb_encode(np.clip(shown, 0, 1)) * top)
-    return result
+        whole: Samples = np.rint(srgb_encode(np.clip(shown, 0, 1)) * top).astype(rows.dtype)
+        return whole
+
+    return by_rows(show, colour)
 
 
 def _roll_off(light: Floats, peak: float) -> Floats:

@@ -26,7 +26,7 @@ from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.grey import is_grey
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
-from chain_of_zoom.imaging.raster import Raster, Samples
+from chain_of_zoom.imaging.raster import Raster, Samples, by_rows
 from chain_of_zoom.imaging.reading import DEFAULT_READING, WHITE, Colour, Reading, colour_name
 
 RGB8 = NDArray[np.uint8]
@@ -115,19 +115,20 @@ def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples
     bits = 8 * colour.itemsize
     top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
     ground = (np.array(matte) * (top // 255)).astype(wide)
-    result = np.empty(colour.shape, colour.dtype)
-    for row in range(0, len(colour), 64):  # small enough to stay in the cache
-        rows = slice(row, row + 64)
-        share = alpha[rows, :, None].astype(wide)
-        mixed = colour[rows] * share + ground * (top - share) + (top + 1) // 2
-        result[rows] = (mixed + (mixed >> bits)) >> bits  # the rounded quotient by top
-    return result
+
+    def mix(colour: Samples, alpha: Samples) -> Samples:
+        share = alpha[..., None].astype(wide)
+        mixed = colour * share + ground * (top - share) + (top + 1) // 2
+        quotient: Samples = ((mixed + (mixed >> bits)) >> bits).astype(colour.dtype)  # by top, rounded
+        return quotient
+
+    return by_rows(mix, colour, alpha)
 
 
 def to_8_bits(colour: Samples) -> RGB8:
     """16 bits, full scale, rounded to 8; 8 bits as they are."""
     if colour.dtype == np.uint16:
-        colour = ((colour.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return by_rows(lambda rows: ((rows.astype(np.uint32) + 128) // 257).astype(np.uint8), colour)
     return cast("RGB8", colour)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from chain_of_zoom.imaging.colorimetry import D50, srgb_encode
 from chain_of_zoom.imaging.grey import is_grey, unrounded
-from chain_of_zoom.imaging.raster import Samples, Space
+from chain_of_zoom.imaging.raster import Samples, Space, by_rows
 
 INTENT = "perceptual"
 _SPACES: dict[str, tuple[Space, str]] = {"RGB ": ("rgb", "RGB"), "GRAY": ("grey", "L"), "CMYK": ("cmyk", "CMYK")}
@@ -78,11 +78,11 @@ def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Sampl
         notes.append(f"profile {found.name} ignored: it is not for {space} pictures")
         found = None
     if found and profile and found.space == "rgb":
-        return np.repeat(samples, 3, axis=2) if space == "grey" else samples, profile, notes
+        return _as_three(samples), profile, notes
     if found and profile:
         return convert(samples, space, profile), None, [*notes, f"{space} converted to sRGB: {_how(found)}"]
     if space == "grey":
-        return np.repeat(samples, 3, axis=2), None, notes
+        return _as_three(samples), None, notes
     if space == "cmyk":
         notes.append("CMYK without a profile taken as plain inks: red = (1 - cyan)(1 - black), and so on")
         return _plain_inks(samples), None, notes
@@ -136,11 +136,20 @@ def _vips_image(samples: Samples, space: Space) -> Any:
     return image.copy(interpretation=names[space][deep])
 
 
+def _as_three(samples: Samples) -> Samples:
+    """H x W x 1 grey as RGB without a copy of it; RGB as it is."""
+    return np.broadcast_to(samples, (*samples.shape[:2], 3))
+
+
 def _plain_inks(samples: Samples) -> Samples:
     top = int(np.iinfo(samples.dtype).max)
-    ink = samples.astype(np.uint32)
-    light = (top - ink[..., :3]) * (top - ink[..., 3:])
-    return ((light + top // 2) // top).astype(samples.dtype)
+
+    def shine(rows: Samples) -> Samples:
+        ink = rows.astype(np.uint32)
+        light = (top - ink[..., :3]) * (top - ink[..., 3:])
+        return ((light + top // 2) // top).astype(rows.dtype)
+
+    return by_rows(shine, samples)
 
 
 # XYZ of D50, as ICC's connection space has it, to linear sRGB of D65: Bradford adaptation and IEC 61966-2-1.
@@ -155,6 +164,10 @@ _XYZ_TO_SRGB = np.array(
 
 def lab_to_srgb(samples: Samples) -> Samples:
     """CIELAB of D50 (ICC's encoding: L to full scale, a and b from -128 to 127 as whole numbers up from 0) as sRGB."""
+    return by_rows(_lab_to_srgb, samples)
+
+
+def _lab_to_srgb(samples: Samples) -> Samples:
     top = float(np.iinfo(samples.dtype).max)
     lab = samples.astype(np.float64) / top * [100.0, 255.0, 255.0] - [0.0, 128.0, 128.0]
     fy = (lab[..., 0] + 16) / 116

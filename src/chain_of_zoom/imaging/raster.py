@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,3 +47,19 @@ class Layers:
     space: Space
     alpha: Samples | None = None
     notes: tuple[str, ...] = ()
+
+
+def by_rows(convert: Callable[..., NDArray[Any]], *arrays: NDArray[Any]) -> NDArray[Any]:
+    """Convert arrays of H x W pixels a band of rows at a time, so that wide numbers in between cost no memory.
+
+    `convert` takes the same rows of all arrays and gives as many, of one shape and dtype.
+    """
+    height, width = arrays[0].shape[:2]
+    step = max(1, (1 << 18) // width)
+    first = convert(*(array[:step] for array in arrays))
+    result = np.empty((height, *first.shape[1:]), first.dtype)
+    result[:step] = first
+    for row in range(step, height, step):
+        rows = slice(row, row + step)
+        result[rows] = convert(*(array[rows] for array in arrays))
+    return result

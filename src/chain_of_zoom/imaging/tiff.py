@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
+from contextlib import suppress
+from dataclasses import replace
 from mmap import mmap
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging import metadata, tiff_parts, tiff_values
+from chain_of_zoom.imaging import tiff_tags as tag
 from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.metadata import Metadata
-from chain_of_zoom.imaging.raster import Layers, Samples, Space
+from chain_of_zoom.imaging.raster import Layers, Samples, Space, by_rows
+from chain_of_zoom.imaging.tiff_kinds import (
+    BLACK_IS_0,
+    CIELAB,
+    INKS,
+    PALETTE,
+    RGB,
+    WHITE_IS_0,
+    rare_coding,
+    rare_kind,
+    raw_kind,
+)
+from chain_of_zoom.imaging.tiff_tags import Directory, Structure
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PHOTOMETRIC, _RESOLUTION_UNIT, _EXTRA, _XMP, _PROFILE = 262, 296, 338, 700, 34675
-_RGB, _CIELAB = 2, 8
-_ALPHA = (1, 2)  # premultiplied, which libvips undoes, and not
+_SUBFILE, _OLD_SUBFILE, _LARGEST, _XMP, _PROFILE, _NO_DATA = 254, 255, 281, 700, 34675, 42113
+_REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+_SEARCHED = 16  # directories among which the picture, or a sign of a camera raw, is looked for
+_PREMULTIPLIED, _STRAIGHT = 1, 2  # alpha
 _SPACES: dict[str, tuple[Space, int]] = {
     "b-w": ("grey", 1),
     "grey16": ("grey", 1),
@@ -31,6 +48,14 @@ _SPACES: dict[str, tuple[Space, int]] = {
     "scrgb": ("rgb", 3),
     "cmyk": ("cmyk", 4),
 }
+_COLOURS: dict[int, tuple[Space, int]] = {
+    WHITE_IS_0: ("grey", 1),
+    BLACK_IS_0: ("grey", 1),
+    RGB: ("rgb", 3),
+    INKS: ("cmyk", 4),
+    CIELAB: ("lab", 3),
+}
+_ACCEPTED = "accepted: grey, RGB, palette, CMYK and CIELAB"
 
 
 def is_tiff(data: bytes) -> bool:
@@ -38,120 +63,206 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in _MAGIC
 
 
-def count_pages(data: bytes, stop: int) -> int:
-    """Directories of the chain, up to `stop`, without reading their tags (TIFF 6.0, section 2, and BigTIFF)."""
-    shape = _Shape(data)
-    seen: set[int] = set()
-    try:
-        at = shape.first()
-        while at and at not in seen and len(seen) < stop:
-            seen.add(at)
-            at = shape.after(at)
-    except struct.error:  # cut short: the decoder will say so if the first page is
-        pass
-    return len(seen)
-
-
 def unset_resolution(path: Path) -> None:
     """Say, in every directory of a TIFF of libvips, which always writes a resolution, that it has no unit."""
     with path.open("r+b") as file, mmap(file.fileno(), 0) as data:
-        shape = _Shape(data)
-        at = shape.first()
-        while at:
-            for entry in shape.entries(at):
-                if struct.unpack_from(shape.order + "H", data, entry)[0] == _RESOLUTION_UNIT:
-                    struct.pack_into(shape.order + "H", data, entry + (12 if shape.big else 8), 1)
-            at = shape.after(at)
+        structure = Structure(data)
+        for at in structure.chain(sys.maxsize):
+            place = structure.directory(at).place(metadata.RESOLUTION_UNIT)
+            if place is not None:
+                struct.pack_into(structure.order + "H", data, place, 1)
 
 
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """The oriented pixels of the first page, and the metadata. Raises BadInputError and what libvips raises."""
-    from chain_of_zoom.imaging.vips import oriented, pyvips
+    """The oriented pixels of the first whole page, and the metadata. Raises BadInputError, and others on damage."""
+    from chain_of_zoom.imaging.vips import pyvips
 
-    tags = _tags(data)
-    found = metadata.of(tags, tags.get(_XMP), tags.get(_PROFILE))
-    lab = tags.get(_PHOTOMETRIC) == _CIELAB
-    image = pyvips.Image.tiffload_buffer(_called_rgb(data) if lab else data, fail_on="error")
-    limits.check_size(image.width, image.height, name)
-    space, colours = _SPACES.get(image.interpretation, ("grey", 0))
-    if not colours or image.bands < colours or image.format in ("complex", "dpcomplex"):
-        raise BadInputError(
-            f"{name}: a TIFF of {image.bands} channels ({image.format}, {image.interpretation}); "
-            "accepted: grey, RGB, palette, CMYK and CIELAB; convert it first"
+    structure = Structure(data)
+    places = structure.chain(limits.frames + 1)
+    limits.check_frames(len(places), name)
+    pages = [structure.directory(at) for at in places[:_SEARCHED]]
+    inside = [_subpages(structure, page) for page in pages]
+    if kind := raw_kind(data, [*pages, *(page for subpages in inside for page in subpages)]):
+        raise BadInputError(f"{name}: a camera raw ({kind}); accepted: photos; develop it to TIFF or JPEG first")
+    if not pages:
+        raise BadInputError(f"{name}: damaged (a TIFF without a page); {_ACCEPTED}; try another file")
+    page, options = _picture(pages, inside[0])
+    notes = ["first frame of an animation or a multi-page file"] if len(places) > 1 else []
+    if page is not pages[0]:
+        notes = ["first page that is no reduced copy or mask"]
+    facts = _metadata(structure, page)
+    if rare := rare_kind(page):
+        raise BadInputError(f"{name}: a TIFF of {rare} is not read; {_ACCEPTED}; convert it to 8 or 16 bits of those")
+    try:
+        layers = _layers(structure, page, options, facts, name, limits)
+    except pyvips.Error as error:
+        raise _explain(error, page, name) from error
+    return replace(layers, notes=(*notes, *layers.notes)), facts
+
+
+def _subpages(structure: Structure, page: Directory) -> list[Directory]:
+    """The directories inside of a page's that are there."""
+    subpages = []
+    for at in page.values(tag.SUBDIRECTORIES)[:_SEARCHED]:
+        with suppress(ValueError, struct.error):
+            subpages.append(structure.directory(at))
+    return subpages
+
+
+def _picture(pages: list[Directory], subpages: list[Directory]) -> tuple[Directory, dict[str, int]]:
+    """The first page that is no reduced copy of another and no mask, or the first, and how libvips calls it."""
+    candidates = [(page, {"page": i}) for i, page in enumerate(pages)]
+    candidates += [(page, {"subifd": i}) for i, page in enumerate(subpages)]
+    whole = (
+        (page, name)
+        for page, name in candidates
+        if not page.first(_SUBFILE) & (_REDUCED | _MASK) and page.first(_OLD_SUBFILE) != _OLD_REDUCED
+    )
+    return next(whole, candidates[0])
+
+
+def _metadata(structure: Structure, page: Directory) -> Metadata:
+    """What the page's directory, which has the tags of EXIF too, says of the picture."""
+    exif = None
+    with suppress(Exception):  # Pillow raises almost anything, also on big-endian BigTIFF
+        tags = Image.Exif()
+        tags.endian, tags.bigtiff = structure.order, structure.big
+        tags.load_from_fp(io.BytesIO(structure.data), page.at)
+        exif = tags
+    orientation = page.first(metadata.ORIENTATION, 1)
+    facts = metadata.of(exif, page.array(_XMP).tobytes() or None, page.array(_PROFILE).tobytes())
+    return replace(facts, orientation=orientation if orientation in range(1, 9) else 1)
+
+
+def _explain(error: Exception, page: Directory, name: str) -> Exception:
+    """What libvips says of a file, without the names of its functions and its repetitions."""
+    if "out of memory" in str(error):
+        return MemoryError()
+    if coding := rare_coding(page):
+        return BadInputError(
+            f"{name}: a TIFF compressed with {coding} is not read; accepted: LZW, Deflate, JPEG, PackBits, CCITT; "
+            "save it with one of them (tiffcp -c lzw)"
         )
-    pixels, notes = _full_scale(oriented(image, found.orientation), space)
-    samples = pixels[..., :colours]
-    if lab:
-        samples, space = _shifted(samples), "lab"
-    alpha: Samples | None = None
-    extra = tags.get(_EXTRA, 2)
-    if image.bands > colours and (extra if isinstance(extra, int) else extra[0]) in _ALPHA:
-        alpha = pixels[..., colours]
-    elif image.bands > colours:
-        notes = (*notes, "extra channels without a meaning left out")
-    return Layers(samples=samples, space=space, alpha=alpha, notes=notes), found
+    reason = str(error).strip().splitlines()[-1].strip().removeprefix("tiff2vips: ")
+    return BadInputError(f"{name}: damaged ({reason}); {_ACCEPTED}; try another file")
 
 
-def _full_scale(pixels: NDArray[np.generic], space: Space) -> tuple[Samples, tuple[str, ...]]:
-    """8 and 16 bits as they are; other numbers scaled to 16, and a note of the value that became white.
+def _layers(
+    structure: Structure, page: Directory, options: dict[str, int], facts: Metadata, name: str, limits: Limits
+) -> Layers:
+    from chain_of_zoom.imaging.vips import open_image, oriented, turn
 
-    White is the least of 1 (for floats), 255 and 65535 that holds every value, or the largest value.
-    """
-    if pixels.dtype in (np.uint8, np.uint16):
-        return cast("Samples", pixels), ()
-    values = np.nan_to_num(pixels.astype(np.float64))
-    whites = (1.0, 255.0, 65535.0) if pixels.dtype.kind == "f" else (255.0, 65535.0)
-    top = next((white for white in whites if values.max() <= white), float(values.max()))
-    samples: Samples = np.rint(np.clip(values / top, 0, 1) * 65535).astype(np.uint16)
-    return samples, (f"{space} from 0 to {top:g} scaled to 16 bits",)
+    doubts: list[str] = []
+    is_rewritten = _needs_rewriting(page)
+    peak = 4 + 2.5 * page.samples * page.bits / 8  # bytes of memory a pixel, as measured
+    if is_rewritten:
+        space, colours = _COLOURS[page.first(tag.PHOTOMETRIC, BLACK_IS_0)]
+        bands = page.samples
+        limits.check_size(page.first(tag.WIDTH), page.first(tag.HEIGHT), name, peak)
+        _check_channels(bands, colours, name)
+        pixels = turn(tiff_parts.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
+    else:
+        with open_image("tiffload", structure.data, doubts, **options) as image:
+            space, colours = _SPACES.get(image.interpretation, ("grey", 0))
+            bands = image.bands
+            limits.check_size(image.width, image.height, name, peak)
+            _check_channels(bands if colours else 0, max(colours, 1), name)
+            pixels = oriented(image, facts.orientation)
+    extra = (page.values(tag.EXTRA) or ((_STRAIGHT,) if bands == colours + 1 else (0,)))[0]
+    has_alpha = bands > colours and extra in (_PREMULTIPLIED, _STRAIGHT)
+    samples, alpha, notes = _full_scale(
+        pixels[..., :colours], pixels[..., colours : colours + 1] if has_alpha else None, space, page, facts
+    )
+    if is_rewritten and page.first(tag.PHOTOMETRIC, BLACK_IS_0) == WHITE_IS_0:
+        samples = ~samples
+    if is_rewritten and alpha is not None and extra == _PREMULTIPLIED:
+        samples = _divide(samples, alpha)
+    if bands > colours + has_alpha:
+        notes.append("extra channels without a meaning left out")
+    if doubts:
+        notes.append(f"damaged in part ({doubts[0]})")
+    return Layers(samples=samples, space=space, alpha=None if alpha is None else alpha[..., 0], notes=tuple(notes))
 
 
-def _shifted(lab: Samples) -> Samples:
+def _check_channels(bands: int, colours: int, name: str) -> None:
+    if bands < colours:
+        raise BadInputError(f"{name}: a TIFF of {bands} known channels is not read; {_ACCEPTED}; convert it first")
+
+
+def _needs_rewriting(page: Directory) -> bool:
+    """Whether libvips would not read the samples, or not as they are: it turns signed, deep and wide ones wrongly."""
+    colours = page.first(tag.PHOTOMETRIC, BLACK_IS_0)
+    is_plain = page.bits <= 8 and page.kind == "u"
+    return (
+        page.is_packed
+        or page.is_in_planes
+        or colours == CIELAB
+        or (colours == WHITE_IS_0 and not is_plain)
+        or (page.values(tag.EXTRA)[:1] == (_PREMULTIPLIED,) and page.bits > 16)
+    )
+
+
+def _full_scale(
+    colour: NDArray[Any], alpha: NDArray[Any] | None, space: Space, page: Directory, facts: Metadata
+) -> tuple[Samples, Samples | None, list[str]]:
+    """Colour and alpha, H x W x C, in 8 or 16 bits of full scale, and notes of what became black and white."""
+    if space == "lab":
+        return _encode_lab(colour), None if alpha is None else _scale_alpha(alpha), []
+    if colour.dtype == np.uint8:
+        return colour, alpha, []
+    black, white, empty = 0.0, 65535.0, _no_data(page)
+    if page.is_packed and page.bits < 16:
+        return colour, alpha, [f"{page.bits} bits scaled to 16"]
+    if colour.dtype == np.uint16:
+        if space in ("grey", "rgb") and page.first(tag.PHOTOMETRIC) != PALETTE and not facts.profile:
+            white = float(tiff_values.narrow_white(colour, page.first(_LARGEST)))
+        if white == 65535:
+            return colour, alpha, []
+    else:
+        black, white = tiff_values.span(colour, empty)
+    samples, notes = tiff_values.scale(colour, black, white, empty)
+    notes = [f"{space} from {black:g} to {white:g} scaled to 16 bits", *notes]
+    if alpha is not None and alpha.dtype != np.uint16:
+        alpha = _scale_alpha(alpha)
+    elif alpha is not None and alpha.max() <= white:
+        alpha, _ = tiff_values.scale(alpha, 0, white)
+    return samples, alpha, notes
+
+
+def _scale_alpha(alpha: NDArray[Any]) -> Samples:
+    if alpha.dtype in (np.uint8, np.uint16):
+        return alpha
+    return tiff_values.scale(alpha, 0, tiff_values.alpha_white(alpha))[0]
+
+
+def _no_data(page: Directory) -> float:
+    """The number that stands for none, as GDAL writes it; NaN where there is none."""
+    with suppress(ValueError):
+        return float(page.array(_NO_DATA).tobytes().split(b"\0")[0])
+    return float("nan")
+
+
+def _encode_lab(lab: NDArray[Any]) -> Samples:
     """CIELAB as a TIFF has it, a and b signed, in the encoding of Layers."""
     if lab.dtype == np.uint8:
-        return lab ^ np.array([0, 128, 128], np.uint8)
-    chroma = lab[..., 1:].view(np.int16) / 256 + 128
-    whole = np.rint(np.clip(chroma / 255, 0, 1) * 65535).astype(np.uint16)
-    return np.concatenate([lab[..., :1], whole], axis=-1)
+        return cast("Samples", lab ^ np.array([0, 128, 128], np.uint8))
+
+    def encode(rows: NDArray[Any]) -> Samples:
+        if rows.dtype == np.uint16:
+            chroma = rows[..., 1:].view(np.int16) / 256 + 128
+            whole = np.rint(np.clip(chroma / 255, 0, 1) * 65535).astype(np.uint16)
+            return np.concatenate([rows[..., :1], whole], axis=-1)
+        shares = (np.nan_to_num(rows.astype(np.float64)) + [0, 128, 128]) / [100, 255, 255]
+        return np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)
+
+    return by_rows(encode, lab)
 
 
-class _Shape:
-    """Where directories and their entries lie, in both byte orders and both sizes of offsets."""
+def _divide(samples: Samples, alpha: Samples) -> Samples:
+    """Colours without the alpha that they are multiplied with."""
+    top = np.iinfo(samples.dtype).max
 
-    def __init__(self, data: bytes | mmap) -> None:
-        self.data = data
-        self.order = "<" if data[:1] == b"I" else ">"
-        self.big = 43 in data[2:4]
-        self.count, self.entry, self.link = ("Q", 20, "Q") if self.big else ("H", 12, "I")
+    def divide(colour: Samples, share: Samples) -> Samples:
+        return np.rint(np.minimum(colour * (top / np.maximum(share, 1)), top)).astype(samples.dtype)
 
-    def _at(self, kind: str, offset: int) -> int:
-        return int(struct.unpack_from(self.order + kind, self.data, offset)[0])
-
-    def first(self) -> int:
-        return self._at(self.link, 8 if self.big else 4)
-
-    def entries(self, at: int) -> range:
-        start = at + struct.calcsize(self.count)
-        return range(start, start + self._at(self.count, at) * self.entry, self.entry)
-
-    def after(self, at: int) -> int:
-        return self._at(self.link, self.entries(at).stop)
-
-
-def _tags(data: bytes) -> Image.Exif:
-    """The first directory, which has the tags of EXIF too."""
-    shape = _Shape(data)
-    tags = Image.Exif()
-    tags.endian, tags.bigtiff = shape.order, shape.big
-    tags.load_from_fp(io.BytesIO(data), shape.first())
-    return tags
-
-
-def _called_rgb(data: bytes) -> bytes:
-    """A CIELAB TIFF as one of RGB, so that libvips, which stumbles over 8-bit ones, gives the samples as they are."""
-    shape = _Shape(data)
-    for at in shape.entries(shape.first()):
-        if struct.unpack_from(shape.order + "H", data, at)[0] == _PHOTOMETRIC:
-            value = at + (12 if shape.big else 8)
-            return data[:value] + struct.pack(shape.order + "H", _RGB) + data[value + 2 :]
-    return data
+    return by_rows(divide, samples, alpha)

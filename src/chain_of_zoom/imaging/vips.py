@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from mmap import mmap
 from typing import Any
 
 import numpy as np
 import pyvips as pyvips
 from numpy.typing import NDArray
 
-logging.getLogger("pyvips").setLevel(logging.ERROR)  # it tells of every warning in a file on stderr
+_LOG = logging.getLogger("pyvips")
+_LOG.setLevel(logging.WARNING)
+_LOG.propagate = False  # it tells of every warning in a file on stderr
+pyvips.cache_set_max(0)  # no picture is read twice
+_LISTENING = threading.Lock()  # warnings name no file
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@contextmanager
+def open_image(loader: str, data: bytes | mmap, doubts: list[str] | None = None, **options: int) -> Iterator[Any]:
+    """Open a file in memory by its header, to be decoded once and from top to bottom, with no copy of it.
+
+    It must be decoded inside: libvips reads `data` when the samples are asked for, and does not hold it. What it then
+    warns of, and not already of the header, is added to `doubts`.
+    """
+    messages: list[str] = []
+
+    def listen(record: logging.LogRecord) -> bool:
+        messages.append(record.getMessage().removeprefix("VIPS: "))
+        return True
+
+    load = getattr(pyvips.Image, f"{loader}_source")
+    with _LISTENING:
+        _LOG.addFilter(listen)
+        try:
+            source = pyvips.Source.new_from_memory(data)
+            image = load(source, fail_on="error", access="sequential", **options)
+            usual = set(messages)
+            yield image
+            (doubts if doubts is not None else []).extend(text for text in messages if text not in usual)
+        finally:
+            _LOG.removeFilter(listen)
 
 
 def oriented(image: Any, orientation: int) -> NDArray[Any]:
-    """H x W x C samples of an image, turned as EXIF's `orientation` says."""
-    image = image.copy()
-    image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
-    turned = image.autorot()
-    return np.asarray(turned.numpy()).reshape(turned.height, turned.width, turned.bands)
+    """Decode an image to H x W x C samples, turned."""
+    return turn(image.numpy().reshape(image.height, image.width, image.bands), orientation)
+
+
+def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn pixels as EXIF's `orientation` says: a view of them as they lie."""
+    return _TURNS[orientation](pixels) if orientation != 1 else pixels
