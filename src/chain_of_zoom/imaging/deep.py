@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
+from chain_of_zoom.imaging import metadata
 from chain_of_zoom.imaging.limits import Limits
+from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Samples
 
+_FIELDS = {"exif": "exif-data", "xmp": "xmp-data", "icc_profile": "icc-profile-data"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_AVIF = b"ftypavif"
+_AVIF = (b"ftypavif", b"ftypavis")
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether the file calls itself AVIF first."""
+    return data[4:12] in _AVIF
 
 
 def is_deep(data: bytes) -> bool:
     """Whether this is a PNG or AVIF of more than 8 bits."""
-    if data[4:12] == _AVIF:
+    if is_avif(data):
         box = data.find(b"av1C") + 4  # AV1 in ISO base media files, section 2.3.3: high_bitdepth
         return box > 4 and int.from_bytes(data[box + 2 : box + 3]) & 0x40 != 0
     return data[:8] == _PNG and data[24:25] == b"\x10"
@@ -28,7 +39,10 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     if data[:8] == _PNG:
         image, bits = pyvips.Image.pngload_buffer(data, fail_on="error"), 16
     else:
-        image, orientation = pyvips.Image.heifload_buffer(data, fail_on="error"), 1  # turned by its decoder
+        image, orientation = (
+            pyvips.Image.heifload_buffer(data, fail_on="error", unlimited=True),
+            1,
+        )  # turned by its decoder
         bits = image.get("bits-per-sample")
     limits.check_size(image.width, image.height, name)
     if image.format != "ushort" or image.bands > 4:
@@ -37,6 +51,24 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     if image.bands < 3:
         return Layers(samples=pixels[..., :1], space="grey", alpha=pixels[..., 1] if image.bands == 2 else None)
     return Layers(samples=pixels[..., :3], space="rgb", alpha=pixels[..., 3] if image.bands == 4 else None)
+
+
+def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
+    """An AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
+    from chain_of_zoom.imaging.vips import pyvips
+
+    image = pyvips.Image.heifload_buffer(data, fail_on="error", unlimited=True)
+    limits.check_size(image.width, image.height, name)
+    limits.check_density(image.width * image.height, len(data), name)
+    if image.format != "uchar":
+        return read(data, 1, name, limits), Metadata()
+    carrier = Image.new("L", (1, 1))
+    carrier.info = {key: image.get(field) for key, field in _FIELDS.items() if image.get_typeof(field)}
+    pixels = image.numpy().reshape(image.height, image.width, image.bands)
+    colours = 1 if image.bands < 3 else 3
+    alpha = pixels[..., colours] if image.bands > colours else None
+    layers = Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
+    return layers, replace(metadata.read(carrier), orientation=1)
 
 
 def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:

@@ -18,3 +18,10 @@ def oriented(image: Any, orientation: int) -> NDArray[Any]:
     image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
     turned = image.autorot()
     return np.asarray(turned.numpy()).reshape(turned.height, turned.width, turned.bands)
+
+
+def take_log() -> list[str]:
+    """The lines of libvips' log of errors, which is one for all threads and empty afterwards."""
+    text: bytes = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
+    pyvips.vips_lib.vips_error_clear()
+    return text.decode(errors="replace").splitlines()
