@@ -22,6 +22,12 @@ _PARTS: dict[Turn, tuple[bool, int]] = {
 }
 TURNS: tuple[Turn, ...] = tuple(_PARTS)
 
+# EXIF 2.32, tag 274: what makes a picture upright.
+_UPRIGHT: dict[int, Turn] = {
+    1: "none", 2: "flip-x", 3: "rotate-180", 4: "flip-y", 5: "transpose", 6: "rotate-270",
+    7: "transverse", 8: "rotate-90",
+}  # fmt: skip
+
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 
@@ -36,3 +42,9 @@ def turned_back(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
     mirrored, quarters = _PARTS[how]
     back = np.rot90(pixels, -quarters)
     return np.ascontiguousarray(back[:, ::-1] if mirrored else back)
+
+
+def make_upright(pixels: NDArray[_Kind], orientation: int) -> NDArray[_Kind]:
+    """Turn an H x W x C picture as EXIF's `orientation` (1 to 8) says: a view of the pixels as they lie."""
+    mirrored, quarters = _PARTS[_UPRIGHT[orientation]]
+    return np.rot90(pixels[:, ::-1] if mirrored else pixels, quarters)

@@ -18,6 +18,7 @@ from PIL import Image
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging import metadata, tiff_parts, tiff_values
 from chain_of_zoom.imaging import tiff_tags as tag
+from chain_of_zoom.imaging.dihedral import make_upright
 from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Samples, Space, by_rows
@@ -150,7 +151,7 @@ def _explain(error: Exception, page: Directory, name: str) -> Exception:
 def _layers(
     structure: Structure, page: Directory, options: dict[str, int], facts: Metadata, name: str, limits: Limits
 ) -> Layers:
-    from chain_of_zoom.imaging.vips import open_image, oriented, turn
+    from chain_of_zoom.imaging.vips import open_image, oriented
 
     doubts: list[str] = []
     is_rewritten = _needs_rewriting(page)
@@ -160,7 +161,7 @@ def _layers(
         bands = page.samples
         limits.check_size(page.first(tag.WIDTH), page.first(tag.HEIGHT), name, peak)
         _check_channels(bands, colours, name)
-        pixels = turn(tiff_parts.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
+        pixels = make_upright(tiff_parts.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
     else:
         with open_image("tiffload", structure.data, doubts, **options) as image:
             space, colours = _SPACES.get(image.interpretation, ("grey", 0))

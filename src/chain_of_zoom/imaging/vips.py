@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from mmap import mmap
 from typing import Any
 
-import numpy as np
 import pyvips as pyvips
 from numpy.typing import NDArray
+
+from chain_of_zoom.imaging.dihedral import make_upright
 
 _LOG = logging.getLogger("pyvips")
 _LOG.setLevel(logging.WARNING)
 _LOG.propagate = False  # it tells of every warning in a file on stderr
 pyvips.cache_set_max(0)  # no picture is read twice
 _LISTENING = threading.Lock()  # warnings name no file
-_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    2: np.fliplr,
-    3: lambda pixels: np.rot90(pixels, 2),
-    4: np.flipud,
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
 
 
 @contextmanager
@@ -57,9 +49,11 @@ def open_image(loader: str, data: bytes | mmap, doubts: list[str] | None = None,
 
 def oriented(image: Any, orientation: int) -> NDArray[Any]:
     """Decode an image to H x W x C samples, turned."""
-    return turn(image.numpy().reshape(image.height, image.width, image.bands), orientation)
+    return make_upright(image.numpy().reshape(image.height, image.width, image.bands), orientation)
 
 
-def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn pixels as EXIF's `orientation` says: a view of them as they lie."""
-    return _TURNS[orientation](pixels) if orientation != 1 else pixels
+def take_log() -> list[str]:
+    """Take the lines of libvips' log of errors, which is one for all threads and empty afterwards."""
+    text: bytes = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
+    pyvips.vips_lib.vips_error_clear()
+    return text.decode(errors="replace").splitlines()
