@@ -10,10 +10,11 @@ from tiny_alignment import make_pairs
 
 from chain_of_zoom.alignment.card import UNKNOWN, base_licence, card
 from chain_of_zoom.alignment.config import resolve
-from chain_of_zoom.alignment.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, curve
+from chain_of_zoom.alignment.curves import draw_curve
 from chain_of_zoom.alignment.pairs import read_pairs
 from chain_of_zoom.alignment.report import Facts, page, write_report
 from chain_of_zoom.alignment.run_folder import Gap, HeldOut, Told
+from chain_of_zoom.pages.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 EVIL = '<script>alert(1)</script> & "fur" \''
 
@@ -43,27 +44,27 @@ def facts(tmp_path: Path) -> Facts:
 
 def test_a_curve_by_hand():
     """Ten steps from 0 to 0.9: a tenth is one step, and the smooth line averages a point and none beside it."""
-    found = curve("reward", "r", "", [{"step": i, "r": (i - 1) / 10} for i in range(1, 11)])
+    found = draw_curve("reward", "r", "", [{"step": i, "r": (i - 1) / 10} for i in range(1, 11)])
     assert found
     assert (found.first, found.last) == (0, 0.9)
-    points = [tuple(map(float, point.split(","))) for point in found.raw.split()]
+    points = [tuple(map(float, point.split(","))) for point in found.chart.lines[0].points.split()]
     assert points[-1] == (WIDTH - RIGHT, pytest.approx(TOP + 0.1 * (HEIGHT - TOP - BOTTOM), abs=0.06))
     assert points[0] == (pytest.approx(LEFT + 0.1 * (WIDTH - LEFT - RIGHT), abs=0.06), HEIGHT - BOTTOM)
-    assert curve("kl", "kl", "", [{"step": 1, "r": 0}]) is None
+    assert draw_curve("kl", "kl", "", [{"step": 1, "r": 0}]) is None
 
 
 def test_a_flat_curve_and_a_single_point():
     for history in ([{"step": i, "r": 0.0} for i in range(1, 9)], [{"step": 1, "r": 0.0}]):
-        found = curve("empty", "r", "", history)
+        found = draw_curve("empty", "r", "", history)
         assert found
-        assert [text for _, text in found.y_ticks][::5] == ["0", "1"]
-        assert all(0 <= float(point.split(",")[1]) <= HEIGHT for point in found.raw.split())
+        assert [text for _, text in found.chart.y_labels][::5] == ["0", "1"]
+        assert all(0 <= float(point.split(",")[1]) <= HEIGHT for point in found.chart.lines[0].points.split())
 
 
 def test_many_steps_become_few_points():
-    found = curve("r", "r", "", [{"step": i, "r": float(i % 2)} for i in range(1, 10_001)])
+    found = draw_curve("r", "r", "", [{"step": i, "r": float(i % 2)} for i in range(1, 10_001)])
     assert found
-    assert len(found.raw.split()) <= 240
+    assert len(found.chart.lines[0].points.split()) <= 240
     assert found.first == found.last == 0.5
 
 

@@ -14,7 +14,7 @@ def test_numbers_end_below_each_other():
 
 
 def test_texts_begin_below_each_other():
-    assert format_plain_table(ROWS, left=3)[2] == "x            12.5  3"
+    assert format_plain_table(ROWS, left_columns=3)[2] == "x            12.5  3"
 
 
 def test_markdown():

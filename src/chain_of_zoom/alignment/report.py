@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.curves import Curve, Log, curve
+from chain_of_zoom.alignment.curves import Curve, Log, draw_curve
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.run_folder import Gap, HeldOut, Told
 from chain_of_zoom.imaging.encode import encode_png
@@ -59,11 +59,11 @@ def page(facts: Facts) -> str:
     """The page as HTML."""
     config = facts.config
     rewards = [
-        curve(name, f"rewards/{name}/mean", f"weight {weight:g}: {NOTES.get(name, 'a plugin')}", facts.history)
+        draw_curve(name, f"rewards/{name}/mean", f"weight {weight:g}: {NOTES.get(name, 'a plugin')}", facts.history)
         for name, weight in config.used.items()
     ]
-    total = curve("reward", "reward", "the weighted sum", facts.history)
-    texts = [curve(*each, facts.history) for each in TEXTS]
+    total = draw_curve("reward", "reward", "the weighted sum", facts.history)
+    texts = [draw_curve(*each, facts.history) for each in TEXTS]
     return render(
         "alignment.html",
         config=config,
@@ -75,7 +75,7 @@ def page(facts: Facts) -> str:
         before_after=_before_after(facts.samples),
         gaps=facts.gaps[-LISTED:][::-1],
         gap_count=len(facts.gaps),
-        unscored=curve("", "texts/unscored", "", facts.history),
+        unscored=draw_curve("", "texts/unscored", "", facts.history),
         skipped=facts.skipped,
         trained_on=facts.trained_on,
         toml=config.to_toml().decode(),

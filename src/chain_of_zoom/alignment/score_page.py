@@ -13,6 +13,7 @@ from chain_of_zoom.imaging.images import load, make_folder, write_atomic
 from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.render import render
+from chain_of_zoom.pages.table import format_plain_table
 
 PAGE = "index.html"
 PICTURES = "pictures"
@@ -50,16 +51,12 @@ def duel_lines(scores: Scores) -> list[str]:
 def plain(scores: Scores) -> str:
     """The table, the duels and what is missing, for a terminal."""
     rows = [["prompter", *columns(scores)], *([each.name, *cells(each)] for each in scores.prompters)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     told = f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}"
-    lines = [told, ""]
-    for name, *numbers in rows:
-        right = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
-        lines.append("  ".join([name.ljust(widths[0]), *right]))
+    lines = [told, "", *format_plain_table(rows)]
     lines += ["", *duel_lines(scores)] if scores.outcomes else []
     lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def check_folder(folder: Path) -> None:

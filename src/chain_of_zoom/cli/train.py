@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from chain_of_zoom.backbones.onestep import DEFAULT_BASE
@@ -14,6 +13,8 @@ from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import read_toml
 from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
@@ -164,12 +165,13 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained
 
 def _print_estimate(rows: list[Row], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
+        typer.echo(format_json(rows), nl=False)
         return
-    typer.echo(f"{'':64}{'parameters':>14}{'here':>10}{'published':>11}")
+    lines = [["", "parameters", "here", "published"]]
     for row in rows:
         count = f"{row.parameters:,}" if row.parameters else ""
-        typer.echo(f"{row.what:64}{count:>14}{human_size(row.bytes):>10}{human_size(row.published):>11}")
+        lines.append([row.what, count, human_size(row.bytes), human_size(row.published)])
+    typer.echo("\n".join(format_plain_table(lines)))
 
 
 train_app.command("degrade")(train_data.degrade)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -25,6 +24,8 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
@@ -130,9 +131,7 @@ def upscale(
     if estimate:
         found = estimated(job)
         if as_json:
-            import msgspec
-
-            typer.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+            typer.echo(format_json(found), nl=False)
         elif show:
             _say_estimate(found, job)
         return
@@ -190,8 +189,7 @@ def _say_estimate(found: Estimate, job: Job) -> None:
         ("memory", "unknown here" if found.memory is None else f"about {human_size(found.memory)}"),
         ("disk", f"up to {human_size(found.disk)} while it runs; {human_size(found.free)} are free"),
     )
-    for name, text in rows:
-        typer.echo(f"{name:7} {text}")
+    typer.echo("\n".join(format_plain_table(rows, left_columns=2)))
 
 
 def _time(seconds: float) -> str:

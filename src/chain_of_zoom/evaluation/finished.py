@@ -14,7 +14,7 @@ from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.evaluation.consistency import Window
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, MeasuredRun
-from chain_of_zoom.evaluation.results import PromptText, ShownFile
+from chain_of_zoom.evaluation.results import SentPrompt, ShownFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +62,12 @@ class FinishedZoom:
             "depth": depth,
         }
 
-    def prompts(self) -> list[PromptText]:
+    def prompts(self) -> list[SentPrompt]:
         """Return the prompts of a backbone that reads them."""
         if not self.record.backbone.text_aware:
             return []
         return [
-            PromptText(
+            SentPrompt(
                 **self.place(depth),
                 prompt=state.prompt or "",
                 raw=state.prompt_raw or "",

@@ -176,7 +176,7 @@ class ZoomFailure(msgspec.Struct, frozen=True, kw_only=True):
     """The message of the error."""
 
 
-class PromptText(StateEntry, frozen=True, kw_only=True):
+class SentPrompt(StateEntry, frozen=True, kw_only=True):
     """The prompt of one state."""
 
     prompt: str
@@ -229,7 +229,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """Means of every method, depth and metric."""
     pairs: tuple[PairedDifference, ...]
     """Differences of every two methods at every depth and metric."""
-    prompts: tuple[PromptText, ...]
+    prompts: tuple[SentPrompt, ...]
     """The prompts of backbones that read them."""
     shown: tuple[ShownFile, ...]
     """Pictures for the report."""

@@ -95,9 +95,9 @@ class Chart:
     """Width of the whole SVG."""
     height: int = HEIGHT
     """Height of the whole SVG."""
-    left: int = LEFT
+    left_margin: int = LEFT
     """Width of the margin that holds the labels of the vertical axis."""
-    right: int = RIGHT
+    right_margin: int = RIGHT
     """Width of the margin on the other side."""
 
 

@@ -1,4 +1,4 @@
-"""Templates to HTML. Every page extends `base.html`, needs no server and fetches nothing."""
+"""Fill templates to pages in HTML. Every page extends `base.html`, needs no server and fetches nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **context: Any) -> str:
-    """The page as one HTML text. template: a file name in `pages/templates`; values are escaped.
+    """Return the page as one HTML text. template: a file name in `pages/templates`; values of `context` are escaped.
 
     The filter `link` turns a relative path into a URL that works whatever is in the name.
     """
@@ -19,7 +19,7 @@ def render(template: str, **context: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    """Templates are compiled once; pages that grow are rendered often."""
+    """Return the environment that keeps compiled templates, since pages that grow are rendered often."""
     environment = Environment(
         loader=PackageLoader("chain_of_zoom.pages"),
         autoescape=True,

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 Rows = Sequence[Sequence[str]]
 
 
-def format_plain_table(rows: Rows, *, left: int = 1) -> list[str]:
-    """Return the lines of an aligned table: the first `left` columns start, all others end, at one place.
+def format_plain_table(rows: Rows, *, left_columns: int = 1) -> list[str]:
+    """Return the lines of an aligned table: the first `left_columns` columns start, all others end, at one place.
 
     All rows have as many cells as the first one. Two spaces lie between columns, none at the end of a line.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        texts = [text.ljust(width) for text, width in zip(row[:left], widths, strict=False)]
-        texts += [text.rjust(width) for text, width in zip(row[left:], widths[left:], strict=True)]
+        texts = [text.ljust(width) for text, width in zip(row[:left_columns], widths, strict=False)]
+        texts += [text.rjust(width) for text, width in zip(row[left_columns:], widths[left_columns:], strict=True)]
         lines.append("  ".join(texts).rstrip())
     return lines
 
