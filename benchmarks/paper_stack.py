@@ -74,7 +74,7 @@ class Ours:
     def zoom(self, pictures: Sequence[RGB8], steps: int) -> set[str]:
         """All pictures, scale by scale, in batches; returns the different prompts."""
         request = ZoomRequest(protocol="paper", zoom=float(4**steps))
-        zooms = [self.chain.prepare(Picture.of_pixels(picture), request) for picture in pictures]
+        zooms = [self.chain.plan(Picture.of_pixels(picture), request) for picture in pictures]
         jobs = [ZoomJob(picture=z.canvas, steps=z.steps, output=z.output, seed=0, text="") for z in zooms]
         engine = Engine(self.chain.backbone, self.chain.prompter, quantise="truncate", raw_prompts=True)
         return {state.prompt for _, state in engine.run(jobs) if state.prompt is not None}

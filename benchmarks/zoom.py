@@ -34,9 +34,9 @@ chain = ChainOfZoom(); chain.backbone.load()
 chain.backbone([load({photo!r}).pixels[:128, :128]])
 with tempfile.TemporaryDirectory() as out:
     t = time.perf_counter()
-    zoom = chain.prepare(load({photo!r}), ZoomRequest(zoom=256))
-    folder = chain.open_folder(zoom, Path(out) / "run")
-    for state in chain.run(zoom): folder.add(state)
+    run = chain.plan(load({photo!r}), ZoomRequest(zoom=256))
+    folder = run.open(Path(out) / "run")
+    for state in run.states(): folder.add(state)
     print(time.perf_counter() - t)
 """
 NCNN = """

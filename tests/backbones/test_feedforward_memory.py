@@ -73,13 +73,13 @@ def test_a_zoom_says_which_size_fits(room, tmp_path):
     chain = ChainOfZoom("animevideo", backbone_options={"device": "cpu"})
     chain.load()
     room(20)
-    zoom = chain.prepare(chain.picture(noise(300, 300)), make_request(magnification=16, size=(512, 384)))
+    run = chain.plan(chain.read_photo(noise(300, 300)), make_request(magnification=16, size=(512, 384)))
     with pytest.raises(ShortageError, match="; free memory or use --size ") as caught:
-        chain.open_folder(zoom, tmp_path / "run")
+        run.open(tmp_path / "run")
     width, height = map(int, str(caught.value).rpartition(" ")[2].split("x"))
     assert not (tmp_path / "run").exists()
-    smaller = chain.prepare(chain.picture(noise(300, 300)), make_request(magnification=16, size=(width, height)))
-    chain.open_folder(smaller, tmp_path / "run").close()
+    smaller = chain.plan(chain.read_photo(noise(300, 300)), make_request(magnification=16, size=(width, height)))
+    smaller.open(tmp_path / "run").close()
 
 
 def test_ncnn_without_memory_is_an_error_and_says_nothing_of_its_own():

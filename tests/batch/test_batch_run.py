@@ -135,8 +135,8 @@ def test_complete_runs_are_kept_without_decoding_the_photo(tmp_path, photos, mon
     before = contents(tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.*")}
     decoded = []
-    real = ChainOfZoom.picture
-    monkeypatch.setattr(ChainOfZoom, "picture", lambda self, path: decoded.append(path) or real(self, path))
+    real = ChainOfZoom.read_photo
+    monkeypatch.setattr(ChainOfZoom, "read_photo", lambda self, path: decoded.append(path) or real(self, path))
     assert statuses(zoom_many(photos, out=tmp_path / "out", skip_done=skip_done, **FAST)) == [
         "kept", "failed", "kept", "kept",
     ]  # fmt: skip
@@ -255,7 +255,7 @@ def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
     alive: list[weakref.ref] = []
     most = 0
 
-    real = ChainOfZoom.picture
+    real = ChainOfZoom.read_photo
 
     def load(self, path):
         nonlocal most
@@ -265,7 +265,7 @@ def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
         most = max(most, sum(each() is not None for each in alive))
         return picture
 
-    monkeypatch.setattr(ChainOfZoom, "picture", load)
+    monkeypatch.setattr(ChainOfZoom, "read_photo", load)
     assert statuses(zoom_many(photos, at=["0,0", "1,1"], out=tmp_path / "out", **FAST)) == ["done"] * 12
     assert len(alive) == 6, "one decoding for all spots of a photo"
     assert most == 2, "the one at work and the next"

@@ -10,7 +10,7 @@ from conftest import noise
 from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.chain.engine import Engine
 from chain_of_zoom.chain.enlargement import ZoomJob
-from chain_of_zoom.chain.lanes import in_lanes
+from chain_of_zoom.chain.lanes import run_in_lanes
 from chain_of_zoom.chain.request import ZoomRequest, plan
 from chain_of_zoom.prompters.base import Prompter
 
@@ -66,7 +66,7 @@ def test_lanes_make_the_same_states_and_prompt_while_the_other_enlarges():
     words = Words()
     backbone = Overlapping(words)
     made: dict[int, list] = {}
-    for index, state in in_lanes(Engine(backbone, words), jobs(3), 2):
+    for index, state in run_in_lanes(Engine(backbone, words), jobs(3), 2):
         made.setdefault(index, []).append(state)
     assert made.keys() == expected.keys()
     for index, states in expected.items():
@@ -85,9 +85,9 @@ def test_an_error_in_a_lane_is_the_callers_and_leaves_no_thread():
 
     threads = threading.active_count()
     with pytest.raises(Exception, match="out of nerves"):
-        list(in_lanes(Engine(Broken(), Words()), jobs(4), 2))
+        list(run_in_lanes(Engine(Broken(), Words()), jobs(4), 2))
     assert threading.active_count() == threads
-    lanes = in_lanes(Engine(Fake(), Words()), jobs(4), 2)
+    lanes = run_in_lanes(Engine(Fake(), Words()), jobs(4), 2)
     next(lanes)
     lanes.close()
     assert threading.active_count() == threads

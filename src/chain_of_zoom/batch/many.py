@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, Layout
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.spots import read_list
 from chain_of_zoom.batch.tasks import Task, named, plan_tasks
 from chain_of_zoom.chain.request import ZoomRequest, make_request, spot_text
+from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.prompters.base import Prompter
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
 
-from chain_of_zoom.api import FOLDERS, ChainOfZoom, Layout, Zoom
+from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.batch.report import Outcome, Report
 from chain_of_zoom.batch.tasks import Task, printable
-from chain_of_zoom.batch.together import Run, zoom_together
+from chain_of_zoom.batch.together import TaskRun, zoom_together
 from chain_of_zoom.chain.folder import RunFolder, finished
 from chain_of_zoom.chain.record import Record, StateRecord
+from chain_of_zoom.chain.run import FOLDERS, Layout, ZoomRun, begin_record
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.images import Picture
@@ -80,7 +81,7 @@ class Batch:
         self.report = Report(chain, tasks, out, force=force)
         if together is not None and together < 1:
             raise UsageError(f"together {together}; accepted: 1 or more; for example together=8")
-        self.together = together or chain.together(len(tasks))
+        self.together = together or chain.pictures_at_once(len(tasks))
         self._decoded: WeakValueDictionary[Path, Picture] = WeakValueDictionary()
         self._reading: dict[Path, Lock] = {}
 
@@ -121,7 +122,7 @@ class Batch:
         with self._reading.setdefault(task.photo, Lock()):
             photo = self._decoded.get(task.photo)
             if photo is None:
-                photo = self._decoded[task.photo] = self.chain.picture(task.photo)
+                photo = self._decoded[task.photo] = self.chain.read_photo(task.photo)
             return photo
 
     def _kept(self, task: Task) -> Record | None:
@@ -133,7 +134,7 @@ class Batch:
                 return None
         except OSError:
             return None  # it is opened once more to be zoomed into, and then the error is told
-        ours = self.chain.begin(record.input, task.request)
+        ours = begin_record(self.chain, record.input, task.request)
         return None if ours.difference(record, but="software" if self.skip_done else "") else record
 
     def _outcome(self, task: Task, coming: Future[Picture | Record], record: Record | None, seconds: float) -> Outcome:
@@ -157,19 +158,17 @@ class Batch:
             seconds=time.perf_counter() - started,
         )
 
-    def _open(self, task: Task, photo: Picture) -> tuple[Zoom, RunFolder]:
-        zoom = self.chain.prepare(photo, task.request)
-        return zoom, self.chain.open_folder(
-            zoom, self._path(task), name=task.name, force=self.force, layout=self.layout
-        )
+    def _open(self, task: Task, photo: Picture) -> ZoomRun:
+        run = self.chain.plan(photo, task.request)
+        run.open(self._path(task), name=task.name, force=self.force, layout=self.layout)
+        return run
 
     def _zoom(self, task: Task, photo: Picture) -> Record:
-        zoom, folder = self._open(task, photo)
-        with folder:
-            enlarge = [step.enlarge for step in zoom.steps]
-            self.watcher.planned(task, sum(enlarge[len(folder.done) :]))
-            for _, entry in self.chain.write(zoom, folder, animate=self.animate):
-                self.watcher.state(task, folder, entry, enlarge[len(folder.record.states) - 1])
+        run = self._open(task, photo)
+        with run.folder as folder:
+            self.watcher.planned(task, run.count_enlargements(len(folder.done)))
+            for _, entry in run.write(choose_encoder(self.animate)):
+                self.watcher.state(task, folder, entry, run.steps[len(folder.record.states) - 1].enlarge)
         return folder.record
 
     def _zoom_together(self, group: Sequence[Task], looked: Sequence[Future[Picture | Record]]) -> dict[str, Record]:
@@ -184,16 +183,18 @@ class Batch:
                     photo = coming.result()
                     if isinstance(photo, Record):
                         continue
-                    zoom, folder = self._open(task, photo)
+                    run = self._open(task, photo)
                 except Exception:
                     continue
-                runs.append(Run(task, zoom, stack.enter_context(folder), list(folder.done)))
-                self.watcher.planned(task, runs[-1].left)
+                folder = stack.enter_context(run.folder)
+                runs.append(TaskRun(task, run, list(folder.done)))
+                self.watcher.planned(task, run.count_enlargements(len(folder.done)))
             try:
-                zoom_together(self.chain, runs, animate=self.animate, wrote=self.watcher.state)
+                zoom_together(runs, choose_encoder(self.animate), on_state=self.watcher.state)
             except Exception as error:
                 self.watcher.parted(error)
-            return {run.task.name: run.folder.record for run in runs if run.folder.record.complete}
+            records = {one.task.name: one.run.folder.record for one in runs}
+            return {name: record for name, record in records.items() if record.complete}
 
     def _path(self, task: Task) -> Path:
         return self.out if self.layout == "published" else self.out / task.name

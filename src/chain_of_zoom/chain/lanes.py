@@ -12,24 +12,24 @@ from chain_of_zoom.chain.enlargement import ZoomJob
 from chain_of_zoom.chain.state import ScaleState
 
 
-def in_lanes(engine: Engine, jobs: Sequence[ZoomJob], lanes: int) -> Iterator[tuple[int, ScaleState]]:
-    """What `engine.run` yields, from threads that take turns at the prompter and at the backbone.
+def run_in_lanes(engine: Engine, jobs: Sequence[ZoomJob], lanes: int) -> Iterator[tuple[int, ScaleState]]:
+    """Yield what `engine.run` yields, from threads that take turns at the prompter and at the backbone.
 
     The states of one job come in order; those of different lanes as they come. The first error ends it.
     """
-    made: Queue[tuple[int, ScaleState] | BaseException | None] = Queue()
+    results: Queue[tuple[int, ScaleState] | BaseException | None] = Queue()
     stopped = Event()
 
     def run(numbers: Sequence[int]) -> None:
         try:
             for index, state in engine.run([jobs[number] for number in numbers]):
-                made.put((numbers[index], state))
+                results.put((numbers[index], state))
                 if stopped.is_set():
                     break
         except BaseException as error:
-            made.put(error)
+            results.put(error)
         finally:
-            made.put(None)
+            results.put(None)
 
     with ThreadPoolExecutor(lanes) as pool:
         for lane in range(lanes):
@@ -37,12 +37,12 @@ def in_lanes(engine: Engine, jobs: Sequence[ZoomJob], lanes: int) -> Iterator[tu
         try:
             running = lanes
             while running:
-                found = made.get()
-                if isinstance(found, BaseException):
-                    raise found
-                if found is None:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                if result is None:
                     running -= 1
                 else:
-                    yield found
+                    yield result
         finally:
             stopped.set()

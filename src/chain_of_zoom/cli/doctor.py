@@ -152,11 +152,11 @@ def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any
     chain.load()
     timings: dict[str, Any] = {"load": round(time.perf_counter() - start, 3), "states": []}
     request = ZoomRequest(protocol="paper", zoom=ZOOM, mode=preset.settings["mode"])
-    zoom = chain.prepare(Picture.of_pixels(selftest_picture(), PICTURE), request)
+    run = chain.plan(Picture.of_pixels(selftest_picture(), PICTURE), request)
     files: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        folder = chain.open_folder(zoom, Path(scratch))
-        for state in chain.run(zoom):
+        folder = run.open(Path(scratch))
+        for state in run.states():
             entry = folder.add(state)
             files[entry.file] = (folder.path / entry.file).read_bytes()
             timings["states"].append({"file": entry.file, "seconds": round(entry.seconds, 3)})

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom, Layout
+from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.choice import Revision
 from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom, Layout
+from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch, Watcher
 from chain_of_zoom.batch.summary import INDEX, RunSummary
 from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.record import StateRecord
+from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.zoom_one import notes

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom, Layout, Zoom
+from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.chain.choice import EDITED, Revision
 from chain_of_zoom.chain.folder import SHEET, RunFolder
 from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.chain.run import Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.errors import UsageError
@@ -32,52 +33,50 @@ def zoom_one(
     as_json: bool,
 ) -> None:
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
-    zoom = chain.prepare(chain.picture(photo), request)
-    if animate and len(zoom.steps) == 1:
+    run = chain.plan(chain.read_photo(photo), request)
+    if animate and len(run.steps) == 1:
         raise UsageError("--animate with one state alone; accepted: a larger --zoom; leave it out")
-    branch = chain.branch(zoom, revision)
-    name = f"{photo.stem}_{magnification_name(float(zoom.steps[-1].magnification))}"
+    branch = run.find_branch(revision)
+    name = f"{photo.stem}_{magnification_name(float(run.steps[-1].magnification))}"
     with (
-        chain.open_folder(zoom, out or Path(name), force=force, layout=layout, branch=branch) as folder,
+        run.open(out or Path(name), force=force, layout=layout, branch=branch) as folder,
         Display(f"zoom with {chain.backbone.info.name}", show=show) as display,
     ):
-        kept = folder.record.states
-        work = sum(step.enlarge for step in zoom.steps)
-        display.expect(work, done=sum(step.enlarge for step in zoom.steps[: len(kept)]))
-        for entry in kept:
+        earlier_states = folder.record.states
+        work = run.count_enlargements()
+        display.expect(work, done=work - run.count_enlargements(len(earlier_states)))
+        for entry in earlier_states:
             display.say(state_line(folder, entry, "kept from before"))
-        unasked = None if layout == "default" else False
-        written = chain.write(zoom, folder, animate=unasked if animate is None else animate, track=display.track)
+        if animate is None and layout != "default":
+            animate = False
         states = list(folder.done)
-        for state, entry in written:
+        for state, entry in run.write(choose_encoder(animate, display.track)):
             states.append(state)
-            display.advance(zoom.steps[len(folder.record.states) - 1].enlarge)
+            display.advance(run.steps[len(folder.record.states) - 1].enlarge)
             display.say(state_line(folder, entry, f"{state.seconds:.1f} s"))
         if branch and branch.stop:
-            offer(chain, zoom, folder, states[: branch.step], revision.candidates or 0, display)
+            offer(run, states[: branch.step], revision.candidates or 0, display)
     if as_json:
         typer.echo(folder.record.to_json(), nl=False)
     elif show and not (branch and branch.stop):
         typer.echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
         if folder.record.animation:
             typer.echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
-        elif animate is None and len(zoom.steps) > 1 and layout == "default":
+        elif animate is None and len(run.steps) > 1 and layout == "default":
             typer.echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
         for note in notes(chain, [folder.record.settings.prompt], folder.record.states):
             typer.echo(f"note: {note}")
 
 
-def offer(
-    chain: ChainOfZoom, zoom: Zoom, folder: RunFolder, done: list[ScaleState], count: int, display: Display
-) -> None:
+def offer(run: ZoomRun, done: list[ScaleState], count: int, display: Display) -> None:
     """Make the alternatives of the state after those `done`, and say what to look at and what to type next."""
-    step = len(done)
-    display.restart(f"candidates of state {step} with {chain.backbone.info.name}", count)
-    made = []
-    for state in chain.candidates(zoom, done, count, folder.record.choices):
+    step, folder = len(done), run.folder
+    display.restart(f"candidates of state {step} with {run.models.backbone.info.name}", count)
+    alternatives = []
+    for state in run.candidates(count, done, folder.record.choices):
         display.advance()
-        made.append(state)
-    offered = chain.offer(zoom, folder, made)
+        alternatives.append(state)
+    offered = run.offer(alternatives)
     for entry in offered.states:
         display.say(f"{folder.path / entry.file}  {entry.variant}  ({entry.seconds:.1f} s)")
     numbers = [entry.variant.candidate for entry in offered.states if entry.variant]

@@ -10,6 +10,7 @@ import msgspec
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.folder import RECORD, RunFolder
 from chain_of_zoom.chain.record import InputRecord, Record, software
+from chain_of_zoom.chain.run import begin_record
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import MeasuredRun
 from chain_of_zoom.evaluation.results import MethodNote
@@ -41,9 +42,9 @@ class StateCache:
         if record and not expected.difference(record):
             return record
         photo = load(run.photo)
-        zoom = self.chain.prepare(photo, run.request)
+        zoom = self.chain.plan(photo, run.request)
         with _Folder(run.folder, self._begin_record(InputRecord.of(photo, path), run), force=force) as folder:
-            for state in self.chain.run(zoom, folder.done):
+            for state in zoom.states(folder.done):
                 folder.add(state)
             folder.complete()
         return folder.record
@@ -66,8 +67,8 @@ class StateCache:
             entries = record.states[: index % len(record.states)]
             parents = [parent.state(decode_png((run.folder / parent.file).read_bytes())) for parent in entries]
             mute_chain = ChainOfZoom(self.chain.backbone, "null")
-            zoom = mute_chain.prepare(load(run.photo), msgspec.structs.replace(run.request, prompt=""))
-            write_atomic(run.folder / name, encode_png(next(iter(mute_chain.run(zoom, parents))).image))
+            zoom = mute_chain.plan(load(run.photo), msgspec.structs.replace(run.request, prompt=""))
+            write_atomic(run.folder / name, encode_png(next(zoom.states(parents)).image))
         return names
 
     def describe_method(self, seconds: dict[int, float]) -> MethodNote:
@@ -87,7 +88,7 @@ class StateCache:
         )
 
     def _begin_record(self, photo: InputRecord, run: MeasuredRun) -> Record:
-        return msgspec.structs.replace(self.chain.begin(photo, run.request), software=self._software)
+        return msgspec.structs.replace(begin_record(self.chain, photo, run.request), software=self._software)
 
 
 class _Folder(RunFolder):
