@@ -29,7 +29,7 @@ from chain_of_zoom.batch import run as running
 from chain_of_zoom.batch.many import plan_batch
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.writer import Writer
-from chain_of_zoom.chain import lanes as in_lanes_module
+from chain_of_zoom.chain import run as chain_run
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.request import make_request
 from chain_of_zoom.imaging import sheet
@@ -150,9 +150,7 @@ def test_with_a_gpu_for_prompts_and_one_for_pixels_they_go_in_two_lanes(tmp_path
     chain.place()
     chain.residence = SimpleNamespace(placement=SimpleNamespace(pipelined=True), recorded=dict)
     lanes: list[int] = []
-    monkeypatch.setattr(
-        in_lanes_module, "in_lanes", lambda engine, jobs, count: lanes.append(count) or engine.run(jobs)
-    )
+    monkeypatch.setattr(chain_run, "run_in_lanes", lambda engine, jobs, count: lanes.append(count) or engine.run(jobs))
     tasks = plan_batch(photos, None, [], make_request(size=(24, 16), magnification=20), tmp_path, recursive=False)
     outcomes = list(Batch(chain, tasks, tmp_path / "out", together=4).run())
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done", "done", "done"]
