@@ -14,8 +14,9 @@ from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
+from chain_of_zoom.files import make_folder, naming, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import decode_png, make_folder, naming, write_atomic
+from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.runs.lock import lock_folder
@@ -98,8 +99,6 @@ class RunFolder:
                 "add --force to replace it, or name another folder with -o"
             )
         with naming(path):
-            for stale in path.glob(".*.tmp"):
-                stale.unlink()
             if earlier and force:
                 self._forget(earlier)
         if earlier and not force:

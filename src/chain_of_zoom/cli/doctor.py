@@ -145,7 +145,8 @@ def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any
     _check_writable(target)
     from chain_of_zoom.api import ChainOfZoom
     from chain_of_zoom.chain.request import ZoomRequest
-    from chain_of_zoom.imaging.images import Picture, write_atomic
+    from chain_of_zoom.files import write_atomic
+    from chain_of_zoom.imaging.images import Picture
 
     start = time.perf_counter()
     chain = ChainOfZoom(preset.backbone, preset.prompter, backbone_options=backbone, prompter_options=prompter)

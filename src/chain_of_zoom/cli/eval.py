@@ -121,7 +121,7 @@ def evaluate(
     page = write_page(results, folder)
     if markdown:
         from chain_of_zoom.evaluation.markdown import format_markdown
-        from chain_of_zoom.imaging.images import write_atomic
+        from chain_of_zoom.files import write_atomic
 
         write_atomic(markdown, format_markdown(results).encode())
     if as_json:
@@ -152,7 +152,7 @@ def data(
       coz eval data DIV2K_valid_HR -o div2k.json
     """
     from chain_of_zoom.datasets.manifest import make_manifest
-    from chain_of_zoom.imaging.images import write_atomic
+    from chain_of_zoom.files import write_atomic
 
     path = out or Path(f"{Path(what).resolve().name}.json")
     manifest = make_manifest(what, path, spots=spots, seed=seed)

@@ -51,9 +51,10 @@ def degrade(
     from chain_of_zoom.distillation.data import check_options
     from chain_of_zoom.distillation.degradation import sample_operations
     from chain_of_zoom.distillation.sheet import degradation_sheet
+    from chain_of_zoom.files import write_atomic
     from chain_of_zoom.imaging.encode import encode_png
     from chain_of_zoom.imaging.geometry import Size
-    from chain_of_zoom.imaging.images import load, write_atomic
+    from chain_of_zoom.imaging.images import load
     from chain_of_zoom.imaging.texture import textured
 
     check_options(size, stage)

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 
 NAME = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")

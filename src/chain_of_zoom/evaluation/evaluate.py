@@ -25,7 +25,7 @@ from chain_of_zoom.evaluation.score import infos, score
 from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap
 from chain_of_zoom.evaluation.tally import Made
-from chain_of_zoom.imaging.images import make_folder
+from chain_of_zoom.files import make_folder
 from chain_of_zoom.resources import available_cores
 
 STATES = "states"

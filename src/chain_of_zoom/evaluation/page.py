@@ -14,7 +14,7 @@ from chain_of_zoom.evaluation.published import gap, published
 from chain_of_zoom.evaluation.results import PAGE, Cell, MethodNote, Results
 from chain_of_zoom.evaluation.score import INFLUENCE
 from chain_of_zoom.evaluation.statistics import Paired
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import PromptStatistics, prompt_statistics
 

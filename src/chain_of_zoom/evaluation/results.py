@@ -12,7 +12,7 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.evaluation.statistics import Bootstrap, Direction, Interval, Paired, share_of_wins
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.json_bytes import format_json
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"

@@ -20,8 +20,9 @@ from chain_of_zoom.evaluation import consistency
 from chain_of_zoom.evaluation.metrics.base import Metric, MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.prompts import prompt_influence
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, decode_png, size_of, write_atomic
+from chain_of_zoom.imaging.images import RGB8, decode_png, size_of
 
 SCORES = "scores.json"
 
