@@ -13,6 +13,7 @@ from chain_of_zoom.backbones.onestep import DEFAULT_BASE
 from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import read_toml
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.resources import human_size
 
@@ -130,7 +131,7 @@ def train(
     except ImportError as error:
         raise MissingError(f"coz train needs {error.name}; type: pip install 'chain-of-zoom[train]'") from error
     if trained and as_json:
-        typer.echo(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
+        echo_lines(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
 
 
 def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained | None:
@@ -164,12 +165,12 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained
 
 def _print_estimate(rows: list[Row], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(msgspec.to_builtins(rows), indent=2))
+        echo_lines(json.dumps(msgspec.to_builtins(rows), indent=2))
         return
-    typer.echo(f"{'':64}{'parameters':>14}{'here':>10}{'published':>11}")
+    echo(f"{'':64}{'parameters':>14}{'here':>10}{'published':>11}")
     for row in rows:
         count = f"{row.parameters:,}" if row.parameters else ""
-        typer.echo(f"{row.what:64}{count:>14}{human_size(row.bytes):>10}{human_size(row.published):>11}")
+        echo(f"{row.what:64}{count:>14}{human_size(row.bytes):>10}{human_size(row.published):>11}")
 
 
 train_app.command("degrade")(train_data.degrade)

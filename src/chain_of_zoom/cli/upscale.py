@@ -25,6 +25,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
@@ -130,13 +131,13 @@ def upscale(
         if as_json:
             import msgspec
 
-            typer.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+            echo_lines(json.dumps(msgspec.to_builtins(found), indent=2))
         elif show:
             _say_estimate(found, job)
         return
     record = _run(job, prompts_from, force=force, show=show)
     if as_json:
-        typer.echo(record.to_json(), nl=False)
+        echo_lines(record.to_json())
 
 
 def _run(job: Job, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:
@@ -189,7 +190,7 @@ def _say_estimate(found: Estimate, job: Job) -> None:
         ("disk", f"up to {human_size(found.disk)} while it runs; {human_size(found.free)} are free"),
     )
     for name, text in rows:
-        typer.echo(f"{name:7} {text}")
+        echo(f"{name:7} {text}")
 
 
 def _time(seconds: float) -> str:
