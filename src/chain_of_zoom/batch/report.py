@@ -114,7 +114,10 @@ class Report:
         """A small copy, named after the state's hash so that it never shows another one."""
         from chain_of_zoom.imaging.thumbnail import thumbnail
 
-        file = self.out / THUMBNAILS / f"{sha256[:16]}.webp"
+        name = f"{sha256[:16]}.webp"
+        if not _THUMBNAIL.fullmatch(name):  # a record from elsewhere may say anything
+            return None
+        file = self.out / THUMBNAILS / name
         if not file.is_file():
             make_inner_folder(self.out, THUMBNAILS)
             try:

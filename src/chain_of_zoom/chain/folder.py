@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -24,6 +25,8 @@ from chain_of_zoom.runs.lock import lock_folder
 RECORD = "record.json"
 SHEET = "sheet.png"
 ANIMATION = "zoom.webp"
+_GIVEN = re.compile(r"[0-9]+(_[0-9.]+x)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
+"""Names that a run gives to its files."""
 
 
 def finished(path: Path, *, intact: bool = True) -> Record | None:
@@ -225,7 +228,7 @@ class RunFolder:
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
-            if Path(name).name == name:
+            if _GIVEN.fullmatch(name):  # a record from elsewhere may list any file
                 (self.path / name).unlink(missing_ok=True)
 
     def _resume(self, earlier: Record) -> None:

@@ -88,6 +88,8 @@ def main() -> NoReturn:
         else:  # files have errors of their own: this is what was printed
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at its end, and would complain
             code = _fail(f"cannot write to standard output ({error.strerror}); check where it goes", 4)
+    except UnicodeEncodeError:
+        code = _fail("a name or text is not UTF-8; accepted: any that is; rename the file", 3)
     except MemoryError:
         code = _fail("not enough memory; accepted: less at a time; free memory, or reduce the picture first", 6)
     except Exception as error:

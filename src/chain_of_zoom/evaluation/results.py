@@ -171,12 +171,19 @@ def read_results(folder: Path) -> Results:
 
 
 def to_csv(values: Iterable[Value]) -> bytes:
-    """Long format, one number a row; `repr` of the number, so that nothing is lost."""
+    """Long format, one number a row; `repr` of the number, so that nothing is lost. Names are no formulas."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["picture", "spot", "method", "depth", "metric", "value"])
-    writer.writerows([v.picture, v.spot, v.method, v.depth, v.metric, repr(v.value)] for v in values)
+    writer.writerows(
+        [_as_text(v.picture), v.spot, _as_text(v.method), v.depth, v.metric, repr(v.value)] for v in values
+    )
     return buffer.getvalue().encode()
+
+
+def _as_text(name: str) -> str:
+    """The name with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name
 
 
 PerPicture = dict[tuple[str, int, str], dict[str, dict[int, float]]]

@@ -55,6 +55,8 @@ class Folder:
         Raises OutputError, and OccupiedError while another process is at it.
         """
         job = self.job
+        if force and self._is_foreign() and not (self.path / RECORD).exists():
+            raise self._foreign()
         if not force:
             resumed = self._is_resumed()
             stranger = next((path for path in job.outputs if path.exists()), None)
@@ -75,9 +77,10 @@ class Folder:
 
     def put(self, canvas: Canvas, on_progress: OnProgress) -> None:
         """Write the output in the work folder and move it into place."""
-        job = self.job
+        job, tags = self.job, self.job.tags()
+        description = tags.texts["Description"]
         write = partial(
-            write_picture, canvas, kind=job.kind, tags=job.tags(), quality=job.request.quality, on_progress=on_progress
+            write_picture, canvas, kind=job.kind, tags=tags, quality=job.request.quality, on_progress=on_progress
         )
         with naming(job.out, "file"):
             if job.kind.name != "Deep Zoom":
@@ -90,12 +93,12 @@ class Folder:
             _remove(made)
             write(made.with_suffix(""))
             (tiles / "vips-properties.xml").unlink(missing_ok=True)
-            deepzoom.put_label(made, job.description())
+            deepzoom.put_label(made, description)
             _remove(place)
             tiles.replace(place)
             made.replace(job.out)
         suffix = "jpg" if job.plan.alpha is None else "png"
-        deepzoom.write_page(job.out, job.size, suffix, job.description())
+        deepzoom.write_page(job.out, job.size, suffix, description)
 
     def close(self, record: UpscaleRecord) -> UpscaleRecord:
         """Write the record and, of a backbone that reads them, the prompts."""
@@ -117,10 +120,8 @@ class Folder:
         """Whether the work folder is that of the same run, stopped. Raises OutputError when it is another's."""
         earlier = _read(self.path / RECORD)
         if earlier is None:
-            if self.path.exists() and (  # nothing but half a record where it was killed while that was written
-                not self.path.is_dir() or not all(is_temporary(path.name) for path in self.path.iterdir())
-            ):
-                raise OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
+            if self._is_foreign():
+                raise self._foreign()
             return False
         if difference := self.record.difference(earlier):
             raise OutputError(
@@ -128,6 +129,15 @@ class Folder:
                 "add --force to replace it, or name another file with -o"
             )
         return not earlier.complete
+
+    def _is_foreign(self) -> bool:
+        """Whether there is more than half a record, which a kill leaves while that is written."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        return not all(is_temporary(path.name) for path in self.path.iterdir())
+
+    def _foreign(self) -> OutputError:
+        return OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
 
 
 def _read(path: Path) -> UpscaleRecord | None:
