@@ -2,15 +2,16 @@
 
 By default the text is the SHA-256 of the last picture's bytes, so that a test can tell the answers apart.
 POST /script: a JSON list of replies, given out in the order of arrival; the last one stays. A reply may hold
-status, headers, body (text is sent as it is, anything else as JSON), sleep (seconds, before the answer),
-trickle (seconds between its bytes), and drop (close the connection instead). GET /log: what came in, and the
-largest number of requests that were in the server at once. It ends when its standard input does.
+status, headers, body (text is sent as it is, anything else as JSON), gzip (how often it is packed), sleep (seconds,
+before the answer), trickle (seconds between its bytes), and drop (close the connection instead). GET /log: what came
+in, and the largest number of requests that were in the server at once. It ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import json
 import sys
@@ -74,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, reply: dict[str, Any]) -> None:
         body = reply.get("body", "")
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        for _ in range(reply.get("gzip", 0)):
+            data = gzip.compress(data)
         with contextlib.suppress(OSError):  # a client may hang up
             self.send_response(reply.get("status", 200))
             for name, value in reply.get("headers", {}).items():

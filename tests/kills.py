@@ -147,11 +147,11 @@ def _die_at(step: int) -> None:
     real_open = io.open
 
     def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        if "w" not in mode:
+        if "x" not in mode:
             return real_open(file, mode, *args, **options)
         tick()
-        assert mode == "wb"
-        return Torn(file, "w")
+        assert mode == "xb"
+        return Torn(file, "x")
 
     io.open = opened  # type: ignore[assignment]
     for name in ("fsync", "replace", "rename", "mkdir", "unlink"):

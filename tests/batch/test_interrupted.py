@@ -122,7 +122,7 @@ def test_a_disk_that_fills_up_within_a_write(
             return len(data)
 
     def opened(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        return Disk(file, "w") if "w" in mode else real_open(file, mode, *args, **options)
+        return Disk(file, "x") if "x" in mode else real_open(file, mode, *args, **options)
 
     def refill() -> None:
         nonlocal left

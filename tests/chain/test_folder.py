@@ -86,7 +86,7 @@ def test_a_damaged_state_and_those_after_it_are_made_again(tmp_path):
     zoom(PHOTO, magnification=100, out=here, **FAST)
     before = contents(here)
     (here / "03_32x.png").write_bytes(b"damaged")
-    (here / ".04_100x.png.tmp").write_bytes(b"left by a kill")
+    (here / ".0123456789abcdef.coz.tmp").write_bytes(b"left by a kill")
     result = zoom(PHOTO, magnification=100, out=here, **FAST)
     assert contents(here) == before
     assert len(result.states) == 5

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from chain_of_zoom.errors import BadInputError, OutputError
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging import images
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Box, Size
-from chain_of_zoom.imaging.images import area_reduce, enlarge_part, load, resize, to_uint8, write_atomic
+from chain_of_zoom.imaging.images import area_reduce, enlarge_part, load, resize, to_uint8
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -335,6 +335,41 @@ def test_an_answer_without_end(server: Server, monkeypatch: pytest.MonkeyPatch) 
     assert "larger than 1 MB" in failure(server.remote())
 
 
+@pytest.mark.parametrize("packing", ["gzip", "GZIP "])
+def test_an_answer_that_is_packed_unasked(server: Server, packing: str) -> None:
+    server.script({"body": answer("moss"), "gzip": 1, "headers": {"Content-Encoding": packing}})
+    assert server.remote()([context()]) == ["moss"]
+    (request,) = server.requests()
+    assert request["headers"]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ({"gzip": 2, "headers": {"Content-Encoding": "gzip, gzip"}}, "is packed as 'gzip, gzip'"),
+        ({"gzip": 2, "headers": {"Content-Encoding": "gzip"}}, "is not JSON"),
+        ({"headers": {"Content-Encoding": "gzip"}}, "is packed as 'gzip'"),
+        ({"gzip": 1, "headers": {"Content-Encoding": "br"}}, "is packed as 'br'"),
+        ({"gzip": 1, "body": " " * 5_000_000, "headers": {"Content-Encoding": "gzip"}}, "is packed as 'gzip'"),
+        ({"body": answer("x" * 15_000_000)}, "is larger than 4 MB"),
+        ({"body": answer("x" * 200_000)}, "has 200000 characters"),
+        ({"body": "[" * 200_000}, "is not JSON"),
+    ],
+)
+def test_answers_that_are_too_much(server: Server, reply: dict[str, Any], says: str) -> None:
+    server.script({"body": answer("moss"), **reply})
+    assert says in failure(server.remote(retries=0))
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", "1e999", "nan", "9" * 5000, "Wed, 21 Oct 99999 07:28:00 GMT", "x" * 9000]
+    + ["Wed, 21 Oct 2015 07:28:00 +99999999999999", "Wed, 21 Oct 9999 23:59:59 -2359", "\u0661"],
+)  # fmt: skip
+def test_times_that_no_server_can_mean(server: Server, value: str) -> None:
+    pause = server.remote()._pause(1, _retry_after(value))
+    assert 0 <= pause <= LONGEST_PAUSE
+
+
 def test_one_failure_ends_the_call_and_cancels_the_others(server: Server) -> None:
     server.script({"sleep": 30}, {"sleep": 0.2, "status": 400}, {"sleep": 30})
     start = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from conftest import PARITY
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
+
+from safetensors.torch import save_file  # noqa: E402
 
 from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.runtime.precision import (  # noqa: E402
@@ -80,8 +81,7 @@ def test_sizes_are_those_of_the_loaded_networks():
 
 
 def save(path: Path, shapes: dict[str, list[int]]) -> None:
-    header = json.dumps({"__metadata__": {}, **{name: {"shape": shape} for name, shape in shapes.items()}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, path)
 
 
 def test_only_one_precision_of_a_folder_counts_and_damage_counts_nothing(tmp_path, monkeypatch):

@@ -75,7 +75,7 @@ def test_twenty_kills_at_random_moments(tmp_path):
 
 def test_a_kill_before_its_record_is_whole(tmp_path):
     (tmp_path / "a.png.work").mkdir()
-    (tmp_path / "a.png.work" / ".record.json.tmp").write_bytes(b"{")
+    (tmp_path / "a.png.work" / ".0123456789abcdef.coz.tmp").write_bytes(b"{")
     assert enlarge(tmp_path / "a.png").complete
     assert not (tmp_path / "a.png.work").exists()
 

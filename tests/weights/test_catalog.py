@@ -94,7 +94,8 @@ def test_it_is_a_leaf_that_imports_nothing_heavy():
         "ours = {m for m in sys.modules if m.startswith('chain_of_zoom.')}; print(sorted(heavy), sorted(ours))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names = ["chain_of_zoom.errors", *(f"chain_of_zoom.weights{part}" for part in ("", ".catalog", ".presets"))]
+    weights = ("", ".catalog", ".headers", ".presets")
+    names = [f"chain_of_zoom.{name}" for name in ("errors", "resources", *(f"weights{part}" for part in weights))]
     assert done.stdout.strip() == f"[] {names}"
 
 

@@ -33,7 +33,7 @@ from chain_of_zoom.alignment.run_folder import (
     step_of,
 )
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.watch import Moment

@@ -163,6 +163,8 @@ class _Cache:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        if file.is_symlink():  # SQLite would follow it
+            raise OutputError(f"{file} is a link; accepted: a file of this program's; remove it")
         self._do("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)", [()])
 
     def find(self, keys: Sequence[str]) -> dict[str, str]:

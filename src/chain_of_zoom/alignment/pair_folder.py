@@ -11,7 +11,7 @@ import msgspec
 
 from chain_of_zoom.alignment.pairs import METADATA, MadeRow, Split
 from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
+from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.runs.lock import lock_folder
@@ -136,8 +136,8 @@ class PairFolder:
             return
         if earlier and force:
             self._forget()
-        (self.path / PICTURES).mkdir(exist_ok=True)
-        (self.path / WORK).mkdir(exist_ok=True)
+        make_inner_folder(self.path, PICTURES)
+        make_inner_folder(self.path, WORK)
         self._write_about()
         found = {photo.sha256: self._entry(photo.sha256) for photo in self.about.photos}
         self.done = {sha256: entry for sha256, entry in found.items() if entry and self._has(entry.rows)}
@@ -202,7 +202,7 @@ class PairFolder:
         """Remove what earlier pairs consist of; other files in the folder are not touched."""
         shutil.rmtree(self.path / WORK, ignore_errors=True)
         for name in ("*_parent.png", "*_zoomed.png"):
-            for file in (self.path / PICTURES).glob(name):
+            for file in make_inner_folder(self.path, PICTURES).glob(name):
                 file.unlink()
         for name in (METADATA, CONTACT, ABOUT):
             (self.path / name).unlink(missing_ok=True)

@@ -11,8 +11,9 @@ from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.alignment.curves import Curve, Log, draw_curve
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.run_folder import Gap, HeldOut, Told
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import load, write_atomic
+from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import prompt_statistics

@@ -12,7 +12,7 @@ import msgspec
 
 from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.imaging.images import make_folder, write_atomic
+from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.runs.lock import lock_folder
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.scoring import SCORES, Scored, Scores
 from chain_of_zoom.errors import OccupiedError
+from chain_of_zoom.files import make_folder, make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import load, make_folder, write_atomic
+from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.render import render
@@ -68,7 +69,7 @@ def check_folder(folder: Path) -> None:
 
 def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
     """Write scores.json and index.html with small pictures of up to 100 pairs. Raises OutputError."""
-    make_folder(folder / PICTURES)
+    make_inner_folder(folder, PICTURES)
     shown = []
     for index, pair in enumerate(pairs[:SHOWN]):
         files = {kind: f"{PICTURES}/{index:04d}_{kind}.webp" for kind in ("parent", "zoomed")}

@@ -19,7 +19,7 @@ from chain_of_zoom.batch.tasks import Task, printable
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OccupiedError, OutputError
-from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
+from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
 from chain_of_zoom.runs.lock import lock_folder
 
 QUIET_SECONDS = 2.0  # between two versions of the page while runs are merely kept
@@ -61,10 +61,6 @@ class Report:
             self._unlock = lock_folder(self, self.out)
         try:
             self._refuse_strangers()
-            with naming(self.out):
-                for folder in (self.out, self.out / THUMBNAILS):
-                    for stale in folder.glob(".*.tmp"):
-                        stale.unlink()
             self._save(running=True)
         except BaseException:
             self._unlock()
@@ -118,9 +114,12 @@ class Report:
         """A small copy, named after the state's hash so that it never shows another one."""
         from chain_of_zoom.imaging.thumbnail import thumbnail
 
-        file = self.out / THUMBNAILS / f"{sha256[:16]}.webp"
+        name = f"{sha256[:16]}.webp"
+        if not _THUMBNAIL.fullmatch(name):  # a record from elsewhere may say anything
+            return None
+        file = self.out / THUMBNAILS / name
         if not file.is_file():
-            make_folder(file.parent)
+            make_inner_folder(self.out, THUMBNAILS)
             try:
                 data = thumbnail(state.read_bytes())
             except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -14,8 +15,9 @@ from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
+from chain_of_zoom.files import make_folder, naming, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import decode_png, make_folder, naming, write_atomic
+from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NOTHING, Kept
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.runs.lock import lock_folder
@@ -23,6 +25,8 @@ from chain_of_zoom.runs.lock import lock_folder
 RECORD = "record.json"
 SHEET = "sheet.png"
 ANIMATION = "zoom.webp"
+_GIVEN = re.compile(r"[0-9]+(_[0-9.]+x)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
+"""Names that a run gives to its files."""
 
 
 def finished(path: Path, *, intact: bool = True) -> Record | None:
@@ -98,8 +102,6 @@ class RunFolder:
                 "add --force to replace it, or name another folder with -o"
             )
         with naming(path):
-            for stale in path.glob(".*.tmp"):
-                stale.unlink()
             if earlier and force:
                 self._forget(earlier)
         if earlier and not force:
@@ -226,7 +228,7 @@ class RunFolder:
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
-            if Path(name).name == name:
+            if _GIVEN.fullmatch(name):  # a record from elsewhere may list any file
                 (self.path / name).unlink(missing_ok=True)
 
     def _resume(self, earlier: Record) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import decode_png, make_folder, write_atomic
+from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
 
 
@@ -32,24 +33,21 @@ class PublishedFolder(RunFolder):
     def _write_state(self, name: str, state: ScaleState, data: bytes) -> None:
         """The input, the text, the copy by scale and the state."""
         index = len(self.record.states)
-        scale = self.path.parents[1] / "per-scale" / f"scale{index}" / f"{self.path.name}.png"
-        text = self.path / "txt" / f"{index - 1}.txt"
-        make_folder(scale.parent)
+        copies = make_inner_folder(self.path.parents[1], "per-scale", f"scale{index}")
         if state.input is not None:
             write_atomic(self.path / f"{index}_input.png", encode_png(state.input, kept=self.kept.only_profile))
-            make_folder(text.parent)
-            write_atomic(text, (state.prompt or "").encode())
-        write_atomic(scale, data)
+            texts = make_inner_folder(self.path, "txt")
+            write_atomic(texts / f"{index - 1}.txt", (state.prompt or "").encode())
+        write_atomic(copies / f"{self.path.name}.png", data)
         super()._write_state(name, state, data)
 
     def finish(self, sheet: bytes) -> None:
         """Write the strip, the sheet and the record."""
         states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
-        strip = self.path.parents[1] / "recursive" / f"{self.path.name}.png"
-        make_folder(strip.parent)
+        strips = make_inner_folder(self.path.parents[1], "recursive")
         generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
         text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
         source = COMPOSITE if generated else None
         data = encode_png(np.concatenate(states, axis=1), *label(text, source), self.kept.only_profile)
-        write_atomic(strip, data)
+        write_atomic(strips / f"{self.path.name}.png", data)
         super().finish(sheet)

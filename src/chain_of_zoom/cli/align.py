@@ -12,6 +12,7 @@ from chain_of_zoom.cli.align_pairs import pairs
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
 from chain_of_zoom.cli.options import read_tables, read_toml
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def align(
     if done is None:
         return
     if as_json:
-        typer.echo(_json(done))
+        echo_lines(_json(done))
     elif not quiet:
         _summarise(done)
 
@@ -129,14 +130,14 @@ def _plain(value: Any) -> Any:
 
 def _summarise(done: Aligned) -> None:
     for name, why in done.skipped[:5]:
-        typer.echo(f"skipped: {name}: {why}")
+        echo(f"skipped: {name}: {why}")
     if len(done.skipped) > 5:
-        typer.echo(f"skipped: {len(done.skipped) - 5} more, listed in the report")
+        echo(f"skipped: {len(done.skipped) - 5} more, listed in the report")
     if done.unscored:
-        typer.echo(f"without a score: {done.unscored} texts, listed in the report")
+        echo(f"without a score: {done.unscored} texts, listed in the report")
     if done.resumed:
-        typer.echo(f"went on after step {done.resumed}")
+        echo(f"went on after step {done.resumed}")
     if done.first:
-        typer.echo(f"reward {done.first['reward']:.3f} -> {done.last['reward']:.3f} in {done.steps} steps")
-    typer.echo(f"{done.folder}  the adapter, for --prompter vlm --adapter {done.folder}")
-    typer.echo(f"{done.report}  curves, and texts before and after: open it in a browser")
+        echo(f"reward {done.first['reward']:.3f} -> {done.last['reward']:.3f} in {done.steps} steps")
+    echo(f"{done.folder}  the adapter, for --prompter vlm --adapter {done.folder}")
+    echo(f"{done.report}  curves, and texts before and after: open it in a browser")

@@ -12,6 +12,7 @@ from chain_of_zoom.api import load_backbone
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import combine, read_sets, shared
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
 
@@ -108,7 +109,7 @@ def pairs(
 
         about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, progress=progress)
     if as_json:
-        typer.echo(format_json(about), nl=False)
+        echo_lines(format_json(about))
     elif not quiet:
         _summarise(about, out)
 
@@ -131,13 +132,13 @@ def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Ba
 
 def _summarise(about: About, out: Path) -> None:
     counts = about.counts
-    typer.echo(
+    echo(
         f"{counts['pairs']} pairs of {len(about.photos)} photos: {counts['train']} to learn from, "
         f"{counts['held-out']} held out; {counts['photo']} show the photos' own pixels, {counts['chain']} a chain's"
     )
-    typer.echo(f"left out: {counts['flat']} flat and {counts['duplicate']} repeated views")
+    echo(f"left out: {counts['flat']} flat and {counts['duplicate']} repeated views")
     for file, why in about.skipped:
-        typer.echo(f"skipped: {file}: {why}")
+        echo(f"skipped: {file}: {why}")
     if not counts["held-out"]:
-        typer.echo("no pair is held out: comparisons will have nothing to stand on; name more photos")
-    typer.echo(f"{out / 'contact.jpg'}  look at it before you train")
+        echo("no pair is held out: comparisons will have nothing to stand on; name more photos")
+    echo(f"{out / 'contact.jpg'}  look at it before you train")

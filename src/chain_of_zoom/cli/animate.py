@@ -11,6 +11,7 @@ import typer
 from chain_of_zoom import api
 from chain_of_zoom.cli.flags import Debug, Quiet
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 
 
 def animate(
@@ -44,6 +45,6 @@ def animate(
     with Display(f"animation of {folder.name}", show=not (quiet or as_json)) as display:
         made = api.animate(folder, out, seconds=seconds, track=display.track)
     if as_json:
-        typer.echo(json.dumps({"animation": str(made)}))
+        echo_lines(json.dumps({"animation": str(made)}))
     elif not quiet:
-        typer.echo(f"{made}  ({made.stat().st_size / 1e6:.1f} MB)")
+        echo(f"{made}  ({made.stat().st_size / 1e6:.1f} MB)")

@@ -8,11 +8,13 @@ import os
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, prompts, train, upscale, zoom
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
@@ -48,7 +50,7 @@ def _version(value: bool) -> None:
     if value:
         from chain_of_zoom import __version__
 
-        typer.echo(f"coz {__version__}")
+        echo(f"coz {__version__}")
         raise typer.Exit
 
 
@@ -77,16 +79,30 @@ def main() -> NoReturn:
     except typer.TyperException as error:
         code = _fail(f"{error.format_message().rstrip('.')}; type: coz --help", 2)
     except OSError as error:
-        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO):
+        if not _has_working_folder():
+            code = _fail("the current folder is not there any more; accepted: one that is; type: cd FOLDER", 4)
+        elif error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+            code = _fail(f"{error.filename}: {error.strerror}; accepted: what may be opened; name another", 4)
+        elif error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO):
             code = _unexpected(error)
         else:  # files have errors of their own: this is what was printed
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at its end, and would complain
             code = _fail(f"cannot write to standard output ({error.strerror}); check where it goes", 4)
+    except UnicodeEncodeError:
+        code = _fail("a name or text is not UTF-8; accepted: any that is; rename the file", 3)
     except MemoryError:
         code = _fail("not enough memory; accepted: less at a time; free memory, or reduce the picture first", 6)
     except Exception as error:
         code = _unexpected(error)
     sys.exit(code)
+
+
+def _has_working_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _silence_libraries() -> None:
@@ -106,6 +122,6 @@ def _unexpected(error: Exception) -> int:
 
 def _fail(message: str, code: int) -> int:
     if "--debug" in sys.argv:
-        traceback.print_exc()
-    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+        echo_lines(traceback.format_exc(), err=True)
+    echo("error: " + " ".join(message.split()), err=True)
     return code

@@ -6,10 +6,9 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-import typer
-
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson
+from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, installed
 
@@ -39,12 +38,12 @@ def backbones(as_json: AsJson = False) -> None:
             rows.append(dict.fromkeys(rows[0]) | {"name": plugin.name, "default": False, "package": plugin.package})
             rows[-1]["broken"] = str(error)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo_lines(json.dumps(rows, indent=2))
         return
     for row in rows:
-        typer.echo(_text(row))
+        echo_lines(_text(row))
     get = "installed" if find_spec("spandrel") else "get it: pip install 'chain-of-zoom[models]'"
-    typer.echo(
+    echo_lines(
         f"a file ending in {' or '.join(MODEL_FILES)}: any super-resolution network that spandrel reads\n"
         f"    its own factor a step; ignores prompts; {evidence(1.0)}; licence as the file's author says; {get}"
     )

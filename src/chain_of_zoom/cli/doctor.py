@@ -18,6 +18,7 @@ import typer
 
 from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.resources import available_cores, human_size, total_memory
 from chain_of_zoom.runtime import vulkan
@@ -60,16 +61,16 @@ def doctor(
     if selftest is not None:
         target = out or Path(f"coz-selftest-{selftest}.zip")
         summary = run_selftest(selftest, target, show=not as_json)
-        typer.echo(json.dumps(summary, indent=2) if as_json else f"{target}  ({human_size(target.stat().st_size)})")
+        echo_lines(json.dumps(summary, indent=2) if as_json else f"{target}  ({human_size(target.stat().st_size)})")
         return
     if out:
         raise UsageError("-o without --selftest; accepted: coz doctor --selftest PRESET -o FILE.zip; add --selftest")
     found = examine()
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo_lines(json.dumps(found, indent=2))
         return
     for line in _lines(found):
-        typer.echo(line)
+        echo(line)
 
 
 def examine() -> dict[str, Any]:
@@ -145,7 +146,8 @@ def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any
     _check_writable(target)
     from chain_of_zoom.api import ChainOfZoom
     from chain_of_zoom.chain.request import ZoomRequest
-    from chain_of_zoom.imaging.images import Picture, write_atomic
+    from chain_of_zoom.files import write_atomic
+    from chain_of_zoom.imaging.images import Picture
 
     start = time.perf_counter()
     chain = ChainOfZoom(preset.backbone, preset.prompter, backbone_options=backbone, prompter_options=prompter)
@@ -161,7 +163,7 @@ def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any
             files[entry.file] = (folder.path / entry.file).read_bytes()
             timings["states"].append({"file": entry.file, "seconds": round(entry.seconds, 3)})
             if show:
-                typer.echo(f"{entry.file}: {entry.seconds:.1f} s, prompt {entry.prompt!r}", err=True)
+                echo(f"{entry.file}: {entry.seconds:.1f} s, prompt {entry.prompt!r}", err=True)
     timings["total"] = round(time.perf_counter() - start, 3)
     files["record.json"] = _record_without_paths(folder.record, preset)
     files["versions.json"] = _json({"preset": name, **machine_facts(), "packages": versions()})

@@ -16,6 +16,7 @@ import typer
 
 from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, Quiet, with_loaders
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
+from chain_of_zoom.cli.terminal import echo, echo_lines, visible
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.json_bytes import format_json
 
@@ -120,12 +121,12 @@ def evaluate(
     page = write_page(results, folder)
     if markdown:
         from chain_of_zoom.evaluation.markdown import format_markdown
-        from chain_of_zoom.imaging.images import write_atomic
+        from chain_of_zoom.files import write_atomic
 
         write_atomic(markdown, format_markdown(results).encode())
     if as_json:
         short = msgspec.structs.replace(results, values=(), shown=())
-        typer.echo(format_json(short), nl=False)
+        echo_lines(format_json(short))
     elif not quiet:
         _summarise(results, page)
 
@@ -151,13 +152,13 @@ def data(
       coz eval data DIV2K_valid_HR -o div2k.json
     """
     from chain_of_zoom.datasets.manifest import make_manifest
-    from chain_of_zoom.imaging.images import write_atomic
+    from chain_of_zoom.files import write_atomic
 
     path = out or Path(f"{Path(what).resolve().name}.json")
     manifest = make_manifest(what, path, spots=spots, seed=seed)
     write_atomic(path, manifest.to_json())
     total = sum(len(picture.spots) for picture in manifest.pictures)
-    typer.echo(f"{path}  {len(manifest.pictures)} pictures, {total} spots")
+    echo(f"{path}  {len(manifest.pictures)} pictures, {total} spots")
 
 
 @eval_app.command("metrics")
@@ -170,15 +171,15 @@ def list_metrics(as_json: AsJson = False) -> None:
         rows = [{**dataclasses.asdict(metric.info), "missing": metric.missing()} for metric in metrics]
         for row in rows:
             del row["range"]  # infinite ends are no JSON
-        typer.echo(format_json(rows), nl=False)
+        echo_lines(format_json(rows))
         return
     for metric in metrics:
         info = metric.info
         compares = "; against a truth" if metric.needs_truth else ""
         if not info.reference:
             compares = "; of a picture alone"
-        typer.echo(f"{info.name}: {info.direction} is better{compares}; {metric.missing() or 'can run'}")
-        typer.echo(f"    {info.note + '; ' if info.note else ''}{info.source}; licence: {info.licence}")
+        echo(f"{info.name}: {info.direction} is better{compares}; {metric.missing() or 'can run'}")
+        echo(f"    {info.note + '; ' if info.note else ''}{info.source}; licence: {info.licence}")
 
 
 @eval_app.command("compare")
@@ -197,9 +198,9 @@ def compare(
 
     comparison = compare_results(read_results(before), read_results(after))
     if as_json:
-        typer.echo(format_json(comparison), nl=False)
+        echo_lines(format_json(comparison))
     else:
-        typer.echo(format_comparison(comparison))
+        echo_lines(format_comparison(comparison))
 
 
 def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: int) -> Protocol:
@@ -290,7 +291,7 @@ def _bar(*, show: bool) -> Iterator[ReportProgress | None]:
     if not (show and console.is_terminal):
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console) as bar:
         task = bar.add_task("reading", total=None, left="")
         began: dict[str, tuple[float, int]] = {}
@@ -301,7 +302,7 @@ def _bar(*, show: bool) -> Iterator[ReportProgress | None]:
             if left is None and done > before:
                 left = (time.monotonic() - start) / (done - before) * (total - done)
             text = "" if left is None else f"about {_duration(left)} left"
-            bar.update(task, description=what, completed=done, total=total, left=text)
+            bar.update(task, description=visible(what), completed=done, total=total, left=text)
 
         yield progress
 
@@ -316,11 +317,11 @@ def _duration(seconds: float) -> str:
 def _summarise(results: Results, page: Path) -> None:
     from chain_of_zoom.evaluation.markdown import format_plain
 
-    typer.echo(format_plain(results))
+    echo_lines(format_plain(results))
     for gap in results.gaps:
-        typer.echo(f"not measured: {gap.what}: {gap.why}")
+        echo(f"not measured: {gap.what}: {gap.why}")
     if results.failures:
         first = results.failures[0]
         place = ", ".join(filter(None, (first.picture, first.method, first.metric)))
-        typer.echo(f"failed: {len(results.failures)}, listed in the page; the first: {place}: {first.error}")
-    typer.echo(f"{page}  everything, with pictures: open it in a browser")
+        echo(f"failed: {len(results.failures)}, listed in the page; the first: {place}: {first.error}")
+    echo(f"{page}  everything, with pictures: open it in a browser")

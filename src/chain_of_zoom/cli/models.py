@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from chain_of_zoom.cli.flags import AsJson, Debug
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights import catalog
@@ -50,16 +51,16 @@ def models(
             for name, needed in wanted.items()
         ]
         places = {"models_dir": str(models_dir()), "hub_cache": str(catalog.hub_cache())}
-        typer.echo(json.dumps({**places, "presets": presets, "items": rows}, indent=2))
+        echo_lines(json.dumps({**places, "presets": presets, "items": rows}, indent=2))
         return
     for name, needed in wanted.items():
         lacks = [item for item in needed if item in absent]
         state = "lacks all" if lacks == needed else f"lacks {', '.join(lacks)}" if lacks else "all there"
-        typer.echo(f"--preset {name}: {PRESETS[name].about}\n    needs {', '.join(needed)}; {state}")
-    typer.echo(f"\nWeights, in {models_dir()} or the Hugging Face cache {catalog.hub_cache()}:")
+        echo_lines(f"--preset {name}: {PRESETS[name].about}\n    needs {', '.join(needed)}; {state}")
+    echo_lines(f"\nWeights, in {models_dir()} or the Hugging Face cache {catalog.hub_cache()}:")
     for row in rows:
         where = f"present: {row['path']}" if row["path"] else f"missing; type: {row['command']}"
-        typer.echo(f"{row['name']}: {row['what']}\n    about {row['size']}; {ITEMS[row['name']].terms}\n    {where}")
+        echo_lines(f"{row['name']}: {row['what']}\n    about {row['size']}; {ITEMS[row['name']].terms}\n    {where}")
 
 
 def describe(item: Item) -> dict[str, Any]:
@@ -90,17 +91,17 @@ def get(
     wanted = catalog.missing(items)
     for item in items:
         if item not in wanted:
-            typer.echo(f"{item.name}: already there: {catalog.locate(item)}")
+            echo(f"{item.name}: already there: {catalog.locate(item)}")
     _check_space(wanted)
     for item in wanted:
-        typer.echo(f"{item.name}: about {item.size}; licence: {item.terms}")
+        echo(f"{item.name}: about {item.size}; licence: {item.terms}")
         _download(item)
         if (path := catalog.locate(item)) is None:
             raise MissingError(
                 f"{item.name} came, but not whole; accepted: {', '.join(item.files)} and weights as safetensors; "
                 f"type: coz models get {item.name}"
             )
-        typer.echo(f"{item.name}: {path}")
+        echo(f"{item.name}: {path}")
 
 
 @models_app.command("convert")
@@ -130,7 +131,7 @@ def convert(
         path, written = converter.convert(found, out or models_dir())
         checked = {True: "SHA-256 as published", False: "unverified", None: "unverified: no SHA-256 was published"}
         done = "" if written else "already there: "
-        typer.echo(f"{found.item.name}: {done}{path} ({checked[found.verified]})")
+        echo(f"{found.item.name}: {done}{path} ({checked[found.verified]})")
 
 
 def _check_space(items: list[Item]) -> None:

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import Self
 
-import typer
-
+from chain_of_zoom.cli.terminal import echo, visible
 from chain_of_zoom.imaging.images import RGB8
 
 
@@ -43,7 +42,7 @@ class Display:
             transient=True,
             redirect_stdout=False,  # lines meant for a file would go to the terminal
         )
-        self.task = self.progress.add_task(description, total=None)
+        self.task = self.progress.add_task(visible(description), total=None)
 
     def __enter__(self) -> Self:
         self.progress.__enter__()
@@ -54,7 +53,7 @@ class Display:
 
     def describe(self, text: str) -> None:
         """What is being done now, left of the bar."""
-        self.progress.update(self.task, description=text)
+        self.progress.update(self.task, description=visible(text))
 
     def expect(self, total: int, *, done: int = 0) -> None:
         """The number of enlargements of the whole, and how many of them are there."""
@@ -66,7 +65,7 @@ class Display:
 
     def restart(self, text: str, total: int) -> None:
         """Another kind of work begins, with a clock of its own."""
-        self.progress.reset(self.task, total=total, description=text)
+        self.progress.reset(self.task, total=total, description=visible(text))
 
     def track(self, frames: Iterable[RGB8]) -> Iterator[RGB8]:
         """The frames of an animation, counted on their way."""
@@ -78,6 +77,6 @@ class Display:
     def say(self, line: str) -> None:
         """Print a line, above the bar if both share the terminal."""
         if self.bar and sys.stdout.isatty():
-            self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.progress.console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
         elif self.show:
-            typer.echo(line)
+            echo(line)

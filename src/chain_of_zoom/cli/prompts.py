@@ -16,6 +16,7 @@ from chain_of_zoom.api import load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
 from chain_of_zoom.cli.options import accepted, read_sets
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.weights import presets
@@ -120,13 +121,13 @@ def score(
         scores = scored(data.resolve().name, held_out, made, critic=judge, progress=progress)
     page = write_page(scores, held_out, out) if out else None
     if as_json:
-        typer.echo(format_json(scores), nl=False)
+        echo_lines(format_json(scores))
     elif not quiet:
-        typer.echo(plain(scores))
+        echo_lines(plain(scores))
         for name, why in found.skipped:
-            typer.echo(f"skipped: {name}: {why}")
+            echo(f"skipped: {name}: {why}")
         if page:
-            typer.echo(f"{page}  pictures and texts: open it in a browser")
+            echo(f"{page}  pictures and texts: open it in a browser")
 
 
 def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> Critic | None:

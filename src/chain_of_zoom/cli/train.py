@@ -12,6 +12,7 @@ from chain_of_zoom.backbones.onestep import DEFAULT_BASE
 from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
 from chain_of_zoom.cli.options import read_toml
+from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
@@ -131,7 +132,7 @@ def train(
     except ImportError as error:
         raise MissingError(f"coz train needs {error.name}; type: pip install 'chain-of-zoom[train]'") from error
     if trained and as_json:
-        typer.echo(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
+        echo_lines(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
 
 
 def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained | None:
@@ -165,13 +166,13 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained
 
 def _print_estimate(rows: list[Row], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(format_json(rows), nl=False)
+        echo_lines(format_json(rows))
         return
     lines = [["", "parameters", "here", "published"]]
     for row in rows:
         count = f"{row.parameters:,}" if row.parameters else ""
         lines.append([row.what, count, human_size(row.bytes), human_size(row.published)])
-    typer.echo("\n".join(format_plain_table(lines)))
+    echo_lines("\n".join(format_plain_table(lines)))
 
 
 train_app.command("degrade")(train_data.degrade)

@@ -11,6 +11,7 @@ import typer
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
 from chain_of_zoom.cli.options import accepted, combine, read_config, read_sets
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
 
@@ -51,9 +52,10 @@ def degrade(
     from chain_of_zoom.distillation.data import check_options
     from chain_of_zoom.distillation.degradation import sample_operations
     from chain_of_zoom.distillation.sheet import degradation_sheet
+    from chain_of_zoom.files import write_atomic
     from chain_of_zoom.imaging.encode import encode_png
     from chain_of_zoom.imaging.geometry import Size
-    from chain_of_zoom.imaging.images import load, write_atomic
+    from chain_of_zoom.imaging.images import load
     from chain_of_zoom.imaging.texture import textured
 
     check_options(size, stage)
@@ -76,9 +78,9 @@ def degrade(
     write_atomic(path, encode_png(sheet))
     if as_json:
         rows = [{"seed": seed, "operations": operations} for seed, operations in drawn.items()]
-        typer.echo(format_json({"sheet": str(path), "samples": rows}), nl=False)
+        echo_lines(format_json({"sheet": str(path), "samples": rows}))
     elif not quiet:
-        typer.echo(f"{path}  {stage}, rows: {len(drawn)}")
+        echo(f"{path}  {stage}, rows: {len(drawn)}")
 
 
 def captions(
@@ -127,11 +129,11 @@ def captions(
         )
     if as_json:
         report = {"captions": str(out), "asked": done.asked, "kept": done.kept, "empty": done.empty}
-        typer.echo(json.dumps({**report, "skipped": dict(done.skipped)}, indent=2))
+        echo_lines(json.dumps({**report, "skipped": dict(done.skipped)}, indent=2))
     elif not quiet:
-        typer.echo(f"{out}  {done.asked} captions written, {done.kept} kept, {done.empty} of all are empty")
+        echo(f"{out}  {done.asked} captions written, {done.kept} kept, {done.empty} of all are empty")
         for name, why in done.skipped:
-            typer.echo(f"skipped: {name}: {why}")
+            echo(f"skipped: {name}: {why}")
 
 
 def _details(prompter: str, config: Path | None, sets: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
@@ -131,13 +132,13 @@ def upscale(
     if estimate:
         found = estimated(job)
         if as_json:
-            typer.echo(format_json(found), nl=False)
+            echo_lines(format_json(found))
         elif show:
             _say_estimate(found, job)
         return
     record = _run(job, prompts_from, force=force, show=show)
     if as_json:
-        typer.echo(record.to_json(), nl=False)
+        echo_lines(record.to_json())
 
 
 def _run(job: Job, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:
@@ -189,7 +190,7 @@ def _say_estimate(found: Estimate, job: Job) -> None:
         ("memory", "unknown here" if found.memory is None else f"about {human_size(found.memory)}"),
         ("disk", f"up to {human_size(found.disk)} while it runs; {human_size(found.free)} are free"),
     )
-    typer.echo("\n".join(format_plain_table(rows, left_columns=2)))
+    echo_lines("\n".join(format_plain_table(rows, left_columns=2)))
 
 
 def _time(seconds: float) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import typer
-
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch, Watcher
@@ -17,6 +15,7 @@ from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.cli.zoom_one import notes
 
 
@@ -59,7 +58,7 @@ class BatchProgress(Watcher):
         self.due.pop(outcome.task.name, None)
         self._show()
         if self.debug and outcome.error:
-            traceback.print_exception(outcome.error)
+            echo_lines("".join(traceback.format_exception(outcome.error)), err=True)
         self.display.say(_line(outcome))
 
     def _show(self) -> None:
@@ -93,15 +92,15 @@ def zoom_many(
                 said.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))
     summary = batch.report.summary
     if as_json:
-        typer.echo(summary.to_json(), nl=False)
+        echo_lines(summary.to_json())
     elif show:
-        typer.echo(f"{out / INDEX}  all of them: look at this first")
+        echo(f"{out / INDEX}  all of them: look at this first")
         for note in said:
-            typer.echo(f"note: {note}")
-        typer.echo(f"{summary.done} done, {summary.kept} kept from before, {summary.failed} failed")
+            echo(f"note: {note}")
+        echo(f"{summary.done} done, {summary.kept} kept from before, {summary.failed} failed")
     for run in summary.runs:
         if run.error:
-            typer.echo(f"error: {_failure(run)}", err=True)
+            echo(f"error: {_failure(run)}", err=True)
     return summary.exit_code
 
 

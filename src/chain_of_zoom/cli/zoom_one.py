@@ -6,8 +6,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import typer
-
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.chain.choice import EDITED, Revision
 from chain_of_zoom.chain.folder import SHEET, RunFolder
@@ -16,6 +14,7 @@ from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.run import Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
 
 
@@ -57,15 +56,15 @@ def zoom_one(
         if branch and branch.stop:
             offer(run, states[: branch.step], revision.candidates or 0, display)
     if as_json:
-        typer.echo(folder.record.to_json(), nl=False)
+        echo_lines(folder.record.to_json())
     elif show and not (branch and branch.stop):
-        typer.echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
+        echo(f"{folder.path / SHEET}  all of them side by side: look at this first")
         if folder.record.animation:
-            typer.echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
+            echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
         elif animate is None and len(run.steps) > 1 and layout == "default":
-            typer.echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
+            echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
         for note in notes(chain, [folder.record.settings.prompt], folder.record.states):
-            typer.echo(f"note: {note}")
+            echo(f"note: {note}")
 
 
 def offer(run: ZoomRun, done: list[ScaleState], count: int, display: Display) -> None:

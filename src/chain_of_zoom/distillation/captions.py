@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 
 
 class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 
 NAME = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -56,7 +56,7 @@ def read_progress(folder: Path) -> Progress | None:
     try:
         with safe_open(path, "pt") as file:
             return Progress(**json.loads(file.metadata()["progress"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -71,7 +71,7 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
             keys = _keys(groups, names)
             found = {i: {m: tensors.pop(f"{m}/{key}") for m in _MOMENTS} for i, key in enumerate(keys)}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": found})
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise _damaged(path, error) from error
     if tensors:
         raise _damaged(path, f"{next(iter(tensors))} has no place")
@@ -84,7 +84,7 @@ def load_adapters(folder: Path, groups: Groups) -> None:
         with safe_open(path, "pt") as file:
             names = [f"{group}/{name}" for group, parameters in groups.items() for name in parameters]
             _fill(groups, {name: file.get_tensor(name) for name in names})
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise MissingError(
             f"--init {folder} has no checkpoint that fits ({error}); accepted: a folder that coz train wrote, with the "
             "same base model; check the path"

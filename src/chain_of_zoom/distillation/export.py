@@ -13,8 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from chain_of_zoom.distillation.network import Student
-from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.networks.sd.lora import ENCODER_PREFIX, TRANSFORMER_PREFIX
 from chain_of_zoom.weights.files import ABOUT, TRAINED
 
@@ -43,10 +42,7 @@ def write_published(folder: Path, student: Student, step: int) -> tuple[Path, Pa
     lora = folder / "SR_LoRA" / f"model_{step}.pkl"
     encoder = folder / "SR_VAE" / f"vae_encoder_{step}.pt"
     for path, tensors in ((lora, pairs), (encoder, state)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot write {path} ({error.strerror}); name another folder with -o") from error
+        make_folder(path.parent)
         buffer = io.BytesIO()
         torch.save(tensors, buffer)
         write_atomic(path, buffer.getvalue())

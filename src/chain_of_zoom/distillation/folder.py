@@ -10,7 +10,7 @@ from typing import Any
 from chain_of_zoom.distillation import checkpoint, journal
 from chain_of_zoom.distillation.checkpoint import Progress, read_progress
 from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.imaging.images import naming
+from chain_of_zoom.files import naming
 from chain_of_zoom.weights.files import TRAINED
 
 SETTINGS = "settings.toml"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import open_inner, write_atomic
 
 NAME = "losses.csv"
 COLUMNS = ("step", "l2", "perceptual", "matching", "generator", "regulariser")
@@ -23,7 +23,7 @@ class Journal:
         self.path = folder / NAME
         write_atomic(self.path, "".join(f"{line}\n" for line in _kept(self.path, step)).encode())
         try:
-            self.file = self.path.open("a", encoding="utf-8")
+            self.file = open_inner(self.path, "a", encoding="utf-8")
             self.curves = writer(str(folder / "tensorboard"), purge_step=step + 1)
         except OSError as error:
             raise OutputError(f"cannot write {folder} ({error.strerror}); name another folder with -o") from error

@@ -30,7 +30,8 @@ from chain_of_zoom.distillation.texts import CaptionEmbeddings
 from chain_of_zoom.distillation.updates import Updates
 from chain_of_zoom.distillation.validation import SHOWN, restore, write_sheet
 from chain_of_zoom.errors import BackboneError
-from chain_of_zoom.imaging.images import RGB8, make_folder, write_atomic
+from chain_of_zoom.files import make_folder, write_atomic
+from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.networks.sd.sd3 import load_pipeline, to_tensor
 from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.runtime.placement import choose_dtype

@@ -12,8 +12,9 @@ from chain_of_zoom.distillation.data import Example
 from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.distillation.order import noise
 from chain_of_zoom.distillation.texts import CaptionEmbeddings
+from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import RGB8, make_folder, to_uint8, write_atomic
+from chain_of_zoom.imaging.images import RGB8, to_uint8
 from chain_of_zoom.imaging.sheet import Panel, draw_sheet
 from chain_of_zoom.networks.sd.sd3 import to_arrays, to_tensor
 
@@ -37,7 +38,7 @@ def write_sheet(folder: Path, step: int, examples: Sequence[Example], made: Sequ
         _row(f"step {step}, {kind}: {example.name}", example, result)
         for example, result in zip(examples, made, strict=True)
     ]
-    path = make_folder(folder / "sheets") / f"step_{step:06d}.png"
+    path = make_inner_folder(folder, "sheets") / f"step_{step:06d}.png"
     write_atomic(path, encode_png(np.concatenate(rows)))
     return path
 

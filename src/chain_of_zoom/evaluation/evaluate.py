@@ -34,7 +34,7 @@ from chain_of_zoom.evaluation.results import (
 from chain_of_zoom.evaluation.score import ZoomScores, score_zooms
 from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, compare_methods, group_values
-from chain_of_zoom.imaging.images import make_folder
+from chain_of_zoom.files import make_folder
 from chain_of_zoom.resources import available_cores
 
 STATES = "states"

@@ -15,7 +15,7 @@ from chain_of_zoom.evaluation.markdown import ARROWS
 from chain_of_zoom.evaluation.published import explain_absence, find_published
 from chain_of_zoom.evaluation.results import PAGE, Results
 from chain_of_zoom.evaluation.score import CHANGE, CONTRADICTION
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import PromptStatistics, prompt_statistics
 

@@ -12,7 +12,7 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.evaluation.metrics.base import Direction
-from chain_of_zoom.imaging.images import write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.json_bytes import format_json
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"
@@ -263,9 +263,16 @@ def read_results(folder: Path) -> Results:
 
 
 def format_csv(values: Iterable[MetricValue]) -> bytes:
-    """Write one number a row; as its `repr`, so that nothing is lost."""
+    """Write one number a row; as its `repr`, so that nothing is lost. Names are no formulas."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["picture", "spot", "method", "depth", "metric", "value"])
-    writer.writerows([v.picture, v.spot, v.method, v.depth, v.metric, repr(v.value)] for v in values)
+    writer.writerows(
+        [_as_text(v.picture), v.spot, _as_text(v.method), v.depth, v.metric, repr(v.value)] for v in values
+    )
     return buffer.getvalue().encode()
+
+
+def _as_text(name: str) -> str:
+    """Put an apostrophe before a name that a spreadsheet would take for a formula."""
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name

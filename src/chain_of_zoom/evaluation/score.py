@@ -27,8 +27,9 @@ from chain_of_zoom.evaluation.metrics.base import Metric, PictureMetric
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.prompts import measure_influence
 from chain_of_zoom.evaluation.results import MetricValue, ZoomFailure
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import decode_png, size_of, write_atomic
+from chain_of_zoom.imaging.images import decode_png, size_of
 
 SCORES = "scores.json"
 

@@ -14,8 +14,9 @@ from chain_of_zoom.chain.run import begin_record
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import MeasuredRun
 from chain_of_zoom.evaluation.results import MethodNote
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.images import decode_png, load, write_atomic
+from chain_of_zoom.imaging.images import decode_png, load
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 
 TORCH_PACKAGES = ("torch", "transformers", "diffusers")

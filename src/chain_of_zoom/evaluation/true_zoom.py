@@ -14,9 +14,10 @@ from chain_of_zoom.datasets.manifest import Item
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, MeasuredRun, Protocol, check_scales
+from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, load, make_folder, resize, size_of, write_atomic
+from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
 from chain_of_zoom.imaging.texture import Spot, centre, textured
 from chain_of_zoom.weights.files import file_sha256
 
@@ -147,13 +148,13 @@ class TrueZoom(Protocol):
         pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
         corners = tuple(dict.fromkeys(_truth_corner(spot, side, size_of(pixels), step) for spot in spots))
         inputs = {}
-        make_folder(folder)
+        make_inner_folder(folder.parent, folder.name)
         for depth in self.depths:
             file = _input_file(folder, depth)
             write_atomic(file, encode_png(reduce_photo(pixels, depth, self.reduction)))
             inputs[depth] = file_sha256(file)
         for number, (x, y) in enumerate(corners, 1):
-            make_folder(folder / f"spot{number}")
+            make_inner_folder(folder, f"spot{number}")
             truth = np.ascontiguousarray(pixels[y : y + side, x : x + side])
             write_atomic(folder / f"spot{number}" / "truth.png", encode_png(truth))
         prepared = PreparedPhoto(wanted=identity, side=side, corners=corners, inputs=inputs)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -20,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging import profiles
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
@@ -212,34 +209,3 @@ def profile_of_png(data: bytes) -> bytes | None:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         profile = image.info.get("icc_profile")
     return profile if isinstance(profile, bytes) else None
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What the system refuses becomes an OutputError that names the file or folder."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"cannot write {path} ({error.strerror or error}); name another folder with -o") from error
-
-
-def make_folder(path: Path) -> Path:
-    """Make a folder, and those around it, unless it is there. Raises OutputError."""
-    with naming(path):
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or absent: temporary name, fsync, rename. Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with naming(path):
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise

@@ -12,7 +12,8 @@ from chain_of_zoom.chain.folder import ANIMATION, RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging.images import decode_png, naming, profile_of_png, write_atomic
+from chain_of_zoom.files import naming, write_atomic
+from chain_of_zoom.imaging.images import decode_png, profile_of_png
 from chain_of_zoom.movie.animation import MAX_SIDE, Animation, Track, check_format, encode
 from chain_of_zoom.runs.lock import lock_folder
 

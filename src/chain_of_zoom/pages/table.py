@@ -23,5 +23,10 @@ def format_plain_table(rows: Rows, *, left_columns: int = 1) -> list[str]:
 
 def format_markdown_table(rows: Rows) -> str:
     """Return a Markdown table that ends in a line break."""
-    lines = [f"| {' | '.join(row)} |\n" for row in rows]
+    lines = [f"| {' | '.join(map(_escape, row))} |\n" for row in rows]
     return "".join([lines[0], "|---" * len(rows[0]) + "|\n", *lines[1:]])
+
+
+def _escape(cell: str) -> str:
+    """Return a cell on one line, in which nothing ends the cell or is HTML."""
+    return " ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,7 +37,8 @@ EXAMPLE = "http://127.0.0.1:8000/v1"
 RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 LONGEST_PAUSE = 30.0  # seconds between two tries, whatever the server asks for
-MAX_ANSWER = 16_000_000  # bytes; a server that never stops sending must not fill the memory
+MAX_ANSWER = 4_000_000  # bytes, unpacked; a server that never stops sending must not fill the memory
+MAX_TEXT = 100_000  # characters; a record of a picture is no place for books
 
 
 class Remote(Prompter):
@@ -114,7 +116,7 @@ class Remote(Prompter):
             return portal.call(with_client)
 
     def _client(self) -> httpx.AsyncClient:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         try:
@@ -195,11 +197,23 @@ class Remote(Prompter):
         """Status, seconds to wait (Retry-After) and body of one answer."""
         async with client.stream(method, self.url + path, content=body) as response:
             content = bytearray()
-            async for piece in response.aiter_bytes():
+            async for piece in response.aiter_raw():  # httpx would unpack a few bytes to any number of them
                 content += piece
                 if len(content) > MAX_ANSWER:
                     raise self._unusable(f"is larger than {MAX_ANSWER // 1_000_000} MB")
-            return response.status_code, _retry_after(response.headers.get("Retry-After", "")), bytes(content)
+            plain = self._unpacked(bytes(content), response.headers.get("Content-Encoding", ""))
+            return response.status_code, _retry_after(response.headers.get("Retry-After", "")), plain
+
+    def _unpacked(self, content: bytes, packing: str) -> bytes:
+        """The answer as it was before a server packed it, unasked. Raises MissingError for any packing but one."""
+        if packing.strip().lower() in ("", "identity"):
+            return content
+        unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # gzip, or deflate in a zlib stream
+        with suppress(zlib.error):
+            plain = unpacker.decompress(content, MAX_ANSWER)
+            if unpacker.eof and packing.strip().lower() in ("gzip", "deflate"):
+                return plain
+        raise self._unusable(f"is packed as {self._shown(packing)!r} and cannot be unpacked to {MAX_ANSWER} bytes")
 
     def _pause(self, attempt: int, asked: float | None) -> float:
         """Seconds before the next try: doubling, with jitter so that pictures do not come back all at once."""
@@ -225,6 +239,8 @@ class Remote(Prompter):
             raise self._unusable(f"lacks choices[0].message.content{self._words(answer)}") from None
         if content is None:
             return ""
+        if isinstance(content, str) and len(content) > MAX_TEXT:
+            raise self._unusable(f"has {len(content)} characters of text, more than {MAX_TEXT}")
         if not isinstance(content, str) or re.search("[\ud800-\udfff]", content):  # half characters fit in no file
             raise self._unusable("has something else than text as choices[0].message.content")
         return content
@@ -292,7 +308,7 @@ def _retry_after(value: str) -> float | None:
         if value.isdecimal():
             return float(value)
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, ((date if date.tzinfo else date.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 

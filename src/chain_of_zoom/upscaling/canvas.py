@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from chain_of_zoom.errors import OutputError
+from chain_of_zoom.files import open_inner
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.raster import Samples
 
@@ -61,11 +62,11 @@ class Canvas:
         self._journal_path = path.with_suffix(".journal")
         with self._failing(), ExitStack() as opened:
             entries, whole = _read_journal(self._journal_path)
-            self._file = opened.enter_context(path.open("r+b" if path.exists() else "x+b", buffering=0))
+            self._file = opened.enter_context(open_inner(path, "r+b" if path.exists() else "x+b", buffering=0))
             if self._file.seek(0, os.SEEK_END) != self.bytes:
                 entries, whole = {}, 0
                 self._reserve()
-            self._journal = opened.enter_context(self._journal_path.open("ab", buffering=0))
+            self._journal = opened.enter_context(open_inner(self._journal_path, "ab", buffering=0))
             self._journal.truncate(whole)  # half a line is what a kill leaves
             self._opened = opened.pop_all()
         self._entries = entries

@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import write_atomic
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.upscaling.writers import DEEP_ZOOM_TILE
 

@@ -7,12 +7,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.images import make_folder, naming, write_atomic
+from chain_of_zoom.files import is_temporary, make_inner_folder, naming, replacement, write_atomic
 from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
@@ -54,19 +55,21 @@ class Folder:
         Raises OutputError, and OccupiedError while another process is at it.
         """
         job = self.job
+        if force and self._is_foreign() and not (self.path / RECORD).exists():
+            raise self._foreign()
         if not force:
             resumed = self._is_resumed()
-            stranger = next((path for path in self._outputs() if path.exists()), None)
+            stranger = next((path for path in job.outputs if path.exists()), None)
             if stranger and not (redo or resumed):
                 raise OutputError(
                     f"{stranger} is there already; add --force to replace it, or name another file with -o"
                 )
-        with naming(make_folder(self.path)):
+        with naming(make_inner_folder(job.out.parent, self.path.name)):
             unlock = lock_folder(self, self.path)
         try:
             with naming(job.out.parent):
-                if force:
-                    _empty(self.path)
+                for path in self.path.iterdir() if force else ():
+                    _remove(path)
             write_atomic(self.path / RECORD, self.record.to_json())
             yield
         finally:
@@ -74,24 +77,28 @@ class Folder:
 
     def put(self, canvas: Canvas, on_progress: OnProgress) -> None:
         """Write the output in the work folder and move it into place."""
-        job = self.job
-        made = self.path / f"output{job.kind.suffixes[0]}"
-        stem = made.with_suffix("") if job.kind.name == "Deep Zoom" else made
-        with naming(job.out.parent):
-            shutil.rmtree(deepzoom.tiles_folder(made), ignore_errors=True)
-            made.unlink(missing_ok=True)
-            write_picture(canvas, stem, job.kind, job.tags(), job.request.quality, on_progress)
-            if job.kind.name == "Deep Zoom":
-                (deepzoom.tiles_folder(made) / "vips-properties.xml").unlink(missing_ok=True)
-                deepzoom.put_label(made, job.description())
-                shutil.rmtree(deepzoom.tiles_folder(job.out), ignore_errors=True)
-                deepzoom.tiles_folder(made).replace(deepzoom.tiles_folder(job.out))
-            else:
-                _sync(made)
+        job, tags = self.job, self.job.tags()
+        description = tags.texts["Description"]
+        write = partial(
+            write_picture, canvas, kind=job.kind, tags=tags, quality=job.request.quality, on_progress=on_progress
+        )
+        with naming(job.out, "file"):
+            if job.kind.name != "Deep Zoom":
+                with replacement(job.out, self.path) as file:
+                    write(Path(file.name))
+                return
+            made = self.path / f"output{job.kind.suffixes[0]}"
+            tiles, place = deepzoom.tiles_folder(made), deepzoom.tiles_folder(job.out)
+            _remove(tiles)
+            _remove(made)
+            write(made.with_suffix(""))
+            (tiles / "vips-properties.xml").unlink(missing_ok=True)
+            deepzoom.put_label(made, description)
+            _remove(place)
+            tiles.replace(place)
             made.replace(job.out)
-        if job.kind.name == "Deep Zoom":
-            suffix = "jpg" if job.plan.alpha is None else "png"
-            deepzoom.write_page(job.out, job.size, suffix, job.description())
+        suffix = "jpg" if job.plan.alpha is None else "png"
+        deepzoom.write_page(job.out, job.size, suffix, description)
 
     def close(self, record: UpscaleRecord) -> UpscaleRecord:
         """Write the record and, of a backbone that reads them, the prompts."""
@@ -109,21 +116,12 @@ class Folder:
         if not self.job.chain.backbone.info.text_aware:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def _outputs(self) -> list[Path]:
-        """Files that this job would overwrite."""
-        out = self.job.out
-        pages = [deepzoom.page_of(out), deepzoom.tiles_folder(out)] if self.job.kind.name == "Deep Zoom" else []
-        return [out, *pages]
-
     def _is_resumed(self) -> bool:
         """Whether the work folder is that of the same run, stopped. Raises OutputError when it is another's."""
         earlier = _read(self.path / RECORD)
         if earlier is None:
-            stopped_at_once = f".{RECORD}.tmp"  # killed while its record was written
-            if self.path.exists() and (
-                not self.path.is_dir() or any(path.name != stopped_at_once for path in self.path.iterdir())
-            ):
-                raise OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
+            if self._is_foreign():
+                raise self._foreign()
             return False
         if difference := self.record.difference(earlier):
             raise OutputError(
@@ -131,6 +129,15 @@ class Folder:
                 "add --force to replace it, or name another file with -o"
             )
         return not earlier.complete
+
+    def _is_foreign(self) -> bool:
+        """Whether there is more than half a record, which a kill leaves while that is written."""
+        if not self.path.is_dir():
+            return self.path.exists()
+        return not all(is_temporary(path.name) for path in self.path.iterdir())
+
+    def _foreign(self) -> OutputError:
+        return OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
 
 
 def _read(path: Path) -> UpscaleRecord | None:
@@ -147,14 +154,9 @@ def _fingerprint(job: Job) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
 
 
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _sync(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+def _remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

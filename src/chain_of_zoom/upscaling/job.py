@@ -13,6 +13,7 @@ from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.chain.record import InputRecord, software
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.errors import OutputError, UsageError
+from chain_of_zoom.files import check_names
 from chain_of_zoom.imaging import metadata, profiles
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.grey import is_grey
@@ -21,6 +22,7 @@ from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.imaging.raster import Raster
 from chain_of_zoom.imaging.reading import colour_name
 from chain_of_zoom.imaging.spread import spread
+from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.engine import Plan
 from chain_of_zoom.upscaling.formats import Format, format_of
 from chain_of_zoom.upscaling.plan import Step, Tile, halo, plan_steps, plan_tiles, tile_side
@@ -54,6 +56,12 @@ class Job:
     def size(self) -> Size:
         """Of the output."""
         return self.plan.steps[-1][0].output
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files and folders that show the picture, which this job would overwrite."""
+        pages = [deepzoom.page_of(self.out), deepzoom.tiles_folder(self.out)] if self.kind.name == "Deep Zoom" else []
+        return [self.out, *pages]
 
     @property
     def work(self) -> Path:
@@ -145,9 +153,9 @@ def default_name(photo: Path, request: UpscaleRequest) -> Path:
 
 
 def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Path | None = None) -> Job:
-    """Plan an enlargement. Raises UsageError, and OutputError when the output's format cannot hold it."""
+    """Plan an enlargement. Raises UsageError, and OutputError where the format cannot hold it or a name is too long."""
     out = out or default_name(photo.path, request)
-    kind = format_of(out)
+    kind, text_aware = format_of(out), chain.backbone.info.text_aware
     steps = _steps(photo, request, chain)
     kind.check(steps[-1][0].output)
     if photo.path.exists() and out.resolve() == photo.path.resolve():
@@ -170,7 +178,9 @@ def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Pat
     shown_as_srgb = photo.profile is None or profiles.is_srgb(photo.profile)
     colours = 1 if grey and shown_as_srgb else 3  # other profiles are of RGB, and grey pictures may not have them
     plan = Plan(photo=colour, alpha=alpha, grey=grey, colours=colours, dtype=dtype, steps=steps)
-    return Job(photo=photo, request=request, chain=chain, out=out, kind=kind, plan=plan, notes=tuple(notes))
+    job = Job(photo=photo, request=request, chain=chain, out=out, kind=kind, plan=plan, notes=tuple(notes))
+    check_names(*job.outputs, job.work, job.record_path, *([job.prompts_path] if text_aware else []))
+    return job
 
 
 def _steps(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom) -> list[tuple[Step, list[Tile]]]:

@@ -9,8 +9,9 @@ import msgspec
 
 from chain_of_zoom.chain.enlargement import prompt_from
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, resize, write_atomic
+from chain_of_zoom.imaging.images import RGB8, resize
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.upscaling.plan import Step, Tile

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
-from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, make_folder, to_8_bits, write_atomic
+from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, to_8_bits
 from chain_of_zoom.upscaling.canvas import Canvas, Corners
 from chain_of_zoom.upscaling.depth import Photo, fine_detail
 from chain_of_zoom.upscaling.plan import Step, Tile
@@ -159,7 +160,7 @@ class PieceStore(MutableMapping[str, NDArray[np.float32]]):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.made: set[str] = set()
-        make_folder(folder)
+        make_inner_folder(folder.parent, folder.name)
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         try:

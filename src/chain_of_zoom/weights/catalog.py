@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.resources import human_size
+from chain_of_zoom.weights.headers import read_header
 
 COZ = "https://github.com/bryanswkim/Chain-of-Zoom"
 RAM = "https://github.com/xinyu1205/recognize-anything"
@@ -260,18 +260,15 @@ def _is_whole(path: Path) -> bool:
         size = path.stat().st_size if path.is_file() else 0
         if path.suffix != ".safetensors" or not size:
             return size > 0
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, size)))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
+        read_header(path)
+    except (OSError, ValueError):
         return False
-    return bool(size == 8 + length + max(ends, default=0))
+    return True
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
+from chain_of_zoom.files import make_folder, replacement
 from chain_of_zoom.weights.catalog import ITEMS, Item
 from chain_of_zoom.weights.checkpoints import read_tensors
 from chain_of_zoom.weights.files import file_sha256
@@ -178,16 +178,9 @@ def _copy(source: Path, target: Path) -> bool:
 
 def _write(target: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, and put it in place once it is on the disk."""
-    temporary = target.with_name(f".{target.name}.tmp")
+    make_folder(target.parent)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(temporary)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with replacement(target) as file:
+            write(Path(file.name))
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {target} ({error}); name another folder with -o") from error

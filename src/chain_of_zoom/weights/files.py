@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.errors import MissingError
+from chain_of_zoom.weights.headers import read_header
 
 
 def file_sha256(path: str | Path) -> str:
@@ -41,10 +41,7 @@ def trained_about(path: str | Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return {}
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, path.stat().st_size)))
-        about = json.loads(header.get("__metadata__", {}).get(ABOUT, "{}"))
-    except (OSError, ValueError, struct.error, AttributeError) as error:
+        about = json.loads(read_header(path).texts.get(ABOUT, "{}"))
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingError(f"{path} is damaged ({error}); accepted: a file of tensors; get it again") from error
     return about if isinstance(about, dict) else {}

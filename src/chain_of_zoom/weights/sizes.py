@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
 from chain_of_zoom.runtime.plan import Part
+from chain_of_zoom.weights.headers import read_header
 
 # Other files of a folder are the same weights once more, in another precision.
 _WEIGHTS = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
@@ -27,19 +28,9 @@ def parameters(folder: Path, counts: Callable[[str], bool] = every) -> int:
     total = 0
     for file in folder.glob("*.safetensors"):
         if _WEIGHTS.fullmatch(file.name):
-            shapes = _shapes(file)
-            total += sum(prod(shape) for name, shape in shapes.items() if counts(name))
+            with suppress(OSError, ValueError):
+                total += sum(prod(shape) for name, shape in read_header(file).shapes.items() if counts(name))
     return total
-
-
-def _shapes(file: Path) -> dict[str, list[int]]:
-    try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(min(length, 100_000_000)))
-        return {name: list(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
 
 
 def _large(name: str) -> bool:

@@ -55,7 +55,7 @@ def read_adapter(folder: str | Path) -> Adapter:
         )
     try:
         config = PeftConfig.from_pretrained(str(folder))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise MissingError(
             f"{folder / CONFIG} cannot be read ({_reason(error)}); accepted: the {CONFIG} that PEFT saves; get it again"
         ) from error
