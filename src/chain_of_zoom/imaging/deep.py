@@ -37,7 +37,7 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     from chain_of_zoom.imaging.vips import open_image, oriented
 
     is_png = data[:8] == _PNG
-    options = {} if is_png else {"unlimited": True}
+    options: dict[str, int] = {} if is_png else {"unlimited": True}
     with open_image("pngload" if is_png else "heifload", data, **options) as image:
         limits.check_size(image.width, image.height, name, 4 + 5 * image.bands)  # as measured
         if image.format != "ushort" or image.bands > 4:
