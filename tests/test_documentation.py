@@ -10,7 +10,10 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT / "docs"))
 
 
-@pytest.mark.parametrize(("page", "maker"), [("reference.md", "make_reference:reference"), ("api.md", "make_api:api")])
+@pytest.mark.parametrize(
+    ("page", "maker"),
+    [("reference.md", "make_reference:reference"), ("api.md", "make_api:api"), ("formats.md", "make_formats:formats")],
+)
 def test_generated_pages_are_current(page, maker):
     module, function = maker.split(":")
     text = getattr(__import__(module), function)()

@@ -174,7 +174,7 @@ def test_heif_is_not_given_to_a_libheif_with_holes(monkeypatch):
 
 
 def test_an_ordinary_picture_imports_nothing_for_the_others(tmp_path):
-    path = at(tmp_path / "a.jpg", saved(FLAT, "RGB", "JPEG"))
+    path = at(tmp_path / "a.png", saved(FLAT, "RGB", "PNG"))
     program = (
         f"import sys, chain_of_zoom; chain_of_zoom.load({str(path)!r});"
         "print({'pyvips', 'pillow_heif', 'PIL.ImageCms', 'chain_of_zoom.imaging.encode'} & set(sys.modules))"

@@ -16,13 +16,13 @@ from chain_of_zoom.imaging.limits import Limits
 
 
 def test_pictures_by_extension_in_order(tmp_path):
-    for name in ("b.JPG", "a.png", "notes.txt", ".c.png", "in/d.webp", ".git/e.png", "in/deep/f.tiff"):
+    for name in ("b.JPG", "c.mpo", "a.png", "notes.txt", ".c.png", "in/d.webp", ".git/e.png", "in/deep/f.tiff"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    assert [path.name for path in pictures_in(tmp_path)] == ["a.png", "b.JPG"]
+    assert [path.name for path in pictures_in(tmp_path)] == ["a.png", "b.JPG", "c.mpo"]
     found = [path.relative_to(tmp_path).as_posix() for path in pictures_in(tmp_path, recursive=True)]
-    assert found == ["a.png", "b.JPG", "in/d.webp", "in/deep/f.tiff"]
+    assert found == ["a.png", "b.JPG", "c.mpo", "in/d.webp", "in/deep/f.tiff"]
     with pytest.raises(BadInputError, match="cannot be read"):
         pictures_in(tmp_path / "absent")
 

@@ -34,7 +34,8 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="A detail: backbone.posterior=mode, prompter.timeout=20, photo.matte=black (under alpha), "
-        "photo.profile=keep (no sRGB), photo.pixels=800e6 (a limit; also side, bytes, frames, aspect).",
+        "photo.profile=keep (no sRGB), photo.damaged=keep (part of a JPEG), photo.pixels=800e6 (a limit; also side, "
+        "bytes, frames, aspect, density).",
     ),
 ]
 Config = Annotated[

@@ -123,7 +123,9 @@ def upscale(
         backbone, prompter, preset,
         worded=bool(prompt), config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata,
     )  # fmt: skip
-    job = prepare(decode(photo, limits=chain.reading.limits), request, chain, out)
+    job = prepare(
+        decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged), request, chain, out
+    )
     show = not (quiet or as_json)
     if estimate:
         found = estimated(job)

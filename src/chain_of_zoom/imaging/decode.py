@@ -18,54 +18,55 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
-from chain_of_zoom.imaging import colour_tags, deep, hdr, heif, metadata, profiles, tiff
+from chain_of_zoom.imaging import bmp, colour_tags, deep, hdr, heif, jpeg, metadata, profiles, tiff
+from chain_of_zoom.imaging.dihedral import Turn, turned
+from chain_of_zoom.imaging.formats import ACCEPTED as ACCEPTED
+from chain_of_zoom.imaging.formats import cut_short, family, refusal, unread
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.grey import is_grey, unrounded
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
-from chain_of_zoom.imaging.structure import check_blocks, count_frames
+from chain_of_zoom.imaging.structure import check_blocks, count_frames, flaws, png_rows, rest
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif",
-    ".avif", ".avifs", ".heic", ".heif", ".hif",
+    ".avif", ".avifs", ".heic", ".heif", ".hif", ".mpo",
 }  # fmt: skip
-ACCEPTED = "accepted: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIF"
 
 _SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_PEAKS = {"GIF": 13, "AVIF": 15, "WEBP": 18}  # bytes a pixel, as measured
+_JPEG_SPACES: dict[int, Space] = {1: "grey", 3: "rgb", 4: "cmyk"}
+_TURNS: dict[int, Turn] = {  # EXIF 2.32, tag 274
+    1: "none", 2: "flip-x", 3: "rotate-180", 4: "flip-y", 5: "transpose", 6: "rotate-270",
+    7: "transverse", 8: "rotate-90",
+}  # fmt: skip
 _OPENING = threading.Lock()
 
 
-def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Raster:
-    """Read a picture file. Raises BadInputError; MissingError for HEIF without the extra [heif]; nothing else."""
+def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, keep_damaged: bool = False) -> Raster:
+    """Read a picture file. Raises BadInputError; MissingError for HEIF without the extra [heif]; nothing else.
+
+    keep_damaged: take what is there of a JPEG that is cut short, with a note of how much that is.
+    """
     path = Path(path)
-    return decode_bytes(_read(path, limits), path, limits=limits)
+    return decode_bytes(_read(path, limits), path, limits=limits, keep_damaged=keep_damaged)
 
 
-def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Raster:
+def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS, keep_damaged: bool = False) -> Raster:
     """As `decode`, for the bytes of a file; errors and records call it `path`."""
     limits.check_bytes(len(data), path.name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _decode(data, path, limits)
+            return _decode(data, path, limits, keep_damaged)
     except ChainOfZoomError:
         raise
     except MemoryError as error:
         raise BadInputError(f"{path.name}: not enough memory to decode it; reduce the picture first") from error
     except Exception as error:  # decoders raise almost anything on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInputError(f"{path.name}: damaged ({reason}); {ACCEPTED}; try another file") from error
+        raise _refusal(error, data, path.name) from error
 
 
 def peek_size(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Size:
@@ -99,8 +100,22 @@ def _read(path: Path, limits: Limits) -> bytes:
     return data
 
 
-def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
-    layers, found = _layers(data, path.name, limits)
+def _refusal(error: Exception, data: bytes, name: str) -> BadInputError:
+    """What a decoder raised, in words for people."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    kind = family(data)
+    if isinstance(error, UnidentifiedImageError) or not kind:
+        return refusal(data, name)
+    if reason.startswith("Unsupported"):
+        return unread(name, f"a {kind} of a rare kind ({reason})")
+    if lack := rest(data):
+        return cut_short(name, lack, kind)
+    reason = "its pixels end early" if "truncated" in reason or "not enough image data" in reason else reason
+    return BadInputError(f"{name}: damaged ({reason}); {ACCEPTED}; try another file")
+
+
+def _decode(data: bytes, path: Path, limits: Limits, keep_damaged: bool) -> Raster:
+    layers, found = _layers(data, path.name, limits, keep_damaged)
     profile, encoding, notes = colour_tags.resolve(data, found.profile, found.claim)
     colour, profile, changes = profiles.as_rgb(layers.samples, layers.space, profile)
     if encoding:
@@ -125,57 +140,80 @@ def _decode(data: bytes, path: Path, limits: Limits) -> Raster:
     )
 
 
-def _layers(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
+def _layers(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple[Layers, Metadata]:
     """The pixels of the first frame, from the decoder that reads all there is of them, and the metadata."""
     if heif.is_heif(data):
         return heif.read(data, name, limits)
-    frames = 1
+    if bmp.has_fields(data):
+        return bmp.read(data, name, limits), Metadata()
+    frames = 1  # of a JPEG, others are views or gain maps of the first
     if tiff.is_tiff(data):
         layers, found = tiff.read(data, name, limits)  # which says itself which page it is
+    elif jpeg.is_jpeg(data):
+        layers, found = _jpeg(data, name, limits, keep_damaged)
     else:
-        image = _open(data, name)
-        limits.check_size(*image.size, name)
+        try:
+            image = _open(data, name, limits)
+        except UnidentifiedImageError:
+            if not deep.is_avif(data):
+                raise
+            return deep.read_large(data, name, limits)
         frames = count_frames(data, image)
         limits.check_frames(frames, name)
         if deep.is_deep(data):
             found = metadata.read(image)
             layers = deep.read(data, found.orientation, name, limits)
         else:
-            layers, found = _flat(image)
+            layers, found = _flat(image, data, name)
     notes = ["first frame of an animation or a multi-page file"] if frames > 1 else []
     if found.orientation != 1:
         notes.append(f"EXIF orientation {found.orientation} applied")
-    return replace(layers, notes=(*notes, *layers.notes)), found
+    return replace(layers, notes=(*notes, *layers.notes, *flaws(data))), found
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
     """The picture with its header read. Pillow's own limit, 179 MP, is below what cameras stitch."""
     check_blocks(data, name)
+    bmp.check(data, name)
     with _OPENING:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(io.BytesIO(data), formats=FORMATS)
-        except UnidentifiedImageError:
-            raise BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file") from None
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = before
+    limits.check_size(*image.size, name, _PEAKS.get(image.format or "", 10))
+    limits.check_density(image.width * image.height, len(data), name)
+    return image
 
 
-def _flat(image: Image.Image) -> tuple[Layers, Metadata]:
+def _jpeg(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple[Layers, Metadata]:
+    """What libvips reads, with the metadata from Pillow."""
+    header = jpeg.markers(data)
+    jpeg.check(header, name)
+    found = metadata.read(_open(data, name, limits))
+    pixels, notes = jpeg.read(data, header, name, keep_damaged=keep_damaged)
+    space = _JPEG_SPACES[pixels.shape[2]]
+    return Layers(samples=turned(pixels, _TURNS[found.orientation]), space=space, notes=notes), found
+
+
+def _flat(image: Image.Image, data: bytes, name: str) -> tuple[Layers, Metadata]:
     """What Pillow reads in full: 8 bits."""
     image.load()
+    if image.format == "PNG" and not np.asarray(image.crop((0, image.height - 2, *image.size))).any():
+        rows, height = png_rows(data)  # Pillow takes the end of the data for that of the picture, and leaves it black
+        if rows < height:
+            raise cut_short(name, f"{rows} of {height} rows are there", "PNG")
     found = metadata.read(image)
     # libwebp's way from YUV, the only colours of a lossy file, rounds grey to a level off
     exact = unrounded if image.format == "WEBP" else np.asarray
-    if found.orientation != 1:
-        image = image.transpose(_TURNS[found.orientation])
+    turn = _TURNS[found.orientation]
     if image.has_transparency_data:
         mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        pixels = turned(np.asarray(image if image.mode == mode else image.convert(mode)), turn)
         space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
         return Layers(samples=exact(pixels[..., :-1]), space=space, alpha=pixels[..., -1]), found
     if image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    pixels = exact(np.asarray(image))
+    pixels = turned(exact(np.asarray(image)), turn)
     return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found

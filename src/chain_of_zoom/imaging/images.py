@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str], reading: Reading = DEFAULT_READING) -> Pi
     frame of an animation taken; each is noted. `reading` may choose otherwise.
     Raises BadInputError; MissingError for HEIF without its extra; nothing else, whatever is in the file.
     """
-    return render(decode(path, limits=reading.limits), reading)
+    return render(decode(path, limits=reading.limits, keep_damaged=reading.keep_damaged), reading)
 
 
 def render(raster: Raster, reading: Reading = DEFAULT_READING) -> Picture:

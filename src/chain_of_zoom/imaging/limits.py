@@ -16,7 +16,8 @@ class Limits:
     """What is accepted at most; every number at least 1. Raises UsageError for others.
 
     pixels: width times height. side: the longer side, in pixels. bytes: of the file. frames: of an animation, or pages
-    of a TIFF, although only the first is read. aspect: longer over shorter side.
+    of a TIFF, although only the first is read. aspect: longer over shorter side. density: pixels for each byte of the
+    file, of pictures of over 50 megapixels.
     """
 
     pixels: int = 400_000_000
@@ -24,6 +25,7 @@ class Limits:
     bytes: int = 2_000_000_000
     frames: int = 10_000
     aspect: float = 1_000
+    density: int = 100_000
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -66,6 +68,11 @@ class Limits:
         if lack := lack_of_memory(width * height * bytes_per_pixel):
             raise BadInputError(f"{what}: not enough memory to decode it, {lack}; reduce it first, or free memory")
 
+    def check_density(self, pixels: int, count: int, name: str) -> None:
+        """Raises BadInputError for a large picture out of a file of next to nothing: no photo, but a lot of memory."""
+        if pixels > _LARGE and pixels > self.density * count:
+            raise _too_much("density", f"{name}: {pixels} pixels in {count} bytes", self.density)
+
     def check_frames(self, count: int, name: str) -> None:
         """Raises BadInputError for too many frames."""
         if count > self.frames:
@@ -78,4 +85,5 @@ def _too_much(limit: str, what: str, most: float) -> BadInputError:
     )
 
 
+_LARGE = 50_000_000
 DEFAULT_LIMITS = Limits()

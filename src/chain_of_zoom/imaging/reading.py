@@ -14,7 +14,8 @@ Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
 _NAMED = {"white": WHITE, "black": (0, 0, 0), "grey": (128, 128, 128)}
-_ACCEPTED = ("matte", "profile", "metadata", *(field.name for field in fields(Limits)))
+_KEPT = ("profile", "metadata", "damaged")
+_ACCEPTED = ("matte", *_KEPT, *(field.name for field in fields(Limits)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +24,14 @@ class Reading:
 
     limits: what is accepted at most. matte: the sRGB colour (0..255) that alpha is laid on. keep_profile: leave RGB in
     the space of its profile and tag the states with it, instead of converting to sRGB. keep_metadata: give the states
-    the photo's EXIF data, place included.
+    the photo's EXIF data, place included. keep_damaged: take what is there of a JPEG that is cut short.
     """
 
     limits: Limits = DEFAULT_LIMITS
     matte: Colour = WHITE
     keep_profile: bool = False
     keep_metadata: bool = False
+    keep_damaged: bool = False
 
     def __post_init__(self) -> None:
         matte = self.matte
@@ -39,7 +41,7 @@ class Reading:
     @property
     def choices(self) -> dict[str, str]:
         """What is not as by default and shows in the files, as `parse` takes it."""
-        kept = {"profile": self.keep_profile, "metadata": self.keep_metadata}
+        kept = {"profile": self.keep_profile, "metadata": self.keep_metadata, "damaged": self.keep_damaged}
         matte = {"matte": colour_name(self.matte)} if self.matte != WHITE else {}
         return matte | {name: "keep" for name, chosen in kept.items() if chosen}
 
@@ -53,7 +55,7 @@ class Reading:
                 raise UsageError(f"photo.{key}; accepted: {', '.join(_ACCEPTED)}; for example photo.pixels=800e6")
             if key == "matte":
                 chosen["matte"] = parse_colour(str(value))
-            elif key in ("profile", "metadata"):
+            elif key in _KEPT:
                 if value != "keep":
                     raise UsageError(f"photo.{key}={value}; accepted: keep, or nothing; type photo.{key}=keep")
                 chosen[f"keep_{key}"] = True

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
 
 MAX_BLOCKS = 100_000  # before or around one picture: segments of a JPEG, chunks of a PNG, blocks of a GIF
-MAX_SCANS = 500  # of a progressive JPEG: encoders make about 10, and each is a pass over the whole picture
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # of the colour types of a PNG that have more than one
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def check_blocks(data: bytes, name: str) -> None:
-    """Raises BadInputError for a file of more blocks than pictures have; Pillow takes 5 µs for each."""
-    blocks = 0
-    if data[:2] == b"\xff\xd8":
-        blocks = _jpeg_segments(data)
-        if (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-            raise BadInputError(f"{name}: {scans} scans; accepted: a JPEG of up to {MAX_SCANS}; save it anew first")
-    elif data[:4] == b"\x89PNG":
-        blocks = _png_chunks(data)
+    """Raises BadInputError for a PNG or GIF of more blocks than pictures have; Pillow takes 5 µs for each."""
+    if data[:4] == b"\x89PNG":
+        check_count(sum(1 for _ in islice(_png_chunks(data), MAX_BLOCKS)), name)
     elif data[:4] == b"GIF8":
-        blocks, _ = _gif_blocks(data, MAX_BLOCKS)
+        check_count(_gif_blocks(data, MAX_BLOCKS)[0], name)
+
+
+def check_count(blocks: int, name: str) -> None:
+    """Raises BadInputError for so many blocks."""
     if blocks >= MAX_BLOCKS:
         raise BadInputError(f"{name}: {blocks} blocks or more; accepted: up to {MAX_BLOCKS}; save it anew first")
 
@@ -37,31 +40,47 @@ def count_frames(data: bytes, image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1))
 
 
-def _jpeg_segments(data: bytes) -> int:
-    """Segments before the first scan (ITU-T T.81, annex B)."""
-    at, count = 2, 0
-    while count < MAX_BLOCKS and data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] != b"\xda":
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
-        count += 1
-    return count
+def flaws(data: bytes) -> tuple[str, ...]:
+    """Notes of what Pillow does not mind in a PNG or GIF."""
+    if data[:4] == b"GIF8":
+        return () if _gif_blocks(data, MAX_BLOCKS)[2] else ("end marker missing",)
+    if data[:4] != b"\x89PNG":
+        return ()
+    is_ended, is_sound = False, True
+    for kind, start, stop in _png_chunks(data):
+        is_ended = is_ended or kind == b"IEND"
+        if kind == b"IDAT":
+            is_sound &= zlib.crc32(memoryview(data)[start - 4 : stop]).to_bytes(4) == data[stop : stop + 4]
+    notes = () if is_sound else ("damaged (a check sum of the pixels is wrong): parts may be wrong",)
+    return notes if is_ended else (*notes, "end marker missing")
 
 
-def _png_chunks(data: bytes) -> int:
-    at, count = 8, 0
-    while count < MAX_BLOCKS and at < len(data):
-        at += 12 + int.from_bytes(data[at : at + 4])
-        count += 1
-    return count
+def rest(data: bytes) -> str:
+    """How much of a file is there that is cut short, in words; empty for one that is not, or where that is unknown."""
+    size = len(data)
+    if data[:4] == b"RIFF":
+        whole = 8 + int.from_bytes(data[4:8], "little")
+    elif data[:2] == b"BM":
+        whole = int.from_bytes(data[2:6], "little")
+    elif data[:4] == b"\x89PNG":
+        with suppress(zlib.error):
+            rows, height = png_rows(data)
+            return f"{rows} of {height} rows are there" if rows < height else ""
+        return ""
+    elif data[:4] == b"GIF8":
+        return "" if _gif_blocks(data, MAX_BLOCKS)[2] else "it ends within its first frames"
+    else:
+        return "" if (whole := _boxes_stop(data)) <= size else f"{size:,} of {whole:,} bytes are there"
+    return f"{size:,} of {whole:,} bytes are there" if size < whole else ""
 
 
 def png_head(data: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG between IHDR and the pixels, the first of each name, and 64 bytes at most of each."""
+    """The chunks of a PNG before the pixels, the first of each name, and 64 bytes at most of each."""
     chunks: dict[bytes, bytes] = {}
-    at = 33
-    while at + 12 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
-        length = int.from_bytes(data[at : at + 4])
-        chunks.setdefault(name, data[at + 8 : at + 8 + min(length, 64)])
-        at += 12 + length
+    for name, start, stop in _png_chunks(data):
+        if name == b"IDAT":
+            break
+        chunks.setdefault(name, data[start : min(stop, start + 64)])
     return chunks
 
 
@@ -111,8 +130,41 @@ def _boxes(data: bytes, start: int, stop: int | None = None) -> Iterator[tuple[b
         start = end
 
 
-def _gif_blocks(data: bytes, stop: int) -> tuple[int, int]:
-    """Blocks, and how many of them are frames (GIF89a, sections 15 to 26)."""
+def png_rows(data: bytes) -> tuple[int, int]:
+    """Rows of a PNG whose pixels are there, and all; of an interlaced one, the same share. Raises zlib.error."""
+    width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data.ljust(29, b"\0"), 16)
+    bits = depth * _CHANNELS.get(colour, 1)
+    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    whole = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+    inflater, count = zlib.decompressobj(), 0
+    for kind, start, stop in _png_chunks(data):
+        piece = data[start:stop] if kind == b"IDAT" else b""
+        while piece and count < whole:
+            count += len(inflater.decompress(piece, 1 << 20))
+            piece = inflater.unconsumed_tail
+    return min(count * height // max(whole, 1), height), height
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and stop of the contents of every chunk (PNG, section 5.3); the last may reach beyond the file."""
+    at = 8
+    while at < len(data):
+        stop = at + 8 + int.from_bytes(data[at : at + 4])
+        yield data[at + 4 : at + 8], at + 8, stop
+        at = stop + 4
+
+
+def _boxes_stop(data: bytes) -> int:
+    """Where the boxes of an AVIF or HEIF end, by their lengths (ISO/IEC 14496-12, section 4.2)."""
+    at = 0
+    while data[4:8] == b"ftyp" and at + 16 <= len(data) and (length := int.from_bytes(data[at : at + 4])):
+        at += max(int.from_bytes(data[at + 8 : at + 16]) if length == 1 else length, 8)
+    return at
+
+
+def _gif_blocks(data: bytes, stop: int) -> tuple[int, int, bool]:
+    """Blocks, how many of them are frames, and whether the trailer follows (GIF89a, sections 15 to 27)."""
     at = 13 + _colour_table(data[10]) if len(data) > 10 else 0
     blocks = frames = 0
     try:
@@ -126,9 +178,10 @@ def _gif_blocks(data: bytes, stop: int) -> tuple[int, int]:
             while data[at]:
                 at += data[at] + 1
             at += 1
+        is_ended = data[at] == 0x3B
     except IndexError:  # cut short: the decoder will say so if the first frame is
-        pass
-    return blocks, frames
+        is_ended = False
+    return blocks, frames, is_ended
 
 
 def _colour_table(flags: int) -> int:

@@ -17,7 +17,7 @@ _LOG = logging.getLogger("pyvips")
 _LOG.setLevel(logging.WARNING)
 _LOG.propagate = False  # it tells of every warning in a file on stderr
 pyvips.cache_set_max(0)  # no picture is read twice
-_LISTENING = threading.Lock()  # warnings name no file
+LISTENING = threading.Lock()  # to warnings, which name no file
 _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
     3: lambda pixels: np.rot90(pixels, 2),
@@ -43,7 +43,7 @@ def open_image(loader: str, data: bytes | mmap, doubts: list[str] | None = None,
         return True
 
     load = getattr(pyvips.Image, f"{loader}_source")
-    with _LISTENING:
+    with LISTENING:
         _LOG.addFilter(listen)
         try:
             source = pyvips.Source.new_from_memory(data)
@@ -63,3 +63,10 @@ def oriented(image: Any, orientation: int) -> NDArray[Any]:
 def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn pixels as EXIF's `orientation` says: a view of them as they lie."""
     return _TURNS[orientation](pixels) if orientation != 1 else pixels
+
+
+def take_log() -> list[str]:
+    """The lines of libvips' log of errors, which is one for all threads and empty afterwards."""
+    text: bytes = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer())
+    pyvips.vips_lib.vips_error_clear()
+    return text.decode(errors="replace").splitlines()

@@ -180,7 +180,7 @@ def _raster(photo: str | os.PathLike[str] | Raster | Samples, chain: ChainOfZoom
     if isinstance(photo, Raster):
         return photo
     if not isinstance(photo, np.ndarray):
-        return decode(photo, limits=chain.reading.limits)
+        return decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged)
     if photo.dtype not in (np.uint8, np.uint16) or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
         raise UsageError(
             f"array of {photo.dtype} {photo.shape}; accepted: uint8 or uint16, H x W x 3, sRGB; convert it first"
