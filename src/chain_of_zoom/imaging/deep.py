@@ -44,6 +44,25 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
             raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
         bits = 16 if is_png else image.get("bits-per-sample")
         pixels = full_scale(oriented(image, orientation if is_png else 1), bits)  # AVIF is turned by its decoder
+    return _layers(pixels)
+
+
+def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
+    """An AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
+    from chain_of_zoom.imaging.vips import open_image, oriented
+
+    with open_image("heifload", data, unlimited=True) as image:
+        limits.check_size(image.width, image.height, name, 15)  # as measured
+        limits.check_density(image.width * image.height, len(data), name)
+        carrier = Image.new("L", (1, 1))
+        carrier.info = {key: image.get(field) for key, field in _FIELDS.items() if image.get_typeof(field)}
+        pixels = oriented(image, 1) if image.format == "uchar" else None
+    layers = read(data, 1, name, limits) if pixels is None else _layers(pixels)
+    return layers, replace(metadata.read(carrier), orientation=1)
+
+
+def _layers(pixels: Samples) -> Layers:
+    """Grey or RGB, with or without alpha, as it lies in H x W x 1 to 4."""
     colours = 1 if pixels.shape[2] < 3 else 3
     alpha = pixels[..., colours] if pixels.shape[2] > colours else None
     return Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)

@@ -35,7 +35,7 @@ def open_image(loader: str, data: bytes | mmap, doubts: list[str] | None = None,
         return True
 
     load = getattr(pyvips.Image, f"{loader}_source")
-    with _LISTENING:
+    with LISTENING:
         _LOG.addFilter(listen)
         try:
             source = pyvips.Source.new_from_memory(data)
