@@ -36,6 +36,7 @@ SUFFIXES = {
 }  # fmt: skip
 
 _SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}
+_PEAKS = {"GIF": 13, "AVIF": 15, "WEBP": 18}  # bytes a pixel, as measured
 _JPEG_SPACES: dict[int, Space] = {1: "grey", 3: "rgb", 4: "cmyk"}
 _OPENING = threading.Lock()
 
@@ -141,10 +142,10 @@ def _layers(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple
         return heif.read(data, name, limits)
     if bmp.has_fields(data):
         return bmp.read(data, name, limits), Metadata()
-    frames = 1
+    frames = 1  # of a JPEG, others are views or gain maps of the first
     if tiff.is_tiff(data):
         layers, found = tiff.read(data, name, limits)  # which says itself which page it is
-    elif jpeg.is_jpeg(data):  # others are views or gain maps of the first
+    elif jpeg.is_jpeg(data):
         layers, found = _jpeg(data, name, limits, keep_damaged)
     else:
         try:
@@ -177,7 +178,7 @@ def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = before
-    limits.check_size(*image.size, name)
+    limits.check_size(*image.size, name, _PEAKS.get(image.format or "", 10))
     limits.check_density(image.width * image.height, len(data), name)
     return image
 

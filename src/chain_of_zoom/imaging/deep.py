@@ -37,8 +37,7 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     from chain_of_zoom.imaging.vips import open_image, oriented
 
     is_png = data[:8] == _PNG
-    options: dict[str, int] = {} if is_png else {"unlimited": True}
-    with open_image("pngload" if is_png else "heifload", data, **options) as image:
+    with open_image("pngload" if is_png else "heifload", data, unlimited=not is_png) as image:
         limits.check_size(image.width, image.height, name, 4 + 5 * image.bands)  # as measured
         if image.format != "ushort" or image.bands > 4:
             raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
@@ -66,24 +65,6 @@ def _layers(pixels: Samples) -> Layers:
     colours = 1 if pixels.shape[2] < 3 else 3
     alpha = pixels[..., colours] if pixels.shape[2] > colours else None
     return Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
-
-
-def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """An AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
-    from chain_of_zoom.imaging.vips import pyvips
-
-    image = pyvips.Image.heifload_buffer(data, fail_on="error", unlimited=True)
-    limits.check_size(image.width, image.height, name)
-    limits.check_density(image.width * image.height, len(data), name)
-    if image.format != "uchar":
-        return read(data, 1, name, limits), Metadata()
-    carrier = Image.new("L", (1, 1))
-    carrier.info = {key: image.get(field) for key, field in _FIELDS.items() if image.get_typeof(field)}
-    pixels = image.numpy().reshape(image.height, image.width, image.bands)
-    colours = 1 if image.bands < 3 else 3
-    alpha = pixels[..., colours] if image.bands > colours else None
-    layers = Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
-    return layers, replace(metadata.read(carrier), orientation=1)
 
 
 def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,7 +27,6 @@ _ALL = (1 << 64) - 1  # coefficients of a block
 _STRIP = 8  # rows that libvips hands out together
 _LAST = 64  # bytes that are handed out one by one, so that it shows how many are used
 _SAYS = "VipsJpeg: "
-_READING = threading.Lock()  # libvips logs warnings in one place for all threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +122,7 @@ def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False)
     header: its `markers`. Raises BadInputError for a file that is cut short, unless `keep_damaged` is set, and what
     libvips raises.
     """
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.vips import LISTENING, pyvips
 
     notes: tuple[str, ...] = ()
     if header.end is None:
@@ -132,14 +130,14 @@ def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False)
         notes = ("end marker missing",)
     source = _Source(data, header.end or len(data) - 2)
     try:
-        with _READING:
+        with LISTENING:
             pixels, warning = source.pixels()
     except pyvips.Error as error:
         reason = [line.removeprefix(_SAYS) for line in str(error).splitlines() if line.startswith(_SAYS)]
         raise BadInputError(f"{name}: a damaged JPEG ({'; '.join(reason)}); {ACCEPTED}; copy it again") from error
     unused = source.unused
     if "premature end" in warning or not header.is_complete:
-        with _READING:
+        with LISTENING:
             lack = _lack(pixels, source, header)
         if lack and not keep_damaged:
             raise cut_short(name, lack, "JPEG", "copy it again, or take what is there: --set photo.damaged=keep")

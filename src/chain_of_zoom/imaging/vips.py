@@ -18,7 +18,7 @@ _LOG = logging.getLogger("pyvips")
 _LOG.setLevel(logging.WARNING)
 _LOG.propagate = False  # it tells of every warning in a file on stderr
 pyvips.cache_set_max(0)  # no picture is read twice
-_LISTENING = threading.Lock()  # warnings name no file
+LISTENING = threading.Lock()  # to warnings, which name no file
 
 
 @contextmanager
