@@ -24,7 +24,11 @@ def exit_codes() -> str:
     rows = [f"| {c.exit_code} | `{c.__name__}` | {(c.__doc__ or '').strip().splitlines()[0]} |" for c in classes]
     return "\n".join(
         ["## Exit codes and errors", "", "| code | Python | meaning |", "|---|---|---|", "| 0 | | Done. |", *rows]
-        + ["| 130 | `KeyboardInterrupt` | Interrupted; complete states are kept. |", ""]
+        + ["| 130 | `KeyboardInterrupt` | Interrupted; complete states are kept. |"]
+        + [
+            "| 141 | `BrokenPipeError` | The reader of the output went away, as `head` does; states are kept. |",
+            "",
+        ]
         + ["A batch goes on after a failure and returns the code of the first one; 4 (nothing can be written)"]
         + ["and 5 stop it at once.", ""]
     )

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from conftest import PHOTO, noise
+from PIL import Image
 
 import chain_of_zoom
 from chain_of_zoom import ChainOfZoom, Origin, UsageError, load_backbone, zoom
@@ -82,3 +84,47 @@ def test_the_default_zoom_needs_no_torch():
     found = loaded(code)
     assert "ncnn" in found
     assert not found & {"torch", "transformers", "diffusers", "onnxruntime", "scipy"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"magnification": number} for number in (np.float64(8), np.float32(8), np.int64(8), Fraction(8))),
+        {"seed": np.int64(3)},
+        {"size": np.array([32, 32])},
+        {"at": np.array([0.5, 0.5])},
+        {"at": [np.float64(0.5), np.float32(0.5)]},
+        {"box": np.array([0, 0, 8, 8])},
+    ],
+)
+def test_numbers_of_numpy_are_numbers(settings):
+    plain = {key: np.array(value).tolist() if key != "magnification" else 8 for key, value in settings.items()}
+    ours, theirs = (
+        zoom(noise(40, 60), **{"size": (32, 32), "backbone": "fake", **each}).states for each in (settings, plain)
+    )
+    assert len(ours) == len(theirs)
+    np.testing.assert_array_equal(ours[-1].image, theirs[-1].image)
+
+
+@pytest.mark.parametrize("at", [np.array([[0.3, 0.5], [0.7, 0.5]]), [np.array([0.3, 0.5]), (0.7, 0.5)]])
+def test_spots_of_a_batch_may_be_an_array(tmp_path, at):
+    Image.fromarray(noise(40, 60)).save(tmp_path / "a.png")
+    outcomes = list(chain_of_zoom.zoom_many(tmp_path / "a.png", at=at, out=tmp_path / "out", backbone="fake"))
+    assert [outcome.task.request.at for outcome in outcomes] == ["0.3,0.5", "0.7,0.5"]
+
+
+FACTORS = (0, 1, -3, 65, [1, 2], 2.5, "4", True, None, float("inf"), 10**5000)  # the last cannot be shown
+
+
+@pytest.mark.parametrize("factor", FACTORS, ids=range(len(FACTORS)))
+def test_factors_that_no_chain_can_use(factor):
+    with pytest.raises(UsageError, match="factor"):
+        zoom(noise(40, 60), backbone="bicubic", backbone_options={"factor": factor})
+
+
+def test_options_of_numpy_and_of_other_types():
+    states = zoom(noise(40, 60), backbone="bicubic", backbone_options={"factor": np.int64(2)}, size=(8, 8)).states
+    assert len(states) > 2
+    for options in ({"device": 3}, {"threads": "many"}, {"threads": 0}, {"threads": True}, {"device": "caf\udce9"}):
+        with pytest.raises(UsageError, match=next(iter(options))):
+            zoom(noise(40, 60), backbone="realsr", backbone_options=options)

@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Revision
@@ -25,10 +23,13 @@ from chain_of_zoom.chain.run import EncodeAnimation, Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import ColorFix
-from chain_of_zoom.imaging.images import RGB8, Picture, load
+from chain_of_zoom.imaging.images import Picture, render
+from chain_of_zoom.imaging.memory import Photo, read_photo
 from chain_of_zoom.imaging.reading import Reading
+from chain_of_zoom.parsing import is_text, plain
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.wording import python_words
 
 if TYPE_CHECKING:
     from chain_of_zoom.movie.animation import Track
@@ -81,8 +82,8 @@ class ChainOfZoom:
         prompter_options: Mapping[str, Any] | None = None,
         photo_options: Mapping[str, Any] | None = None,
     ) -> None:
-        loader_options = {"backbone": backbone_options or {}, "prompter": prompter_options or {}}
-        self.reading = Reading.parse(photo_options or {})
+        loader_options = {"backbone": _plain(backbone_options), "prompter": _plain(prompter_options)}
+        self.reading = Reading.parse(_plain(photo_options))
         self.options = {kind: {k: str(v) for k, v in values.items()} for kind, values in loader_options.items()}
         if choices := self.reading.choices:
             self.options["photo"] = choices
@@ -93,7 +94,7 @@ class ChainOfZoom:
         if not isinstance(self.backbone, Backbone) or not isinstance(self.prompter, Prompter):
             raise UsageError("backbone and prompter; accepted: names, or objects of the classes Backbone and Prompter")
 
-    def zoom(self, photo: str | os.PathLike[str] | Picture | RGB8, **settings: Any) -> Iterator[ScaleState]:
+    def zoom(self, photo: Photo | Picture, **settings: Any) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
         return self.plan(self.read_photo(photo), make_request(**settings)).states()
 
@@ -101,17 +102,11 @@ class ChainOfZoom:
         """Plan a zoom; nothing is computed yet. Raises UsageError when it does not fit the photo."""
         return ZoomRun(self, photo, request)
 
-    def read_photo(self, photo: str | os.PathLike[str] | Picture | RGB8) -> Picture:
-        """Read a photo from its file, unless it is here already. Raises BadInputError and UsageError."""
+    def read_photo(self, photo: Photo | Picture) -> Picture:
+        """Read a photo, unless it is loaded already. Raises BadInputError and UsageError."""
         if isinstance(photo, Picture):
             return photo
-        if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-                raise UsageError(
-                    f"array of {photo.dtype} {photo.shape}; accepted: uint8, H x W x 3, sRGB; convert it first"
-                )
-            return Picture.of_pixels(photo)
-        return load(photo, self.reading)
+        return render(read_photo(photo, self.reading), self.reading)
 
     def place(self, pictures: int = 1) -> None:
         """Plan, once, where the networks of backbone and prompter go together, before they are read.
@@ -159,8 +154,9 @@ class ChainOfZoom:
         return BackboneRecord.of(self.backbone)
 
 
+@python_words()
 def zoom(
-    photo: str | os.PathLike[str] | Picture | RGB8,
+    photo: Photo | Picture,
     *,
     at: tuple[float, float] | str | None = None,
     magnification: float | None = None,
@@ -186,11 +182,11 @@ def zoom(
 ) -> ZoomResult:
     """Zoom into a spot of a photo.
 
-    photo: a file, a loaded Picture, or uint8 RGB pixels (H x W x 3, sRGB). at: fractions of the picture, or text
-    with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of both. size: width
-    and height of every state. out: a folder for states, sheet and record; nothing is written without it. layout:
-    "published" writes there as the published scripts do. animate: zoom.webp in that folder, None where it is quick.
-    resume_from, candidates, candidate: as for `coz zoom`, of the run in that folder.
+    photo: a file, its bytes, a loaded Picture, a picture of Pillow, or uint8 pixels (H x W x 3, sRGB). at: fractions
+    of the picture, or text with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of
+    both. size: width and height of every state. out: a folder for states, sheet and record; nothing is written without
+    it. layout: "published" writes there as the published scripts do. animate: zoom.webp in that folder, None where it
+    is quick. resume_from, candidates, candidate: as for `coz zoom`, of the run in that folder.
     The rest is as for `coz zoom` (docs/reference.md).
     Raises the errors of chain_of_zoom.errors.
     """
@@ -228,6 +224,7 @@ def zoom(
     return ZoomResult(states=states, folder=folder.path, record=folder.record, candidates=offered)
 
 
+@python_words()
 def animate(
     run: str | os.PathLike[str] | Sequence[ScaleState],
     out: str | os.PathLike[str] | None = None,
@@ -268,3 +265,12 @@ def choose_encoder(animate: bool | None, track: Track = iter) -> EncodeAnimation
         return encode(animation, track(animation), ".webp", run.describe(), run.photo.kept.profile)
 
     return encode_animation
+
+
+def _plain(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Turn options into Python's own numbers. Raises UsageError for values that no record can hold."""
+    values = {key: plain(value) for key, value in (options or {}).items()}
+    for key, value in values.items():
+        if not is_text(str(value)):
+            raise UsageError(f"the value of the option {key}; accepted: a text in UTF-8, or a number; check it")
+    return values

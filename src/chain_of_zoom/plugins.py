@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
 
@@ -60,6 +60,9 @@ PLUGINS = {
     "prompter": ("chain_of_zoom.prompters", "chain_of_zoom.prompters.base:Prompter"),
     "reward": ("chain_of_zoom.rewards", "chain_of_zoom.alignment.rewards:Reward"),
 }
+
+
+_TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,21 @@ def create(kind: str, table: Table, name: str, **options: Any) -> Any:
         where = "docs/reference.md" if _built_in(kind, table, name) else "its package's documentation"
         raise UsageError(f"{kind} {name}: {error}; see {where} for its options") from error
     if _built_in(kind, table, name):
+        if kind != "reward":  # whose options are settings of an alignment, and checked as such
+            _check_types(f"{kind} {name}", make, options)
         return make(**arguments, **options)
     return _made(find_plugin(kind, table, name), make, options)
+
+
+def _check_types(whose: str, make: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Raises UsageError for an option of another type than the constructor declares; a whole number is a float, too."""
+    hints = get_type_hints(make.__init__)
+    for key, value in options.items():
+        types = get_args(hints[key]) or (hints[key],)
+        is_bool = isinstance(value, bool) and bool not in types  # which Python takes for a whole number
+        if is_bool or not isinstance(value, (*types, int) if float in types else types):
+            accepted = " or ".join(_TYPES[kind] for kind in types if kind in _TYPES)
+            raise UsageError(f"{whose}: {key}={value!r}; accepted: {accepted}; see docs/reference.md for its options")
 
 
 def _built_in(kind: str, table: Table, name: str) -> tuple[str, dict[str, Any], str | None] | None:

@@ -16,7 +16,7 @@ from chain_of_zoom import zoom_many
 from chain_of_zoom.imaging import sheet
 
 FAST = {"backbone": "fake", "size": (96, 64), "magnification": 64}
-HOSTILE = "<img src=x onerror=alert(1)> #1 100% \"é\" & 'x'"
+HOSTILE = "<img src=x onerror=alert(1)> #1 100% \"é\" & 'x' a\\b?"
 
 
 @pytest.fixture(autouse=True)

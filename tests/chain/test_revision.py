@@ -292,7 +292,7 @@ def test_an_edited_text_that_would_stay_unused_is_refused(tmp_path):
     edit(here, STEP, prompt="new")
     before = (here / "record.json").read_bytes()
     for more in ({}, {"resume_from": 4}):
-        with pytest.raises(UsageError, match="--resume-from 3"):
+        with pytest.raises(UsageError, match="resume_from=3"):
             zoom(PHOTO, **FAKE, out=here, **more)
         assert (here / "record.json").read_bytes() == before
     edit(here, STEP, prompt="")
@@ -361,7 +361,7 @@ def test_a_kill_at_any_moment_leaves_a_true_record_and_nothing_is_lost(tmp_path,
         assert (here / "04_100x.png").exists(), "a state lies there until there is another"
         plain = shutil.copytree(here, tmp_path / f"plain{writes}")
         if edited_prompts(record(plain)):
-            with pytest.raises(UsageError, match="--resume-from 3"):
+            with pytest.raises(UsageError, match="resume_from=3"):
                 zoom(PHOTO, **FAKE, out=plain)
         else:
             zoom(PHOTO, **FAKE, out=plain)
@@ -377,11 +377,11 @@ def test_a_kill_at_any_moment_leaves_a_true_record_and_nothing_is_lost(tmp_path,
     [
         ({"candidates": 1}, "2 to 16"),
         ({"candidates": 17}, "2 to 16"),
-        ({"candidate": 1}, "--resume-from STEP"),
+        ({"candidate": 1}, "resume_from=STEP"),
         ({"resume_from": STEP, "candidate": 17}, "1 to 16"),
         ({"resume_from": STEP, "candidate": 0}, "1 to 16"),
         ({"resume_from": STEP, "candidate": 1, "candidates": 2}, "either"),
-        ({"resume_from": -1}, "--resume-from -1"),
+        ({"resume_from": -1}, "resume_from=-1"),
         ({"resume_from": 5}, "0 to 4"),
         ({"resume_from": 1, "candidates": 2}, "3 to 4, the generated states"),
         ({"resume_from": 4}, "no state before that one yet"),

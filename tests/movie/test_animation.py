@@ -105,11 +105,11 @@ def test_long_frames_are_reduced_and_work_decides_what_is_quick(run, monkeypatch
 
 
 def test_what_cannot_be_animated_is_said(run, tmp_path):
-    with pytest.raises(UsageError, match="larger --zoom"):
+    with pytest.raises(UsageError, match="larger magnification"):
         animate(run.states[:1], tmp_path / "a.webp")
     with pytest.raises(UsageError, match=r"\.webp or \.mp4"):
         animate(run.states, tmp_path / "a.gif")
-    with pytest.raises(UsageError, match="--seconds 6"):
+    with pytest.raises(UsageError, match="seconds=6"):
         animate(run.states, tmp_path / "a.webp", seconds=float("nan"))
     with pytest.raises(UsageError, match="a file to write"):
         animate(run.states)

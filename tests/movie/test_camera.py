@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.chain.schedule import Aim, plan_chain
-from chain_of_zoom.imaging.geometry import Point, Size
-from chain_of_zoom.movie.camera import Camera, covers, eased
+from chain_of_zoom.imaging.geometry import Point, Size, covers
+from chain_of_zoom.movie.camera import Camera, eased
 
 FRACTIONS = st.fractions(0, 1, max_denominator=200)
 

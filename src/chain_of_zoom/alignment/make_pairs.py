@@ -16,7 +16,6 @@ from chain_of_zoom.alignment.pair_folder import About, Entry, Filtered, PairFold
 from chain_of_zoom.alignment.pairs import MadeRow, Split
 from chain_of_zoom.alignment.views import Crop, View, crops, views
 from chain_of_zoom.backbones.base import Backbone
-from chain_of_zoom.batch.tasks import printable
 from chain_of_zoom.chain.record import software
 from chain_of_zoom.datasets.manifest import Dataset, Item
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
@@ -24,6 +23,7 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import Picture, load
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.imaging.texture import centre, textured
+from chain_of_zoom.parsing import printable
 
 Progress = Callable[[str, int, int], None]
 SIDES = (64, 2048)

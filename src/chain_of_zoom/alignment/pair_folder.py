@@ -14,6 +14,7 @@ from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.runs.lock import lock_folder
 
 ABOUT = "pairs.json"
@@ -164,7 +165,7 @@ class PairFolder:
     def rows(self) -> list[MadeRow]:
         """Those of a complete folder."""
         lines = (self.path / METADATA).read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=MadeRow) for line in lines]
+        return [parse_json(line, MadeRow) for line in lines]
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +175,7 @@ class PairFolder:
 
     def _earlier(self) -> About | None:
         try:
-            return msgspec.json.decode((self.path / ABOUT).read_bytes(), type=About)
+            return parse_json((self.path / ABOUT).read_bytes(), About)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
@@ -183,7 +184,7 @@ class PairFolder:
 
     def _entry(self, sha256: str) -> Entry | None:
         try:
-            return msgspec.json.decode((self.path / WORK / f"{sha256}.json").read_bytes(), type=Entry)
+            return parse_json((self.path / WORK / f"{sha256}.json").read_bytes(), Entry)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 

@@ -17,6 +17,8 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError
 from chain_of_zoom.imaging.decode import decode
+from chain_of_zoom.imaging.folder import is_folder
+from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.resources import available_cores
 
 METADATA = "metadata.jsonl"
@@ -87,7 +89,7 @@ def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
     Every picture is decoded, so that training does not meet a bad one hours later; pairs that cannot be read are
     skipped and listed. Raises BadInputError when the file cannot be read, or fewer than `needed` pairs are left.
     """
-    file = source / METADATA if source.is_dir() else source
+    file = source / METADATA if is_folder(source) else source
     try:
         lines = file.read_bytes().splitlines()
     except (OSError, ValueError) as error:
@@ -124,12 +126,12 @@ def _read(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
     try:
         if not line.strip():
             return None
-        row = msgspec.json.decode(line, type=Row)
+        row = parse_json(line, Row)
         name = row.name or PurePosixPath(row.zoomed_file_name).stem
         files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
         for file in files:
             decode(file)
-    except (msgspec.DecodeError, ChainOfZoomError, RecursionError) as error:
+    except (msgspec.DecodeError, ChainOfZoomError) as error:
         return name, " ".join(str(error).split())
     photo = row.photo_sha256 or row.photo or name
     return Pair(name=name, parent=files[0], zoomed=files[1], split=row.split, photo=photo)

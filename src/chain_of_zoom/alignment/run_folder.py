@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json, parse_toml
 from chain_of_zoom.runs.lock import lock_folder
 
 CONFIG = "config.toml"
@@ -115,7 +115,7 @@ class AlignFolder:
         found = []
         for line in lines:
             try:
-                found.append(msgspec.json.decode(line, type=Gap))
+                found.append(parse_json(line, Gap))
             except msgspec.DecodeError:  # torn by a kill: that step is done again
                 continue
         return [gap for gap in found if until is None or gap.step <= until]
@@ -138,13 +138,13 @@ def step_of(checkpoint: Path) -> int:
 
 def _read_config(file: Path) -> AlignConfig | None:
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), AlignConfig)
+        return msgspec.convert(parse_toml(file.read_text(encoding="utf-8")), AlignConfig)
     except (OSError, ValueError):
         return None
 
 
 def _read(file: Path, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
+        return parse_json(file.read_bytes(), kind)
     except (OSError, msgspec.DecodeError):
         return None

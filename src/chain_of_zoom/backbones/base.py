@@ -24,6 +24,7 @@ from chain_of_zoom.runtime.residence import Residence
 
 OnFallback = Callable[[int, str], None]
 Blend = Literal["smooth", "published"]
+MAX_FACTOR = 64
 Pieces = MutableMapping[str, NDArray[np.float32]]
 
 
@@ -39,6 +40,7 @@ class BackboneInfo:
     max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
     chained_halo: the same where a whole picture that it made is enlarged again, if that takes more.
     min_side, multiple: windows are padded to at least min_side, and to a multiple, by repeating their edge.
+    Raises UsageError for a factor that no chain can use.
     """
 
     name: str
@@ -54,6 +56,13 @@ class BackboneInfo:
     chained_halo: int = 0
     min_side: int = 1
     multiple: int = 1
+
+    def __post_init__(self) -> None:
+        if self.factor not in range(2, MAX_FACTOR + 1):
+            raise UsageError(
+                f"backbone {self.name}: factor {self.factor!r}; accepted: whole numbers from 2 to {MAX_FACTOR}; "
+                "for example --set backbone.factor=4"
+            )
 
 
 class Backbone(ABC):

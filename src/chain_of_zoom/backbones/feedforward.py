@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.networks.rrdb.network import TorchNetwork
 
 RUNTIMES = ("auto", "ncnn", "torch")
+MAX_THREADS = 1024
 
 # RRDB-23 sees far: with a halo of 32 px no tile of a photo differs by more than 1 grey level from the untiled result.
 # Of what it made itself it sees further, up to 3 levels, and the steps show: that takes 48 px.
@@ -120,6 +121,8 @@ class FeedForward(Backbone):
             vulkan.check_name(device)
         self.loads_quickly = not self.in_torch
         self.package_of_weights, self.model, self.info = _MODELS[name]
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise UsageError(f"threads {threads}; accepted: 1 to {MAX_THREADS}; type: --set backbone.threads=4")
         self.threads = threads or available_cores()
         self.device = device
         self._torch: TorchNetwork | None = None

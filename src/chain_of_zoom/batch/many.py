@@ -17,15 +17,19 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.spots import read_list
-from chain_of_zoom.batch.tasks import Task, named, plan_tasks
+from chain_of_zoom.batch.tasks import Task, check_folder, named, plan_tasks
 from chain_of_zoom.chain.request import ZoomRequest, make_request, spot_text
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.folder import is_folder
+from chain_of_zoom.parsing import plain
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.wording import python_words, reword
 
 Spot = tuple[float, float] | str
 
 
+@python_words()
 def zoom_many(
     photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
     *,
@@ -63,10 +67,9 @@ def zoom_many(
         photo_options=photo_options,
     )
     request = make_request(**settings)
-    paths = [photos] if isinstance(photos, str | os.PathLike) else photos
     out, file = Path(out), Path(listed) if listed else None
-    tasks = plan_batch([Path(path) for path in paths], file, _spots(at), request, out, recursive=recursive)
-    return Batch(
+    tasks = plan_batch(_paths(photos), file, _spots(plain(at)), request, out, recursive=recursive)
+    batch = Batch(
         chain,
         tasks,
         out,
@@ -75,7 +78,24 @@ def zoom_many(
         skip_done=skip_done,
         animate=animate,
         together=together,
-    ).run()
+    )
+    return _run(batch)
+
+
+def _run(batch: Batch) -> Iterator[Outcome]:
+    with python_words():
+        for outcome in batch.run():
+            reword(outcome.error)
+            yield outcome
+
+
+def _paths(photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    try:
+        return [Path(path) for path in ([photos] if isinstance(photos, str | os.PathLike) else photos)]
+    except TypeError:
+        raise UsageError(
+            "photos of a batch; accepted: names of files and folders; give a picture in memory to zoom instead"
+        ) from None
 
 
 def plan_batch(
@@ -87,6 +107,8 @@ def plan_batch(
     tasks = plan_tasks(photos, spots, base, out, recursive=recursive)
     if listed:
         tasks += read_list(listed, spots, base, out, recursive=recursive)
+    if all(is_folder(task.photo) for task in tasks):  # nothing to begin
+        check_folder(tasks[0].photo)
     return named(tasks)
 
 

@@ -15,11 +15,12 @@ import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, RunSummary, StateSummary, Summary
-from chain_of_zoom.batch.tasks import Task, printable
+from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OccupiedError, OutputError
 from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
+from chain_of_zoom.parsing import printable
 from chain_of_zoom.runs.lock import lock_folder
 
 QUIET_SECONDS = 2.0  # between two versions of the page while runs are merely kept

@@ -15,13 +15,12 @@ from weakref import WeakValueDictionary
 
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.batch.report import Outcome, Report
-from chain_of_zoom.batch.tasks import Task, printable
+from chain_of_zoom.batch.tasks import Task, check_folder
 from chain_of_zoom.batch.together import TaskRun, zoom_together
 from chain_of_zoom.chain.folder import RunFolder, finished
 from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.chain.run import FOLDERS, Layout, ZoomRun, begin_record
-from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError, OutputError, UsageError
-from chain_of_zoom.imaging.decode import ACCEPTED
+from chain_of_zoom.errors import MissingError, OccupiedError, OutputError, UsageError
 from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.weights.files import file_sha256
 
@@ -113,10 +112,7 @@ class Batch:
 
     def _look(self, task: Task) -> Picture | Record:
         """The photo, decoded once for tasks that follow one another, or the record of its complete run."""
-        if printable(task.photo) != str(task.photo):
-            raise BadInputError(f"{printable(task.photo)}: the name is not UTF-8; accepted: any other; rename it")
-        if task.photo.is_dir():
-            raise BadInputError(f"{task.photo}: no pictures in this folder; {ACCEPTED}; --recursive looks further down")
+        check_folder(task.photo)
         if not self.force and (record := self._kept(task)):
             return record
         with self._reading.setdefault(task.photo, Lock()):

@@ -15,6 +15,7 @@ import msgspec
 from chain_of_zoom.batch.tasks import Task, expand
 from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.parsing import parse_whole, read_text
 
 
 def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool = False) -> list[Task]:
@@ -51,9 +52,9 @@ def _name(cell: str) -> str:
 
 
 def _seed(cell: str) -> int:
-    if not cell.isdecimal():
+    if (seed := parse_whole(cell)) is None:
         raise UsageError(f"seed {cell!r}; accepted: whole numbers from 0; for example 7")
-    return ZoomRequest(seed=int(cell)).seed
+    return ZoomRequest(seed=seed).seed
 
 
 _COLUMNS: dict[str, Callable[[str], Any]] = {
@@ -82,9 +83,11 @@ def _checked(where: str, column: str, make: Callable[[], Any]) -> Any:
 def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells of every row that is not empty."""
     try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
         raise UsageError(f"--list {file} cannot be read ({error}); accepted: a CSV file in UTF-8") from error
+    if "\0" in text:
+        raise UsageError(f"--list {file} has a NUL; accepted: a CSV file in UTF-8; save it as such")
     first = text.partition("\n")[0]
     delimiter = next((mark for mark in ";\t" if mark in first and "," not in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)

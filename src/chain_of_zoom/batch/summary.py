@@ -15,6 +15,7 @@ from chain_of_zoom.chain.record import BackboneRecord, StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json, printable
 
 INDEX = "index.html"
 SUMMARY = "summary.json"
@@ -36,7 +37,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         """The failure that an error is."""
         kind = type(error).__name__
         code = getattr(error, "exit_code", 1)
-        message = " ".join(str(error).split()) or kind
+        message = printable(" ".join(str(error).split())) or kind
         return cls(code=code, kind=kind, message=message if code != 1 else f"unexpected {kind}: {message}")
 
 
@@ -123,7 +124,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, data: bytes) -> Summary:
         """Raises msgspec.DecodeError when `data` is no summary of this version."""
-        return msgspec.json.decode(data, type=cls)
+        return parse_json(data, cls)
 
 
 def schema() -> bytes:

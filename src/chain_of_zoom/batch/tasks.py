@@ -13,8 +13,10 @@ from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Summary
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.request import ZoomRequest
-from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.decode import SUFFIXES
+from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.imaging.decode import ACCEPTED, SUFFIXES
+from chain_of_zoom.imaging.folder import is_folder
+from chain_of_zoom.parsing import printable
 
 RESERVED = (INDEX, SUMMARY, THUMBNAILS, "per-sample", "per-scale", "recursive")
 
@@ -41,31 +43,44 @@ def expand(path: Path, out: Path, *, recursive: bool = False) -> list[Path]:
     """The pictures of a folder, by extension and in order of their names; anything else as it is.
 
     recursive: of the folders inside as well, but for hidden ones, `out`, and those that zooms were written to.
-    A folder without pictures stays: it fails when its turn comes, and the others go on. Raises UsageError.
+    A folder without pictures, or one that cannot be read, stays: it fails when its turn comes, and the others go on.
+    Raises UsageError.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         return [path]
     if recursive and path.resolve() == out.resolve():
         raise UsageError(
             f"-o {out} is a folder of photos, and with --recursive the results would be photos of the next call; "
             "accepted: another folder; for example -o zooms"
         )
-    try:
-        return sorted(_pictures(path, out.resolve(), recursive=recursive)) or [path]
-    except OSError as error:
-        where = error.filename or path
-        raise UsageError(f"{where} cannot be read ({error.strerror}); check its permissions") from error
+    return sorted(_pictures(path, out.resolve(), recursive=recursive)) or [path]
 
 
 def _pictures(folder: Path, out: Path, *, recursive: bool) -> Iterator[Path]:
-    for path in folder.iterdir():
+    try:
+        entries = list(folder.iterdir())
+    except OSError:  # `check_folder` says why when its turn comes
+        yield folder
+        return
+    for path in entries:
         if path.name.startswith("."):
             continue
-        if path.is_dir():
+        if is_folder(path):
             if recursive and not path.is_symlink() and path.resolve() != out and not _is_ours(path):
                 yield from _pictures(path, out, recursive=True)
         elif path.suffix.lower() in SUFFIXES:
             yield path
+
+
+def check_folder(path: Path) -> None:
+    """Raises BadInputError for a folder: what stays of one among photos has no pictures, or cannot be read."""
+    if not is_folder(path):
+        return
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+    raise BadInputError(f"{path}: no pictures in this folder; {ACCEPTED}; --recursive looks further down")
 
 
 def _is_ours(folder: Path) -> bool:
@@ -103,8 +118,3 @@ def _stem(photo: Path) -> str:
 
 def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def printable(text: str | Path) -> str:
-    """The text with bytes that are not UTF-8 replaced, for file names that cannot be shown or written down."""
-    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

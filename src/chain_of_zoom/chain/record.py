@@ -12,36 +12,47 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
+from msgspec import Meta
 
-from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.base import MAX_FACTOR, Backbone
 from chain_of_zoom.chain.choice import Choice, Variant
 from chain_of_zoom.chain.request import ZoomRequest
-from chain_of_zoom.chain.schedule import Origin
+from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Origin
 from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.imaging.geometry import covers
 from chain_of_zoom.imaging.images import RGB8, Picture
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json, printable
 from chain_of_zoom.prompters.base import Prompter
 
 VERSION: Literal[1] = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
 
+# What a record that is read back has to keep to; msgspec.DecodeError otherwise.
+Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
+FileName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[^/\x00]+$", max_length=255)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Scale = Annotated[float, Meta(ge=1e-9, le=1e10)]
+Pixels = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
+
 
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The photo: path relative to the record, SHA-256 of the file, oriented size, what loading changed."""
 
-    path: str
+    path: Text
     sha256: str
-    size: tuple[int, int]
+    size: Pixels
     notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, picture: Picture, path: str) -> InputRecord:
         """The record of a loaded picture; path: relative to the record."""
         size = (picture.size.width, picture.size.height)
-        return cls(path=path, sha256=picture.sha256, size=size, notes=picture.notes)
+        return cls(path=printable(path), sha256=picture.sha256, size=size, notes=picture.notes)
 
 
 class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +61,12 @@ class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
     package: name and version of the package that brings it, for a plugin.
     """
 
-    name: str
+    name: Text
     licence: str
     weights_sha256: str | None
     text_aware: bool
-    factor: int
-    evidence_limit: float | None
+    factor: Annotated[int, Meta(ge=2, le=MAX_FACTOR)]
+    evidence_limit: Scale | None
     package: str | None = None
 
     @classmethod
@@ -76,10 +87,10 @@ class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
 class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One state; the fields of ScaleState, with the file instead of the pixels."""
 
-    file: str
+    file: FileName
     sha256: str
-    magnification: float
-    source_scale: float
+    magnification: Annotated[float, Meta(ge=1, le=MAX_MAGNIFICATION)]
+    source_scale: Scale
     origin: Origin
     window: tuple[float, float, float, float]
     prompter: str | None
@@ -88,8 +99,13 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     prompt_used: bool
     variant: Variant | None = None
     beyond_evidence: bool
-    seconds: float
+    seconds: Seconds
     fallbacks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.window
+        if not all(0.4 < side * self.source_scale < 1e5 for side in (x1 - x0, y1 - y0)):  # pixels of the state
+            raise ValueError(f"the window {self.window} and the source scale {self.source_scale} make no picture")
 
     @classmethod
     def of(cls, state: ScaleState, file: str, sha256: str) -> StateRecord:
@@ -114,8 +130,8 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
 class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
     """Alternatives of state number `step` that were offered, each with its variant; sheet: all side by side."""
 
-    step: int
-    sheet: str
+    step: Count
+    sheet: FileName
     states: tuple[StateRecord, ...]
 
 
@@ -144,6 +160,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
         """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
         if self.input.sha256 != other.input.sha256:
             return f"another photo ({other.input.path})"
+        if self.input.size != other.input.size and all(self.input.size):  # which is not known to whoever only looks
+            return f"the photo in another size ({other.input.size}; now {self.input.size})"
         if self.input.notes != other.input.notes:
             return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
         for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
@@ -170,7 +188,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, data: bytes) -> Self:
         """Raises msgspec.DecodeError when `data` is no record of this version."""
-        return msgspec.json.decode(data, type=cls)
+        return parse_json(data, cls)
 
 
 class Record(RunRecord, frozen=True, kw_only=True):
@@ -180,12 +198,20 @@ class Record(RunRecord, frozen=True, kw_only=True):
     """
 
     settings: ZoomRequest
-    seed: int
+    seed: Count
     states: tuple[StateRecord, ...] = ()
-    sheet: str | None = None
-    animation: str | None = None
+    sheet: FileName | None = None
+    animation: FileName | None = None
     choices: tuple[Choice, ...] = ()
     candidates: tuple[CandidateSet, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.complete and not self.states:
+            raise ValueError("a complete run without states")
+        _check_order(self.input.size, self.states)
+        for offered in self.candidates:
+            for entry in offered.states:
+                _check_order(self.input.size, (*self.states[: offered.step], entry))
 
     @property
     def extras(self) -> set[str]:
@@ -218,6 +244,18 @@ class Record(RunRecord, frozen=True, kw_only=True):
             placement=placement or {},
             seed=settings.seed,
         )
+
+
+def _check_order(size: tuple[int, int], states: tuple[StateRecord, ...]) -> None:
+    """Raises ValueError for states that are no zoom into a picture of this size; windows are rounded to its pixels."""
+    magnifications = [entry.magnification for entry in states]
+    if magnifications != sorted(magnifications):
+        raise ValueError("the states are not in the order of their magnification")
+    around = (0.0, 0.0, float(size[0]), float(size[1]))
+    for entry in states:
+        if not covers(around, entry.window, slack=1):
+            raise ValueError(f"the window {entry.window} is not in that of the first state")
+        around = states[0].window
 
 
 def _listed(notes: tuple[str, ...]) -> str:

@@ -14,6 +14,8 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.color import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
+from chain_of_zoom.parsing import is_text, parse_number, parse_whole, plain
+from chain_of_zoom.wording import python_words
 
 Mode = Literal["chain", "direct"]
 Protocol = Literal["default", "paper"]
@@ -32,7 +34,7 @@ Settings = TypeVar("Settings")
 def checked(kind: type[Settings], values: dict[str, Any], function: str) -> Settings:
     """Settings of a public function as the struct that checks them. Raises UsageError."""
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert({name: plain(value) for name, value in values.items()}, kind)
     except msgspec.ValidationError as error:
         if isinstance(error.__cause__, UsageError):
             raise error.__cause__ from None
@@ -69,6 +71,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise UsageError(f"mode {self.mode!r}; accepted: chain, direct; for example --mode chain")
         if self.protocol not in ("default", "paper"):
             raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
+        check_prompt(self.prompt)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
         if self.box is not None and (self.at is not None or self.zoom is not None):
@@ -127,6 +130,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Aim(picture=picture, output=output, spot=box.centre, magnification=fit / scale)
 
 
+@python_words()
 def make_request(
     *,
     at: tuple[float, float] | str | None = None,
@@ -141,9 +145,9 @@ def make_request(
 ) -> ZoomRequest:
     """Settings as Python has them, checked. Raises UsageError."""
     values = {
-        "at": spot_text(at),
+        "at": spot_text(plain(at)),
         "zoom": magnification,
-        "box": spot_text(box),
+        "box": spot_text(plain(box)),
         "size": size,
         "prompt": prompt,
         "seed": seed,
@@ -154,11 +158,17 @@ def make_request(
     return checked(ZoomRequest, values, "zoom")
 
 
+def check_prompt(text: str) -> None:
+    """Raises UsageError for a text that no record can hold."""
+    if not is_text(text):
+        raise UsageError("--prompt is not UTF-8, or has a NUL; accepted: a text in UTF-8; check its characters")
+
+
 def spot_text(values: Sequence[float] | str | None) -> str | None:
     """Numbers of a spot or box as text. Raises UsageError."""
     if values is None or isinstance(values, str):
         return values
-    if not isinstance(values, Sequence):
+    if not isinstance(values, Sequence) or not all(isinstance(value, int | float | str) for value in values):
         raise UsageError(f"at or box is {values!r}; accepted: numbers in a tuple, or text; for example at=(0.62, 0.4)")
     return ",".join(str(value) for value in values)
 
@@ -224,8 +234,8 @@ def _numbers(option: str, text: str, count: int, example: str) -> list[tuple[Fra
     """Numbers of a comma-separated list, each with whether it carries the suffix px."""
     parts = [part.strip() for part in text.split(",")]
     try:
-        values = [(Fraction(part.removesuffix("px")), part.endswith("px")) for part in parts]
-    except (ValueError, ZeroDivisionError):
+        values = [(parse_number(part.removesuffix("px")), part.endswith("px")) for part in parts]
+    except ValueError:
         values = []
     if len(values) != count:
         raise UsageError(f"{option} {text!r} is not {count} numbers; {example}")
@@ -239,15 +249,16 @@ def _pixels(value: Fraction, is_pixels: bool, side: int) -> Fraction:
 def parse_size(text: str) -> tuple[int, int]:
     """`768x512` to (768, 512)."""
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    size = parse_whole(width), parse_whole(height)
+    if size[0] is None or size[1] is None:
         raise UsageError(f"--size {text!r}; accepted: WIDTHxHEIGHT in pixels; for example --size 768x512")
-    return int(width), int(height)
+    return size[0], size[1]
 
 
 def parse_zoom(text: str) -> float:
     """`64`, `7.5` or `64x` to a number of at least 1."""
     try:
-        value = float(text.strip().lower().removesuffix("x"))
+        value = float(parse_number(text.strip().lower().removesuffix("x")))
     except ValueError:
         value = math.nan
     return _check_zoom(value, text)

@@ -50,7 +50,8 @@ def align(
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: group=4, lora.r=16, weights.sr=0.5 ..."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML of settings, such as the config.toml of another run.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML of settings, such as the config.toml of another run.", readable=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Begin anew where DIR holds another alignment.")] = False,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_whole
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.pair_folder import About
@@ -28,6 +29,7 @@ def pairs(
             metavar="PHOTOS",
             help="A folder of photos, one photo, or a manifest of `coz eval data`.",
             show_default=False,
+            readable=False,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path("pairs"),
@@ -82,14 +84,14 @@ def pairs(
     from chain_of_zoom.alignment.pair_folder import PairSettings
     from chain_of_zoom.datasets.manifest import read_data
 
-    if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
+    if spots != "centre" and not parse_whole(spots):
         raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 4")
     if (backbone is None) != (chain_share == 0):
         raise UsageError("--chain-share and --backbone go together; for example --chain-share 0.3 --backbone realsr")
     made_by, options = _backbone(backbone, sets or [], device)
     settings = PairSettings(
         side=side,
-        spots=0 if spots == "centre" else int(spots),
+        spots=parse_whole(spots) or 0,
         chain_share=chain_share,
         chain_depth=chain_depth,
         backbone=made_by.info.name if backbone else None,

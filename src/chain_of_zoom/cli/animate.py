@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from chain_of_zoom import api
 from chain_of_zoom.cli.flags import Debug, Quiet
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
@@ -16,7 +15,8 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 
 def animate(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The folder of a run of `coz zoom`.", show_default=False)
+        Path,
+        typer.Argument(metavar="FOLDER", help="The folder of a run of `coz zoom`.", show_default=False, readable=False),
     ],
     out: Annotated[
         Path | None,
@@ -42,8 +42,10 @@ def animate(
       coz animate photo_64x
       coz animate photo_64x -o photo.mp4 --seconds 12
     """
+    from chain_of_zoom.movie.stored import animate_folder
+
     with Display(f"animation of {folder.name}", show=not (quiet or as_json)) as display:
-        made = api.animate(folder, out, seconds=seconds, track=display.track)
+        made = animate_folder(folder, out, seconds, display.track)
     if as_json:
         echo_lines(json.dumps({"animation": str(made)}))
     elif not quiet:

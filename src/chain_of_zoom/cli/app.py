@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,7 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
 
 INTERRUPTED = 130
+CLOSED_PIPE = 141  # as of a program that the signal ended
 _LIBRARIES = {
     "TRANSFORMERS_VERBOSITY": "critical",
     "DIFFUSERS_VERBOSITY": "critical",
@@ -67,17 +69,32 @@ def main() -> NoReturn:
     """Run `coz`; never returns. Exit codes: docs/reference.md."""
     if "--debug" not in sys.argv and sys.argv[1:3] != ["models", "get"]:  # a download's bar is wanted
         _silence_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8, and terminals no Unicode
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = _run()
+    except (BrokenPipeError, SystemExit):  # the latter is what Typer makes of the former
+        nothing = os.open(os.devnull, os.O_WRONLY)  # nobody to say anything to, nor to complain at Python's end
+        for stream in (1, 2):
+            os.dup2(nothing, stream)
+        code = CLOSED_PIPE
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that was typed, and say what went wrong. Returns the exit code."""
+    try:
+        code: int = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _fail("interrupted; complete states are kept: run the same command again to go on", code)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; nothing to say to it
-        code = 141
+        print(end="", flush=True)  # even where there is no standard output at all
     except ChainOfZoomError as error:
         code = _fail(str(error), error.exit_code)
     except typer.TyperException as error:
         code = _fail(f"{error.format_message().rstrip('.')}; type: coz --help", 2)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if not _has_working_folder():
             code = _fail("the current folder is not there any more; accepted: one that is; type: cd FOLDER", 4)
@@ -94,7 +111,7 @@ def main() -> NoReturn:
         code = _fail("not enough memory; accepted: less at a time; free memory, or reduce the picture first", 6)
     except Exception as error:
         code = _unexpected(error)
-    sys.exit(code)
+    return code
 
 
 def _has_working_folder() -> bool:

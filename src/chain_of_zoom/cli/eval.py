@@ -17,8 +17,9 @@ import typer
 from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, Quiet, with_loaders
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
 from chain_of_zoom.cli.terminal import echo, echo_lines, visible
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_whole, printable
 
 if TYPE_CHECKING:
     from chain_of_zoom.evaluation.evaluate import ReportProgress
@@ -35,7 +36,8 @@ eval_app = typer.Typer()
 def evaluate(
     context: typer.Context,
     data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="A folder of pictures, one picture, or a manifest.")
+        Path | None,
+        typer.Option(metavar="PATH", help="A folder of pictures, one picture, or a manifest.", readable=False),
     ] = None,
     methods: Annotated[
         str | None,
@@ -68,7 +70,10 @@ def evaluate(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.", readable=False
+        ),
     ] = None,
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown, too.")] = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=0, help="Processes for metrics; one per core by default.")] = 0,
@@ -113,7 +118,7 @@ def evaluate(
         data=read_data(data, limit),
         seed=seed,
         jobs=jobs,
-        command=shlex.join(["coz", *sys.argv[1:]]),
+        command=printable(shlex.join(["coz", *sys.argv[1:]])),
     )
     folder = out or Path(f"{data.resolve().stem}_{asked.name}")
     with _bar(show=not (quiet or as_json)) as progress:
@@ -129,6 +134,9 @@ def evaluate(
         echo_lines(format_json(short))
     elif not quiet:
         _summarise(results, page)
+    if results.failures and not results.values:
+        first = results.failures[0]
+        raise BadInputError(f"every picture failed, the first {first.picture} ({first.error}); all of them: {page}")
 
 
 @eval_app.command("data")
@@ -184,8 +192,8 @@ def list_metrics(as_json: AsJson = False) -> None:
 
 @eval_app.command("compare")
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="A", help="A folder that coz eval wrote.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    before: Annotated[Path, typer.Argument(metavar="A", help="A folder that coz eval wrote.", readable=False)],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Another one.", readable=False)],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -215,12 +223,12 @@ def _protocol(name: str, scales: str | None, spots: str, reduction: str, seed: i
         depths: Sequence[int] = SCALES if name == Paper.name else MEASURED
     else:
         parts = [part.strip().removesuffix("x") for part in scales.split(",")]
-        depths = [int(part) if part.isdecimal() else 0 for part in parts]
+        depths = [parse_whole(part) or 0 for part in parts]
     if name == Paper.name:
         return Paper(depths)
-    if spots != "centre" and not (spots.isdecimal() and int(spots) > 0):
+    if spots != "centre" and not parse_whole(spots):
         raise UsageError(f"--spots {spots!r}; accepted: a number from 1, or centre; for example --spots 3")
-    count = 0 if spots == "centre" else int(spots)
+    count = parse_whole(spots) or 0
     return TrueZoom(depths, spots=count, seed=seed, reduction=cast("Reduction", reduction))
 
 

@@ -40,7 +40,9 @@ Sets = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of such details."),
+    typer.Option(
+        metavar="FILE", help="TOML with tables [backbone], [prompter] and [photo] of such details.", readable=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]

@@ -106,7 +106,9 @@ def get(
 
 @models_app.command("convert")
 def convert(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Published files, or folders to search.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Published files, or folders to search.", readable=False)
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write, one folder per item.")
     ] = None,

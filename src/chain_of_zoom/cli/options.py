@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from chain_of_zoom import plugins
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.parsing import parse_toml, read_text
 from chain_of_zoom.weights.presets import find_preset, resolve
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
@@ -34,8 +34,8 @@ def read_toml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return parse_toml(read_text(path))
+    except (OSError, ValueError) as error:
         raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
 
 
@@ -68,8 +68,8 @@ def read_tables(texts: list[str]) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"v = {text}")["v"]
+    except ValueError:
         return text
 
 

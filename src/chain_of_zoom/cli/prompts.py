@@ -55,7 +55,10 @@ def score(
         ),
     ],
     data: Annotated[
-        Path, typer.Option(metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.")
+        Path,
+        typer.Option(
+            metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.", readable=False
+        ),
     ],
     sets: Annotated[
         list[str] | None,

@@ -74,7 +74,10 @@ def train(
         bool | None, typer.Option("--published-layout", help="Write the two published files, too.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with any of these, such as settings.toml of another run.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML with any of these, such as settings.toml of another run.", readable=False
+        ),
     ] = None,
     sets: Annotated[
         list[str] | None,

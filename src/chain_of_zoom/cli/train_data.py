@@ -24,7 +24,7 @@ PER_RUN = ("device", "dtype")  # how a prompter runs, not what it says
 
 
 def degrade(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture.")],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture.", readable=False)],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The sheet; <photo>_degraded.png by default.")
     ] = None,
@@ -84,7 +84,9 @@ def degrade(
 
 
 def captions(
-    data: Annotated[Path, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list of them.")],
+    data: Annotated[
+        Path, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list of them.", readable=False)
+    ],
     prompter: Annotated[str, typer.Option(metavar="NAME", help="Who writes them: dape, vlm, remote, or a plugin's.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write; what is there is kept.")
@@ -94,7 +96,7 @@ def captions(
         typer.Option("--set", metavar="KEY=VALUE", help="A detail of the prompter: prompter.model=NAME."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with a table [prompter] of such details.")
+        Path | None, typer.Option(metavar="FILE", help="TOML with a table [prompter] of such details.", readable=False)
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

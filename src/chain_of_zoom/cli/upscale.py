@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 @with_loaders
 def upscale(
     photo: Annotated[
-        Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF.", show_default=False)
+        Path,
+        typer.Argument(
+            help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF.", show_default=False, readable=False
+        ),
     ],
     scale: Annotated[str, typer.Option(metavar="N", help="How many times wider and higher; any number above 1.")] = "4",
     out: Annotated[
@@ -61,6 +64,7 @@ def upscale(
         typer.Option(
             metavar="FILE",
             help="Prompts of tiles, as a run wrote them and you edited them; only what changes is redone.",
+            readable=False,
         ),
     ] = None,
     seed: Seed = 0,

@@ -31,6 +31,7 @@ from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.color import ColorFix
+from chain_of_zoom.imaging.folder import is_folder
 from chain_of_zoom.weights.presets import find_preset
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def zoom(
             metavar="PHOTO...",
             help="The pictures, or folders of them: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; HEIF with [heif].",
             show_default=False,
+            readable=False,
         ),
     ] = None,
     at: Annotated[
@@ -88,7 +90,10 @@ def zoom(
     listed: Annotated[
         Path | None,
         typer.Option(
-            "--list", metavar="CSV", help="Zooms, one a line: photo and any of at, zoom, box, size, prompt, seed, name."
+            "--list",
+            metavar="CSV",
+            help="Zooms, one a line: photo and any of at, zoom, box, size, prompt, seed, name.",
+            readable=False,
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also the folders inside folders.")] = False,
@@ -171,7 +176,7 @@ def zoom(
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
     revision = Revision(resume_from=resume_from, candidates=candidates, candidate=candidate)
     photos = photos or []
-    many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or photos[0].is_dir())
+    many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or is_folder(photos[0]))
     tasks: list[Task] = []
     if not revision.is_none:
         _check_revision(many=many, force=force, published=candidates is not None and layout == "published")

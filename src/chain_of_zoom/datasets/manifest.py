@@ -18,10 +18,11 @@ import msgspec
 from chain_of_zoom.datasets import photos
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import ACCEPTED
-from chain_of_zoom.imaging.folder import pictures_in
+from chain_of_zoom.imaging.folder import is_file, is_folder, pictures_in
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.texture import RULE, Spot, textured
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json, printable
 from chain_of_zoom.weights.files import file_sha256
 
 WHERE = {
@@ -79,18 +80,19 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
 
     Raises BadInputError: nothing there, no picture, or a file that is not the one a manifest pinned.
     """
-    if path.is_dir():
-        name = path.resolve().name
+    if is_folder(path):
+        name = printable(path.resolve().name)
         files = dict(zip(_ids(found := _pictures(path)), found, strict=True))
-        items = [Item(id=key, path=file, sha256=file_sha256(file)) for key, file in list(files.items())[:limit]]
+        items = [Item(id=key, path=file, sha256=_sha256(file)) for key, file in list(files.items())[:limit]]
         return Dataset(name=name, items=tuple(items), known=_known(item.path for item in items))
-    if not path.is_file():
+    if not is_file(path):
         raise BadInputError(
             f"{path}: no such folder or manifest; accepted: a folder of pictures, a picture, or a manifest; "
             f"{_where(path)}"
         )
     if path.suffix.lower() != ".json":
-        return Dataset(name=path.stem, items=(Item(id=path.stem, path=path, sha256=file_sha256(path)),))
+        name = printable(path.stem)
+        return Dataset(name=name, items=(Item(id=name, path=path, sha256=_sha256(path)),))
     manifest = read_manifest(path)
     items = [_checked(picture, path.parent) for picture in manifest.pictures[:limit]]
     return Dataset(name=manifest.name, items=tuple(items), known=_known(item.path for item in items))
@@ -99,7 +101,7 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
 def read_manifest(path: Path) -> Manifest:
     """Raises BadInputError when the file is no manifest."""
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = parse_json(path.read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError) as error:
         raise BadInputError(
             f"{path} is no manifest ({error}); accepted: what `coz eval data` writes; type: coz eval data photos"
@@ -117,10 +119,10 @@ def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Man
 
     out: where it will lie; pictures below that folder are named relative to it.
     """
-    if what in photos.SETS and not Path(what).exists():
+    if what in photos.SETS and not is_folder(Path(what)):
         files: Mapping[str, Path] = photos.paths(what)
         name = what
-    elif (folder := Path(what)).is_dir():
+    elif is_folder(folder := Path(what)):
         found = _pictures(folder)
         files, name = dict(zip(_ids(found), found, strict=True)), folder.resolve().name
     else:
@@ -146,7 +148,7 @@ def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Man
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = [path for path in pictures_in(folder) if path.is_file()]
+    found = [path for path in pictures_in(folder) if is_file(path)]
     if found:
         return found
     inside = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in _DIV2K]
@@ -155,20 +157,28 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _ids(files: Iterable[Path]) -> list[str]:
-    """Stems, made different by -2, -3 where two files share one."""
+    """Stems that can be written down, made different by -2, -3 where two files share one."""
     ids: list[str] = []
     for file in files:
-        key, count = file.stem, 1
+        key, count = printable(file.stem), 1
         while key in ids:
             count += 1
-            key = f"{file.stem}-{count}"
+            key = f"{printable(file.stem)}-{count}"
         ids.append(key)
     return ids
 
 
+def _sha256(file: Path) -> str:
+    """The SHA-256 of a file; of one that cannot be read a text of its own: it fails alone, when it is loaded."""
+    try:
+        return file_sha256(file)
+    except OSError:
+        return f"unreadable {printable(file)}"
+
+
 def _checked(picture: Picture, home: Path) -> Item:
     path = home / picture.path
-    if not path.is_file():
+    if not is_file(path):
         raise BadInputError(f"{path} of the manifest is not there; accepted: the file it pins; {_where(path)}")
     if (sha256 := file_sha256(path)) != picture.sha256:
         raise BadInputError(

@@ -13,6 +13,7 @@ import msgspec
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.files import write_atomic
+from chain_of_zoom.parsing import parse_json
 
 
 class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,8 +49,8 @@ def read_captions(path: Path) -> Captions:
     """Raises BadInputError for a file that is absent or not of this kind."""
     try:
         first, *others = path.read_bytes().splitlines()
-        author = msgspec.json.decode(first, type=Author)
-        lines = tuple(msgspec.json.decode(line, type=Caption) for line in others)
+        author = parse_json(first, Author)
+        lines = tuple(parse_json(line, Caption) for line in others)
     except (OSError, ValueError) as error:  # of msgspec, of UTF-8, or no line at all
         raise BadInputError(
             f"{path} is no file of captions ({error}); accepted: what coz train captions writes; "

@@ -16,8 +16,9 @@ from chain_of_zoom.distillation.captions import Caption, command, read_captions
 from chain_of_zoom.distillation.degradation import DEGRADATIONS, SCALE, Degradation, degrade
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
 from chain_of_zoom.imaging.decode import peek_size
-from chain_of_zoom.imaging.folder import pictures_in
+from chain_of_zoom.imaging.folder import is_file, is_folder, pictures_in
 from chain_of_zoom.imaging.images import RGB8, load
+from chain_of_zoom.parsing import read_text
 
 Skipped = tuple[str, str]  # the name of a picture, and why it is left out
 
@@ -162,16 +163,16 @@ def usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str,
 
 def _listed(source: Path) -> Iterable[tuple[str, Path]]:
     """Names and paths, in order and without repetitions."""
-    if source.is_dir():
+    if is_folder(source):
         return [(path.relative_to(source).as_posix(), path) for path in pictures_in(source, recursive=True)]
-    if source.suffix.lower() != ".txt" or not source.is_file():
+    if source.suffix.lower() != ".txt" or not is_file(source):
         raise BadInputError(
             f"{source}: no folder and no list; accepted: a folder of pictures, or a .txt file with a path on each "
             "line; check the path"
         )
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(source).splitlines()
+    except (OSError, ValueError) as error:
         raise BadInputError(f"{source} cannot be read ({error}); accepted: UTF-8, one path a line") from error
     names = dict.fromkeys(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
     return [(name, source.parent / name) for name in names]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from msgspec import Meta, Struct
 
 from chain_of_zoom.distillation.degradation import Degradation
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.parsing import parse_toml
 
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -155,8 +155,8 @@ def read_sets(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 "for example --set optimizer.lr=1e-4"
             )
         try:
-            tables.setdefault(table, {})[key] = tomllib.loads(f"v = {value}")["v"]
-        except tomllib.TOMLDecodeError:
+            tables.setdefault(table, {})[key] = parse_toml(f"v = {value}")["v"]
+        except ValueError:
             tables.setdefault(table, {})[key] = value
     return tables
 

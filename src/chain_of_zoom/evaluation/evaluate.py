@@ -35,6 +35,7 @@ from chain_of_zoom.evaluation.score import ZoomScores, score_zooms
 from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, compare_methods, group_values
 from chain_of_zoom.files import make_folder
+from chain_of_zoom.parsing import printable
 from chain_of_zoom.resources import available_cores
 
 STATES = "states"
@@ -204,7 +205,7 @@ class _Evaluation:
             },
             depths=self.protocol.depths,
             pictures=tuple(
-                PictureNote(id=item.id, path=str(item.path), sha256=item.sha256, spots=spots[item.id])
+                PictureNote(id=item.id, path=printable(item.path), sha256=item.sha256, spots=spots[item.id])
                 for item in self.data.items
             ),
             methods=tuple(methods),

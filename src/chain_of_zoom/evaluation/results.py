@@ -14,6 +14,7 @@ from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.evaluation.metrics.base import Direction
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"
 
@@ -255,7 +256,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def read_results(folder: Path) -> Results:
     """Return the results of a finished benchmark. Raises BadInputError."""
     try:
-        return msgspec.json.decode((folder / JSON).read_bytes(), type=Results)
+        return parse_json((folder / JSON).read_bytes(), Results)
     except (OSError, msgspec.DecodeError) as error:
         raise BadInputError(
             f"{folder / JSON} cannot be read ({error}); accepted: the folder that coz eval wrote; run it to its end"

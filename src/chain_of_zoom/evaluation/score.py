@@ -30,6 +30,7 @@ from chain_of_zoom.evaluation.results import MetricValue, ZoomFailure
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import decode_png, size_of
+from chain_of_zoom.parsing import parse_json
 
 SCORES = "scores.json"
 
@@ -189,6 +190,6 @@ def _digest(subject: str, pictures: Sequence[bytes]) -> str:
 
 def _read_numbers(path: Path) -> dict[str, float | None]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, float | None])
+        return parse_json(path.read_bytes(), dict[str, float | None])
     except (OSError, msgspec.DecodeError):
         return {}

@@ -19,6 +19,7 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
 from chain_of_zoom.imaging.texture import Spot, centre, textured
+from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.weights.files import file_sha256
 
 Reduction = Literal["area", "bicubic"]
@@ -198,6 +199,6 @@ def _truth_corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
 
 def _read_note(path: Path) -> PreparedPhoto | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PreparedPhoto)
+        return parse_json(path.read_bytes(), PreparedPhoto)
     except (OSError, msgspec.DecodeError):
         return None

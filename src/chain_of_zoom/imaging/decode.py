@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from chain_of_zoom.errors import BadInputError, ChainOfZoomError
+from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
 from chain_of_zoom.imaging import bmp, colour_tags, deep, hdr, heif, jpeg, metadata, profiles, tiff
 from chain_of_zoom.imaging.dihedral import make_upright
 from chain_of_zoom.imaging.formats import ACCEPTED as ACCEPTED
@@ -28,6 +28,7 @@ from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
 from chain_of_zoom.imaging.structure import check_blocks, count_frames, flaws, png_rows, rest
+from chain_of_zoom.parsing import is_text, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
 SUFFIXES = {
@@ -46,7 +47,10 @@ def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, kee
 
     keep_damaged: take what is there of a JPEG that is cut short, with a note of how much that is.
     """
-    path = Path(path)
+    try:
+        path = Path(path)
+    except TypeError:
+        raise UsageError(f"{type(path).__name__} is no file; accepted: the name of a picture file") from None
     return decode_bytes(_read(path, limits), path, limits=limits, keep_damaged=keep_damaged)
 
 
@@ -80,6 +84,8 @@ def peek_size(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Size:
 
 
 def _read(path: Path, limits: Limits) -> bytes:
+    if not is_text(str(path)):  # records and metadata could not name it
+        raise BadInputError(f"{printable(path)!r}: the name is not UTF-8, or has a NUL; accepted: any other; rename it")
     try:
         if path.is_dir():
             raise BadInputError(f"{path} is a folder; accepted: one picture file; name a file in it")
@@ -90,7 +96,8 @@ def _read(path: Path, limits: Limits) -> bytes:
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; accepted: a picture file; check the spelling") from None
     except (OSError, ValueError) as error:
-        raise BadInputError(f"{path}: cannot be read ({error}); check its permissions") from error
+        why = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{path} cannot be read ({why}); check its permissions") from error
     if not data:
         raise BadInputError(f"{path.name}: the file is empty; {ACCEPTED}; try another file")
     return data

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import SUFFIXES
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; False, and no error, where that cannot be told."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises inside folders that cannot be entered
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is an ordinary file; False, and no error, where that cannot be told."""
+    return os.path.isfile(path)  # noqa: PTH113 - as above, and for names that are too long
 
 
 def pictures_in(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -28,7 +39,7 @@ def _walk(folder: Path, *, recursive: bool) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith("."):
             continue
-        if path.is_dir():
+        if is_folder(path):
             if recursive and not path.is_symlink():
                 yield from _walk(path, recursive=True)
         elif path.suffix.lower() in SUFFIXES:

@@ -10,6 +10,9 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
 
+Window = tuple[float, float, float, float]
+"""Edges x0, y0, x1, y1 as records have them."""
+
 
 class Size(NamedTuple):
     """Width and height in pixels."""
@@ -123,3 +126,14 @@ def fit_scale(picture: Size, output: Size) -> Fraction:
 def ceil_size(width: Fraction, height: Fraction) -> Size:
     """The smallest whole size that holds width x height."""
     return Size(ceil(width), ceil(height))
+
+
+def covers(outer: Window, inner: Window, slack: float = 1e-6) -> bool:
+    """Whether `inner` lies in `outer`, up to a share `slack` of its own size."""
+    dx, dy = slack * (inner[2] - inner[0]), slack * (inner[3] - inner[1])
+    return (
+        outer[0] <= inner[0] + dx
+        and outer[1] <= inner[1] + dy
+        and outer[2] >= inner[2] - dx
+        and outer[3] >= inner[3] - dy
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-Window = tuple[float, float, float, float]
+from chain_of_zoom.imaging.geometry import Window
 
 ROUNDING = 0.6  # how far around the moment at which the border lets go the path bends, as a share of the view's width
 
@@ -71,14 +71,3 @@ def _eased(time: float, ramp: float) -> float:
     if time >= ramp:
         return top * (time - ramp / 2)
     return top / 2 * (time - ramp / math.pi * math.sin(math.pi * time / ramp))
-
-
-def covers(outer: Window, inner: Window, slack: float = 1e-6) -> bool:
-    """Whether `inner` lies in `outer`, up to a share `slack` of its own size."""
-    dx, dy = slack * (inner[2] - inner[0]), slack * (inner[3] - inner[1])
-    return (
-        outer[0] <= inner[0] + dx
-        and outer[1] <= inner[1] + dy
-        and outer[2] >= inner[2] - dx
-        and outer[3] >= inner[3] - dy
-    )

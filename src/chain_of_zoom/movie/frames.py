@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chain_of_zoom.chain.state import ScaleState
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.geometry import Size, Window, covers
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.movie.camera import Camera, Window, covers
+from chain_of_zoom.movie.camera import Camera
 
 # A state that is this share of the view's width begins to show, and shows fully.
 FADE = (0.3, 0.9)

@@ -13,6 +13,7 @@ from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.files import naming, write_atomic
+from chain_of_zoom.imaging.folder import is_folder
 from chain_of_zoom.imaging.images import decode_png, profile_of_png
 from chain_of_zoom.movie.animation import MAX_SIDE, Animation, Track, check_format, encode
 from chain_of_zoom.runs.lock import lock_folder
@@ -71,7 +72,7 @@ def animate_folder(folder: Path, out: Path | None = None, seconds: float | None 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """No other process writes to the folder meanwhile."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise BadInputError(f"{folder}: no such folder; accepted: the folder of a run of coz zoom; check the path")
     with naming(folder):
         release = lock_folder(naming, folder)

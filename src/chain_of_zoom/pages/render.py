@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
@@ -27,5 +28,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["link"] = lambda path: quote(str(path).replace("\\", "/"))
+    environment.filters["link"] = lambda path: quote(PurePath(path).as_posix())
     return environment

@@ -20,6 +20,8 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device("cuda" + name[3:] if name.partition(":")[0] == "gpu" else name)
+        if device.type not in ("cpu", "cuda", "mps"):  # a kind that torch can name and nothing here runs on
+            raise RuntimeError(device)
     except RuntimeError:
         raise UsageError(f"device {name!r}; accepted: auto, cpu, gpu, cuda, cuda:N; for example --device cpu") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakSet
 
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.parsing import parse_whole
 
 KINDS = ("discrete", "integrated", "virtual", "software")  # ncnn's numbers, and the order of preference
 ACCEPTED = "accepted: auto, cpu, gpu, gpu:N, and in torch cuda, cuda:N"
@@ -90,7 +91,7 @@ def find_devices() -> Found:
 def check_name(name: str) -> None:
     """Raise UsageError for a device name that means nothing here."""
     kind, colon, number = name.partition(":")
-    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and colon and number.isdecimal()):
+    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and colon and parse_whole(number) is not None):
         raise UsageError(f"device {name!r}; {ACCEPTED}; for example --device gpu")
 
 
@@ -107,7 +108,7 @@ def choose(name: str) -> tuple[VulkanDevice | None, str | None]:
     if name in ("auto", "gpu"):
         usable = [device for device in found.devices if device.kind != "software"]
     else:
-        usable = [device for device in found.devices if device.index == int(name.partition(":")[2])]
+        usable = [device for device in found.devices if device.index == parse_whole(name.partition(":")[2])]
     if usable:
         return min(usable, key=lambda device: KINDS.index(device.kind)), None
     if name == "auto":

@@ -22,6 +22,7 @@ from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import open_inner
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.parsing import parse_json
 
 
 class Corners(NamedTuple):
@@ -181,7 +182,7 @@ def _read_journal(path: Path) -> tuple[dict[str, _Entry], int]:
     whole = 0
     for line in data.splitlines(keepends=True):
         try:
-            entry = msgspec.json.decode(line, type=_Entry)
+            entry = parse_json(line, _Entry)
         except msgspec.DecodeError:
             break
         if not line.endswith(b"\n"):

@@ -13,6 +13,7 @@ from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.upscaling.plan import Step, Tile
 
@@ -129,10 +130,10 @@ class PromptBook:
 
 def _decode(data: bytes) -> list[StepPrompts]:
     """Either form of the file."""
-    keys = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    keys = parse_json(data, dict[str, msgspec.Raw])
     if "steps" in keys:
-        return msgspec.json.decode(data, type=_File).steps
-    return [msgspec.json.decode(data, type=StepPrompts)]
+        return parse_json(data, _File).steps
+    return [parse_json(data, StepPrompts)]
 
 
 def overview(colour: RGB8) -> RGB8:

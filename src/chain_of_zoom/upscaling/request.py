@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from chain_of_zoom.backbones.base import Blend
+from chain_of_zoom.chain.request import check_prompt
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.parsing import parse_number
 
 DEFAULT_SCALE = 4.0
 MAX_SCALE = 1024
@@ -51,6 +53,7 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and 1 < self.scale <= MAX_SCALE):
             raise UsageError(f"--scale {self.scale:g}; accepted: above 1, up to {MAX_SCALE}; for example --scale 4")
+        check_prompt(self.prompt)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
         if not 1 <= self.quality <= 100:
@@ -69,6 +72,6 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def parse_scale(text: str) -> float:
     """`4`, `3.2` or `4x`."""
     try:
-        return float(text.strip().lower().removesuffix("x"))
+        return float(parse_number(text.strip().lower().removesuffix("x")))
     except ValueError:
         raise UsageError(f"--scale {text}; accepted: a number above 1; for example --scale 4") from None

@@ -19,7 +19,7 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone, Blend
 from chain_of_zoom.chain.request import checked
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.decode import decode
+from chain_of_zoom.imaging.memory import Photo, read_photo
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.upscaling.canvas import Corners
@@ -31,6 +31,7 @@ from chain_of_zoom.upscaling.prompts import PromptBook
 from chain_of_zoom.upscaling.record import UpscaleRecord
 from chain_of_zoom.upscaling.request import DEFAULT_SCALE, OnProgress, Progress, UpscaleRequest
 from chain_of_zoom.upscaling.step import Tools
+from chain_of_zoom.wording import python_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,9 @@ class UpscaleResult:
     image: Samples | None
 
 
+@python_words()
 def upscale(
-    photo: str | os.PathLike[str] | Raster | Samples,
+    photo: Photo | Raster,
     scale: float = DEFAULT_SCALE,
     *,
     out: str | os.PathLike[str] | None = None,
@@ -67,10 +69,10 @@ def upscale(
 ) -> UpscaleResult:
     """Enlarge a whole photo `scale` times, linear.
 
-    photo: a file, a decoded Raster, or pixels (H x W x 3, uint8 or uint16, sRGB). out: a file in PNG, JPEG, WebP, TIFF
-    or Deep Zoom (.dzi), by its suffix; without it nothing is written and the picture is returned. A run that was
-    stopped goes on when it is called again with the same `out`. on_progress: hears of every tile. The rest is as for
-    `coz upscale` (docs/reference.md). Raises the errors of chain_of_zoom.errors.
+    photo: a file, its bytes, a decoded Raster, a picture of Pillow, or pixels (H x W x 3, uint8 or uint16, sRGB).
+    out: a file in PNG, JPEG, WebP, TIFF or Deep Zoom (.dzi), by its suffix; without it nothing is written and the
+    picture is returned. A run that was stopped goes on when it is called again with the same `out`. on_progress: hears
+    of every tile. The rest is as for `coz upscale` (docs/reference.md). Raises the errors of chain_of_zoom.errors.
     """
     chain = ChainOfZoom(
         backbone,
@@ -89,7 +91,7 @@ def upscale(
         "quality": quality,
     }
     request = checked(UpscaleRequest, values, "upscale")
-    raster = _raster(photo, chain)
+    raster = photo if isinstance(photo, Raster) else read_photo(photo, chain.reading)
     prompts = None if prompts_from is None else Path(prompts_from)
     if out is not None:
         job = prepare(raster, request, chain, Path(out))
@@ -174,16 +176,3 @@ def _tools(job: Job, work: Path, book: PromptBook, on_progress: OnProgress | Non
 
 def _silent(progress: Progress) -> None:
     pass
-
-
-def _raster(photo: str | os.PathLike[str] | Raster | Samples, chain: ChainOfZoom) -> Raster:
-    if isinstance(photo, Raster):
-        return photo
-    if not isinstance(photo, np.ndarray):
-        return decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged)
-    if photo.dtype not in (np.uint8, np.uint16) or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-        raise UsageError(
-            f"array of {photo.dtype} {photo.shape}; accepted: uint8 or uint16, H x W x 3, sRGB; convert it first"
-        )
-    sha256 = hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()
-    return Raster(colour=photo, path=Path("array"), sha256=sha256, notes=("pixels given as an array",))
