@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
@@ -41,6 +43,13 @@ def lack_of_memory(needed: float, threads: int = 0) -> str | None:
     if room is None or needed <= room:
         return None
     return f"{human_size(needed)} needed, {human_size(room)} allowed"
+
+
+def share_heap() -> None:
+    """Let threads to come share one heap where the address space is limited: glibc reserves 64 MB for each other."""
+    if any(_limits_of_process(ROOT, 0)):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX
 
 
 def human_size(count: float) -> str:

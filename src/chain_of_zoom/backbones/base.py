@@ -137,9 +137,10 @@ class Backbone(ABC):
         if lack:
             sides = range(max(largest) // 8 * 8, 0, -8)
             side = next((side for side in sides if not lack_of_memory(self.workspace(Size(side, side)) or 0)), 0)
+            accepted = f"windows up to {side}x{side}" if side else "none here"
             raise ShortageError(
                 f"not enough memory for {self.info.name} with windows of {largest} pixels: {lack}; accepted: "
-                f"up to {side}x{side}; free memory or use {advice(side) if advice else 'smaller windows'}"
+                f"{accepted}; free memory or use {advice(side) if advice else 'smaller windows'}"
             )
 
     @final

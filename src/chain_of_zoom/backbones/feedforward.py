@@ -18,7 +18,7 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
-from chain_of_zoom.resources import available_cores, lack_of_memory
+from chain_of_zoom.resources import available_cores, lack_of_memory, share_heap
 from chain_of_zoom.runtime import vulkan
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ class FeedForward(Backbone):
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
         """The net, on a GPU or on the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
         param, weights = self._files()
+        share_heap()
         if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
             smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
             raise ShortageError(f"not enough memory for the weights of {self.info.name}: {lack}; free memory{smaller}")
