@@ -29,10 +29,10 @@ from chain_of_zoom.alignment.align import align  # noqa: E402
 from chain_of_zoom.alignment.config import resolve  # noqa: E402
 from chain_of_zoom.alignment.critic import Critic  # noqa: E402
 from chain_of_zoom.alignment.pairs import read_pairs  # noqa: E402
-from chain_of_zoom.alignment.policy import TARGETS, context_of, dataset, lora_config, targeted  # noqa: E402
+from chain_of_zoom.alignment.policy import TARGETS, find_targets, make_context, make_dataset, make_lora_config  # noqa: E402
 from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored  # noqa: E402
-from chain_of_zoom.alignment.run_folder import GAPS, AlignFolder, HeldOut, last_checkpoint  # noqa: E402
-from chain_of_zoom.alignment.watch import quiet  # noqa: E402
+from chain_of_zoom.alignment.run_folder import UNSCORED, AlignFolder, HeldOutSample, find_last_checkpoint  # noqa: E402
+from chain_of_zoom.alignment.watch import silence_libraries  # noqa: E402
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, OccupiedError, UsageError  # noqa: E402
 from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
@@ -53,7 +53,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    with quiet():
+    with silence_libraries():
         example().make_model(folder)
     return folder
 
@@ -76,7 +76,7 @@ def critic(monkeypatch: pytest.MonkeyPatch) -> Likes:
 
 
 def logged(out: Path) -> list[dict[str, float]]:
-    checkpoint = last_checkpoint(out)
+    checkpoint = find_last_checkpoint(out)
     assert checkpoint
     lines = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
     return [line for line in lines if "reward" in line]
@@ -122,7 +122,7 @@ def test_reward_rises_and_its_parts_respond(aligned):
 
 
 def test_held_out_pairs_before_and_after(aligned):
-    samples = msgspec.json.decode((aligned / "samples.json").read_bytes(), type=list[HeldOut])
+    samples = msgspec.json.decode((aligned / "samples.json").read_bytes(), type=list[HeldOutSample])
     assert [one.pair for one in samples] == ["view4", "view5"]
     for one in samples:
         assert one.after
@@ -134,15 +134,15 @@ def test_the_prompter_and_plain_peft_take_the_adapter(aligned, model, pairs):
     """The prompter merges it, PEFT lays it beside; both say what the report says."""
     from peft import PeftModel
 
-    pair = read_pairs(pairs).of("held-out")[0]
-    told = msgspec.json.decode((aligned / "samples.json").read_bytes(), type=list[HeldOut])[0]
-    context = context_of(pair)
+    pair = read_pairs(pairs).select("held-out")[0]
+    told = msgspec.json.decode((aligned / "samples.json").read_bytes(), type=list[HeldOutSample])[0]
+    context = make_context(pair)
     assert Vlm(str(model), adapter=str(aligned), max_new_tokens=6)([context]) == [told.after.text]
     assert Vlm(str(model), max_new_tokens=6)([context]) == [told.before.text]
     adapter = read_adapter(aligned)
     assert adapter.config.base_model_name_or_path == str(model)
     assert all("language_model" in key for key in adapter.tensors)
-    with quiet():
+    with silence_libraries():
         base, processor = load_vlm(str(model), None, CPU, torch.float32)
         inputs = processor.apply_chat_template(
             [with_pictures(chat(context))],
@@ -178,7 +178,7 @@ def test_a_finished_run_is_left_alone_and_another_is_refused(aligned, model, pai
     weights = {"critic": 1.0, "phrase": 0.5, "repetition": 0.5, "validity": 0.0}
     changed = {"steps": 36, "batch": 8, "group": 8, "samples": 2, "loggers": ["tensorboard"], "save_every": 20}
     config = settings(pairs, model, **changed, critic={"name": "http://likes/v1"}, weights=weights)
-    monkeypatch.setattr(aligning._Run, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(aligning._AlignmentRun, "_train", lambda *_: pytest.fail("trained again"))
     done = align(config, aligned)
     assert done
     assert (done.resumed, done.last["step"]) == (36, 36)
@@ -210,8 +210,8 @@ def trainer_for(model: Path, pairs: Path, tmp_path: Path, *rewards: Reward, **ch
         model=vlm.model,
         processing_class=vlm.processor,
         args=trl_config(config, tmp_path, CPU, torch.float32),
-        train_dataset=dataset(read_pairs(pairs).of("train")),
-        peft_config=lora_config(vlm.model, config.lora),
+        train_dataset=make_dataset(read_pairs(pairs).select("train")),
+        peft_config=make_lora_config(vlm.model, config.lora),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -221,14 +221,14 @@ def test_advantages_by_hand(model, pairs, tmp_path):
     """R - group mean, not divided; a text without a score has none and is not in the mean (weights 2)."""
     gone = Unscored("no score")
     values = [0.9, 0.5, 0.1, 0.3, 0.8, gone, 0.2, gone]
-    with quiet():
+    with silence_libraries():
         trainer = trainer_for(model, pairs, tmp_path, Given("a", *values), Given("b", 1.0), batch=8)
         trainer.model.train()
         batch = next(iter(trainer.get_train_dataloader()))
         found = trainer._generate_and_score_completions(batch)["advantages"]
     expected = [2 * (v - 0.45) for v in values[:4]] + [2 * (0.8 - 0.5), 0, 2 * (0.2 - 0.5), 0]
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
-    assert [(gap.reward, gap.why, gap.step) for gap in trainer.gaps] == [("a", "no score", 1)] * 2
+    assert [(gap.reward, gap.why, gap.step) for gap in trainer.unscored_texts] == [("a", "no score", 1)] * 2
     assert trainer._metrics["train"]["texts/unscored"] == [2 / 8]
     assert trainer._metrics["train"]["rewards/b/mean"] == [1.0]
     assert [len({row["pair"] for row in batch[i : i + 4]}) for i in (0, 4)] == [1, 1]
@@ -236,7 +236,7 @@ def test_advantages_by_hand(model, pairs, tmp_path):
 
 def test_kl_by_hand_and_what_changes(model, pairs, tmp_path):
     """exp(r - p) - (r - p) - 1 per token, from logits of plain forward passes; then one step changes the LoRA alone."""
-    with quiet():
+    with silence_libraries():
         trainer = trainer_for(model, pairs, tmp_path, Given("a", 1.0, 0.0), kl=0.3, lora={"dropout": 0.0})
         reference = load_vlm(str(model), None, CPU, torch.float32).model
         before = {name: value.clone() for name, value in trainer.model.named_parameters()}
@@ -295,7 +295,7 @@ def test_a_critic_that_is_down_stops_it_with_a_checkpoint_and_nothing_is_lost(cr
     critic.fails = {critic.asked + 4: DownError("503")}
     with pytest.raises(DownError, match=r"stopped after step 3 of 5, which is kept in .*again to go on"):
         align(config, tmp_path / "stopped")
-    assert last_checkpoint(tmp_path / "stopped") == tmp_path / "stopped" / "checkpoints" / "checkpoint-3"
+    assert find_last_checkpoint(tmp_path / "stopped") == tmp_path / "stopped" / "checkpoints" / "checkpoint-3"
     resumed = run(config, tmp_path / "stopped")
     assert {key: value.tolist() for key, value in resumed.items()} == {k: v.tolist() for k, v in whole.items()}
     assert [line["step"] for line in logged(tmp_path / "stopped")] == [1, 2, 3, 4, 5]
@@ -306,7 +306,7 @@ def test_answers_without_a_score_are_counted_and_listed(critic, model, pairs, tm
     config = settings(pairs, model, steps=2, critic={"name": "http://likes/v1"}, weights={"critic": 1.0})
     done = align(config, tmp_path)
     assert done
-    lines = [json.loads(line) for line in (tmp_path / GAPS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / UNSCORED).read_text().splitlines()]
     assert len(lines) == done.unscored > 0
     assert {line["why"] for line in lines} == {"the critic's answer is no score: 'a fine text'"}
     assert all("suit" in line["text"] for line in lines)
@@ -332,11 +332,11 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(model, pairs, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL) as process:
         until = time.monotonic() + 240
-        while last_checkpoint(tmp_path / "k") is None and process.poll() is None and time.monotonic() < until:
+        while find_last_checkpoint(tmp_path / "k") is None and process.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    kept = last_checkpoint(tmp_path / "k")
+    kept = find_last_checkpoint(tmp_path / "k")
     assert kept
     torn = kept.with_name("checkpoint-3000")
     torn.mkdir()
@@ -395,12 +395,12 @@ def test_too_few_pairs(model, tmp_path):
 def test_what_does_not_fit_is_said_before_anything_is_read(model, pairs, tmp_path, monkeypatch):
     from chain_of_zoom.alignment import budget
 
-    monkeypatch.setattr(budget, "memory", lambda: 10**9)
+    monkeypatch.setattr(budget, "total_memory", lambda: 10**9)
     with pytest.raises(
         UsageError, match=r"about 1\.\d GB of memory are needed \(.*weights.*1\.5 GB runtime.*1 GB are there"
     ):
         align(settings(pairs, model), tmp_path / "out")
-    monkeypatch.setattr(budget, "memory", lambda: 1_700_000_000)
+    monkeypatch.setattr(budget, "total_memory", lambda: 1_700_000_000)
     large = settings(pairs, model, batch=400, group=400, max_new_tokens=512)
     few = pytest.raises(UsageError, match=r"for example --set batch=1 --set accumulate=400 \(about 1\.\d GB\)")
     with few:
@@ -451,9 +451,9 @@ def test_the_papers_layers_of_the_papers_model():
             **{"num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True},
         }
     )
-    with quiet(), torch.device("meta"):
+    with silence_libraries(), torch.device("meta"):
         model = transformers.AutoModelForImageTextToText.from_config(config)
-    layers = targeted(model, TARGETS)
+    layers = find_targets(model, TARGETS)
     assert len(layers) == 7 * 36
     assert sum(8 * (layer.in_features + layer.out_features) for layer in layers) == 14_966_784
 

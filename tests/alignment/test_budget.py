@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from chain_of_zoom.alignment.budget import Budget, budget, check_room  # noqa: E402
+from chain_of_zoom.alignment.budget import MemoryBudget, check_memory, estimate_memory  # noqa: E402
 from chain_of_zoom.alignment.config import resolve  # noqa: E402
 from chain_of_zoom.errors import UsageError  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import LoadedVlm  # noqa: E402
@@ -28,9 +28,9 @@ def papers_model() -> LoadedVlm:
         return LoadedVlm(transformers.AutoModelForImageTextToText.from_config(config), None)
 
 
-def of(model: LoadedVlm, *, checkpointing: bool = True, critic: int = 0, **changed: int) -> Budget:
+def of(model: LoadedVlm, *, checkpointing: bool = True, critic: int = 0, **changed: int) -> MemoryBudget:
     config = resolve("paper", {"data": "d", "model": "m", "critic": {"name": "c"}}, changed)
-    return budget(config, model, prompt=PROMPT, width=2, checkpointing=checkpointing, critic=critic)
+    return estimate_memory(config, model, prompt=PROMPT, width=2, checkpointing=checkpointing, critic=critic)
 
 
 def test_the_papers_model_by_hand(papers_model):
@@ -58,11 +58,11 @@ def test_what_costs_what(papers_model):
 def test_what_fits_is_said(papers_model):
     config = resolve("safe", {"data": "d", "model": "m", "critic": {"name": "c"}})
     needed, single = of(papers_model, batch=8, group=8), of(papers_model, batch=1, accumulate=8)
-    check_room(config, needed, single, needed.total)
+    check_memory(config, needed, single, needed.total)
     with pytest.raises(UsageError, match=r"for example --set batch=1 --set accumulate=8 \(about 10 GB\)"):
-        check_room(config, needed, single, single.total)
+        check_memory(config, needed, single, single.total)
     with pytest.raises(UsageError, match=r"accepted: what fits; for example a smaller --model, or a device with about"):
-        check_room(config, needed, single, 6_000_000_000)
+        check_memory(config, needed, single, 6_000_000_000)
     both = of(papers_model, batch=8, group=8, critic=16_000_000_000)
     with pytest.raises(UsageError, match=r"16 GB critic\).*a critic behind a URL, a smaller --model"):
-        check_room(config, both, both, 24_000_000_000)
+        check_memory(config, both, both, 24_000_000_000)

@@ -9,7 +9,7 @@ from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_of_zoom.alignment.critic_answer import critic_chat, parse_score
+from chain_of_zoom.alignment.critic_answer import build_critic_chat, parse_score
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_every_whole_score_is_understood(value, form):
 
 def test_the_question_is_the_papers():
     parent, zoomed = noise(8, 8), noise(8, 8, 1)
-    [turn] = critic_chat(parent, zoomed, " fur,\nRating (0-100): 100")
+    [turn] = build_critic_chat(parent, zoomed, " fur,\nRating (0-100): 100")
     assert turn["role"] == "user"
     assert [part["type"] for part in turn["content"]] == ["image", "image", "text"]
     assert turn["content"][0]["image"] is parent

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.alignment import duel
-from chain_of_zoom.alignment.duel import Contest, duel_chat, fight, parse_verdict
+from chain_of_zoom.alignment.duel import Contest, build_duel_chat, parse_verdict, run_duel
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.prompters.base import Messages
 
@@ -75,7 +75,7 @@ def test_no_text_stops_the_parser(text):
 
 def test_the_question_shows_both_pictures_and_texts_in_order():
     parent, zoomed = noise(4, 4), noise(4, 4, 1)
-    question = duel_chat(parent, zoomed, "one", "two")
+    question = build_duel_chat(parent, zoomed, "one", "two")
     assert texts_of(question) == ("one", "two")
     [turn] = question
     assert [turn["role"], *(part["type"] for part in turn["content"])] == ["user", "image", "image", "text"]
@@ -85,7 +85,7 @@ def test_the_question_shows_both_pictures_and_texts_in_order():
 
 
 def test_a_text_of_several_lines_cannot_pose_as_both():
-    assert texts_of(duel_chat(noise(4, 4), noise(4, 4), "moss\nDescription B: nothing", "x\ty")) == (
+    assert texts_of(build_duel_chat(noise(4, 4), noise(4, 4), "moss\nDescription B: nothing", "x\ty")) == (
         "moss Description B: nothing",
         "x y",
     )
@@ -95,19 +95,19 @@ def test_the_better_text_wins_in_both_orders(tmp_path):
     contests = [contest(tmp_path, "good", "bad", f"p{i}", i) for i in range(6)]
     contests += [contest(tmp_path, "bad", "good", "p6", 6), contest(tmp_path, "good", "fine", "p7", 7)]
     said = Scripted(good=2, fine=2, bad=1)
-    result, verdicts = fight("x", "y", contests, said)
+    result, verdicts = run_duel("x", "y", contests, said)
     assert (result.wins, result.losses, result.ties, result.contradictory, result.unanswered) == (6, 1, 1, 0, 0)
     assert result.rate == 6.5 / 8
     assert verdicts == ["first"] * 6 + ["second", "tie"]
     assert said.asked == 16
     assert result.first == 0.5
-    swapped, _ = fight("y", "x", [Contest(pair=c.pair, texts=c.texts[::-1]) for c in contests], said)
+    swapped, _ = run_duel("y", "x", [Contest(pair=c.pair, texts=c.texts[::-1]) for c in contests], said)
     assert (swapped.wins, swapped.losses, swapped.rate, swapped.p) == (1, 6, 1 - 6.5 / 8, result.p)
 
 
 def test_a_critic_that_favours_a_place_decides_nothing(tmp_path):
     contests = [contest(tmp_path, "good", "bad", f"p{i}", i) for i in range(7)]
-    result, verdicts = fight("x", "y", contests, Scripted(place=9, good=2, bad=1))
+    result, verdicts = run_duel("x", "y", contests, Scripted(place=9, good=2, bad=1))
     assert (result.wins, result.losses, result.ties, result.contradictory) == (0, 0, 7, 7)
     assert (result.rate, result.p, result.first) == (0.5, None, 1.0)
     assert verdicts == ["tie"] * 7
@@ -115,35 +115,35 @@ def test_a_critic_that_favours_a_place_decides_nothing(tmp_path):
 
 
 def test_one_order_and_a_tie_is_a_lean(tmp_path):
-    result, _ = fight("x", "y", [contest(tmp_path, "good", "bad")], Scripted(place=1, good=2, bad=1))
+    result, _ = run_duel("x", "y", [contest(tmp_path, "good", "bad")], Scripted(place=1, good=2, bad=1))
     assert (result.wins, result.contradictory) == (1, 0)
 
 
 def test_an_answer_that_is_none_counts_for_nobody(tmp_path):
     contests = [contest(tmp_path, "a", "b", "p", i) for i in range(3)]
     answers = iter(["A", "B", "A", "well, A", "I cannot", "B"])
-    result, verdicts = fight("x", "y", contests, lambda questions: [next(answers) for _ in questions])
+    result, verdicts = run_duel("x", "y", contests, lambda questions: [next(answers) for _ in questions])
     assert (result.wins, result.unanswered, result.rate, result.first) == (1, 2, 1.0, 0.5)
     assert verdicts == ["first", None, None]
-    result, _ = fight("x", "y", contests, lambda questions: ["?"] * len(questions))
+    result, _ = run_duel("x", "y", contests, lambda questions: ["?"] * len(questions))
     assert (result.rate, result.p, result.first) == (None, None, None)
 
 
 def test_equal_texts_tie_unasked(tmp_path):
     said = Scripted()
-    result, verdicts = fight("x", "y", [contest(tmp_path, "same", " same ")], said)
+    result, verdicts = run_duel("x", "y", [contest(tmp_path, "same", " same ")], said)
     assert (said.asked, verdicts, result.ties, result.contradictory, result.first) == (0, ["tie"], 1, 0, None)
 
 
 def test_a_photo_is_one_observation(tmp_path):
     """Ten views of one photo are no evidence; of six photos, all on one side, they are."""
     one = [contest(tmp_path, "good", "bad", "p", i) for i in range(10)]
-    assert fight("x", "y", one, Scripted(good=2, bad=1))[0].p == 1.0
+    assert run_duel("x", "y", one, Scripted(good=2, bad=1))[0].p == 1.0
     six = [contest(tmp_path, "good", "bad", f"p{i}", i) for i in range(6)]
-    result, _ = fight("x", "y", six, Scripted(good=2, bad=1))
+    result, _ = run_duel("x", "y", six, Scripted(good=2, bad=1))
     assert result.p == 2 / 2**6
     assert result.is_clear
-    assert not fight("x", "y", six[:5], Scripted(good=2, bad=1))[0].is_clear
+    assert not run_duel("x", "y", six[:5], Scripted(good=2, bad=1))[0].is_clear
 
 
 def test_pictures_are_read_some_at_a_time(tmp_path, monkeypatch):
@@ -156,5 +156,5 @@ def test_pictures_are_read_some_at_a_time(tmp_path, monkeypatch):
         batches.append(len(questions))
         return Scripted(good=2, bad=1)(questions)
 
-    assert fight("x", "y", contests, ask, done.append)[0].wins == 5
+    assert run_duel("x", "y", contests, ask, done.append)[0].wins == 5
     assert (batches, done) == ([4, 4, 2], [2, 2, 1])

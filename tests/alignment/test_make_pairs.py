@@ -19,9 +19,9 @@ from chain_of_zoom import ChainOfZoom
 from chain_of_zoom.alignment import make_pairs as maker
 from chain_of_zoom.alignment import pair_contact
 from chain_of_zoom.alignment.make_pairs import make_pairs
-from chain_of_zoom.alignment.pair_folder import About, PairSettings
+from chain_of_zoom.alignment.pair_folder import PairSetRecord, PairSettings
 from chain_of_zoom.alignment.pairs import METADATA, read_pairs
-from chain_of_zoom.alignment.views import View, crops, views
+from chain_of_zoom.alignment.views import PairView, cut_views, list_crops
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.datasets import photos
 from chain_of_zoom.datasets.manifest import Dataset, make_manifest, read_data
@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def made(folder: Path, out: Path, settings: PairSettings = SMALL, backbone: str = "fake", **more: Any) -> About:
+def made(folder: Path, out: Path, settings: PairSettings = SMALL, backbone: str = "fake", **more: Any) -> PairSetRecord:
     return make_pairs(read_data(folder), out, settings, load_backbone(backbone), **more)
 
 
@@ -79,9 +79,9 @@ def rows(out: Path) -> list[dict[str, Any]]:
 def test_a_pair_is_what_a_prompter_sees_in_a_chain(astronaut, depth):
     """Compared with a zoom through the public API, into a photo that is the crop."""
     backbone = load_backbone("fake")
-    crop = crops(Size(512, 512), [(300, 130)], 64)[2]
+    crop = list_crops(Size(512, 512), [(300, 130)], 64)[2]
     assert (crop.frame, crop.box.whole()) == (128, (236, 66, 364, 194))
-    [view] = views(astronaut, [(crop, depth)], 64, backbone, 0)
+    [view] = cut_views(astronaut, [(crop, depth)], 64, backbone, 0)
     witness = Witness()
     frame = resize(astronaut, Size(64, 64), "lanczos", pixel_box(236, 66, 364, 194))
     list(ChainOfZoom(backbone, witness).zoom(frame, at="32px,32px", magnification=4 ** (depth + 1), size=(64, 64)))
@@ -95,14 +95,14 @@ def test_a_pair_is_what_a_prompter_sees_in_a_chain(astronaut, depth):
 
 
 def test_windows_near_a_border_lie_off_the_centre_of_their_parent():
-    crop = crops(Size(100, 80), [(4, 76)], 64)[0]
+    crop = list_crops(Size(100, 80), [(4, 76)], 64)[0]
     assert crop.box.whole() == (0, 0, 80, 80)
-    [view] = views(photo(0, 80, 100), [(crop, 0)], 64, load_backbone("bicubic"), 0)
+    [view] = cut_views(photo(0, 80, 100), [(crop, 0)], 64, load_backbone("bicubic"), 0)
     assert view.zoomed_box.floats() == (0, 60, 20, 80)
 
 
 def test_scales_go_down_while_the_photo_has_the_pixels():
-    frames = [crop.frame for crop in crops(Size(3000, 2050), [(1500, 1000)], 512)]
+    frames = [crop.frame for crop in list_crops(Size(3000, 2050), [(1500, 1000)], 512)]
     assert frames == [2050, 1025, 512]
 
 
@@ -172,8 +172,8 @@ def test_flat_views_are_left_out_and_listed(tmp_path):
 
 
 def test_flatness_is_that_of_the_window_by_gradient_and_by_histogram():
-    def view(window: RGB8) -> View:
-        return View(
+    def view(window: RGB8) -> PairView:
+        return PairView(
             parent=window, zoomed=window, window=window, box=pixel_box(0, 0, 1, 1), zoomed_box=pixel_box(0, 0, 1, 1)
         )
 

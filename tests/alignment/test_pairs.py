@@ -39,7 +39,7 @@ def test_any_file_of_that_shape_in_its_order(home):
     found = read_pairs(file)
     assert [(pair.name, pair.split) for pair in found.pairs] == [("two", "held-out"), ("one", "train")]
     assert found.pairs[0].parent == home / "two_a.png"
-    assert [pair.name for pair in found.of("held-out")] == ["two"]
+    assert [pair.name for pair in found.select("held-out")] == ["two"]
     assert found.skipped == ()
 
 

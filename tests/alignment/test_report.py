@@ -8,34 +8,34 @@ import pytest
 from playwright.sync_api import Browser
 from tiny_alignment import make_pairs
 
-from chain_of_zoom.alignment.card import UNKNOWN, base_licence, card
+from chain_of_zoom.alignment.card import UNKNOWN, find_base_licence, format_card
 from chain_of_zoom.alignment.config import resolve
 from chain_of_zoom.alignment.curves import draw_curve
 from chain_of_zoom.alignment.pairs import read_pairs
-from chain_of_zoom.alignment.report import Facts, page, write_report
-from chain_of_zoom.alignment.run_folder import Gap, HeldOut, Told
+from chain_of_zoom.alignment.report import ReportData, render_report, write_report
+from chain_of_zoom.alignment.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.pages.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 EVIL = '<script>alert(1)</script> & "fur" \''
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Facts:
+def facts(tmp_path: Path) -> ReportData:
     pairs = read_pairs(make_pairs(tmp_path / "pairs", train=2, held_out=2))
     parts = {"rewards/critic/mean": 0.5, "rewards/phrase/mean": 1.0, "texts/words": 7.0, "texts/unscored": 0.25}
     samples = [
-        HeldOut(
+        HeldOutSample(
             pair="view2",
-            before=Told(text=EVIL, rewards={"critic": None, "phrase": 1.0}),
-            after=Told(text="red fur", rewards={"critic": 0.8, "phrase": 1.0}),
+            before=Answer(text=EVIL, rewards={"critic": None, "phrase": 1.0}),
+            after=Answer(text="red fur", rewards={"critic": 0.8, "phrase": 1.0}),
         ),
-        HeldOut(pair="view3", before=Told(text="", rewards={"critic": 0.2, "phrase": 0.0})),
+        HeldOutSample(pair="view3", before=Answer(text="", rewards={"critic": 0.2, "phrase": 0.0})),
     ]
-    return Facts(
+    return ReportData(
         config=resolve("paper", {"data": "pairs", "model": EVIL, "critic": {"name": EVIL}}),
         history=[{"step": step, "reward": step / 50, **parts} for step in range(1, 51)],
         samples=samples,
-        gaps=[Gap(step=i, reward="critic", pair=EVIL, text=EVIL, why=EVIL) for i in range(1, 26)],
+        gaps=[UnscoredText(step=i, reward="critic", pair=EVIL, text=EVIL, why=EVIL) for i in range(1, 26)],
         skipped=[(EVIL, EVIL)],
         pairs={pair.name: pair for pair in pairs.pairs},
         trained_on=2,
@@ -69,7 +69,7 @@ def test_many_steps_become_few_points():
 
 
 def test_what_is_said(facts):
-    text = page(facts)
+    text = render_report(facts)
     assert "50 of 10000 steps" in text
     assert "25 texts without a score" in text
     assert "(25.0% of late texts)" in text
@@ -81,8 +81,8 @@ def test_what_is_said(facts):
 
 
 def test_before_the_first_step(facts):
-    empty = Facts(**{**facts.__dict__, "history": [], "samples": [], "gaps": [], "skipped": []})
-    text = page(empty)
+    empty = ReportData(**{**facts.__dict__, "history": [], "samples": [], "gaps": [], "skipped": []})
+    text = render_report(empty)
     assert "No step is done yet" in text
     assert "the pairs have no held-out split" in text
 
@@ -114,15 +114,15 @@ def test_the_page_shows_its_pictures_and_fetches_nothing(facts, tmp_path, browse
 )
 def test_the_licence_is_what_the_base_models_card_says(tmp_path, front, licence):
     (tmp_path / "README.md").write_text(front)
-    assert base_licence(str(tmp_path)) == licence
+    assert find_base_licence(str(tmp_path)) == licence
 
 
 def test_the_papers_base_model_is_for_research(tmp_path):
     pairs = read_pairs(make_pairs(tmp_path / "pairs", train=2, held_out=1))
     base = {"data": str(tmp_path / "pairs"), "model": "Qwen/Qwen2.5-VL-3B-Instruct", "critic": {"name": "judge"}}
-    text = card(resolve("paper", base), pairs, 2)
+    text = format_card(resolve("paper", base), pairs, 2)
     assert "base_model: Qwen/Qwen2.5-VL-3B-Instruct" in text
     assert "**Qwen Research License (non-commercial)**" in text
     assert "The critic is judge." in text
     assert str(tmp_path) not in text
-    assert base_licence("nowhere/at-all") == UNKNOWN
+    assert find_base_licence("nowhere/at-all") == UNKNOWN

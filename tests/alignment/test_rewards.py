@@ -14,9 +14,9 @@ from chain_of_zoom.alignment.rewards import (
     Reward,
     Sample,
     Unscored,
+    check_scores,
     phrase_exclusion,
     repetition_penalty,
-    scored,
     validity,
 )
 from chain_of_zoom.alignment.sr_feedback import inconsistency, sr_gain
@@ -170,14 +170,14 @@ def test_a_package_adds_a_reward(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     plugins._entries.cache_clear()
     try:
-        assert scored(make("short", most=3), [sample("fur"), sample("moss")]) == [1.0, 0.0]
+        assert check_scores(make("short", most=3), [sample("fur"), sample("moss")]) == [1.0, 0.0]
         assert make("short").package == "short 1.0"
         base = {"data": "d", "model": "m", "weights": {"critic": 0.0, "short": 0.5}, "reward": {"short": {"most": 3}}}
         assert "short" in resolve("safe", base).used
         three = [sample("a"), sample("b"), sample("c")]
-        assert scored(make("odd"), three) == [Unscored("odd is nan"), Unscored("no idea"), 1.0]
+        assert check_scores(make("odd"), three) == [Unscored("odd is nan"), Unscored("no idea"), 1.0]
         with pytest.raises(MissingError, match="the reward odd returned 2 numbers for 3 texts"):
-            scored(make("odd", most=2), three)
+            check_scores(make("odd", most=2), three)
     finally:
         plugins._entries.cache_clear()
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from chain_of_zoom.alignment.critic import Critic
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.score_page import plain, write_page
+from chain_of_zoom.alignment.score_page import format_scores, write_page
 from chain_of_zoom.alignment.scoring import Scores, score
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages, PromptContext, Prompter
@@ -100,7 +100,7 @@ def test_without_a_critic_the_gap_has_a_name(pairs):
     assert scores.prompters[0].rewards == {"phrase": 1.0, "repetition": 0.0, "validity": 0.0}
     assert scores.outcomes == ()
     assert "there is no critic; name one with --critic" in scores.gaps[0]
-    assert "not measured: reward of the critic" in plain(scores)
+    assert "not measured: reward of the critic" in format_scores(scores)
 
 
 def test_one_prompter_has_nobody_to_duel_with(pairs):
@@ -114,8 +114,8 @@ def test_answers_that_are_none_are_counted_not_guessed(pairs):
     odd = scores.prompters[1]
     assert (odd.rewards["critic"], odd.rewards["total"], odd.unrated) == (None, None, 8)
     assert scores.outcomes[0].duel.unanswered == 8
-    assert "colour against odd: no answer (0 won, 0 lost, 0 tied" in plain(scores)
-    assert "unrated: 8 texts of odd" in plain(scores)
+    assert "colour against odd: no answer (0 won, 0 lost, 0 tied" in format_scores(scores)
+    assert "unrated: 8 texts of odd" in format_scores(scores)
 
 
 def test_empty_texts(pairs):
@@ -132,7 +132,7 @@ def test_prompters_are_let_go_one_after_the_other(pairs):
 
 
 def test_the_table(pairs):
-    lines = plain(scored(pairs, by_colour(), moss="moss")).splitlines()
+    lines = format_scores(scored(pairs, by_colour(), moss="moss")).splitlines()
     assert lines[:2] == ["8 held-out pairs of 7 photos; critic: by colour", ""]
     lines = lines[2:]
     assert lines[0].split() == [

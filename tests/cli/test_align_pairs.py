@@ -27,7 +27,7 @@ def test_pairs_of_a_folder_and_again(coz: Coz, folder, tmp_path):
     assert "pairs/contact.jpg" in done.stdout
     again = coz("align", "pairs", "photos", "--side", 128, "--spots", "centre", "--held-out", 0.5)
     assert again.stdout == done.stdout
-    assert len(read_pairs(tmp_path / "pairs").of("held-out")) in (2, 3)
+    assert len(read_pairs(tmp_path / "pairs").select("held-out")) in (2, 3)
 
 
 def test_every_option_arrives(coz: Coz, folder, tmp_path):

@@ -14,9 +14,9 @@ import torch
 from conftest import ROOT
 
 from chain_of_zoom.alignment import align as aligning
-from chain_of_zoom.alignment.align import Aligned
+from chain_of_zoom.alignment.align import AlignmentResult
 from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.watch import Moment, quiet
+from chain_of_zoom.alignment.watch import LoggedStep, silence_libraries
 
 CRITIC = "http://127.0.0.1:9/v1"
 
@@ -29,9 +29,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[AlignConfig, Path, bool
     def align(config, out, *, force, progress, say):
         seen.append((config, out, force))
         for step in (1, 2):
-            progress(Moment(step, 2, {"reward": 0.25 * step, "rewards/critic/mean": 0.5, "rewards/critic/std": 0.1}))
+            progress(
+                LoggedStep(step, 2, {"reward": 0.25 * step, "rewards/critic/mean": 0.5, "rewards/critic/std": 0.1})
+            )
         say("the critic is down")
-        return Aligned(
+        return AlignmentResult(
             folder=out,
             steps=2,
             resumed=1,
@@ -115,7 +117,7 @@ def test_the_example_from_beginning_to_end(tmp_path, capsys, monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(module.sys, "argv", ["align_tiny.py"])
     try:
-        with quiet():
+        with silence_libraries():
             module.run(tmp_path, steps=2)
             module.run(tmp_path, steps=2)  # on another port: found done
     finally:

@@ -18,7 +18,7 @@ from chain_of_zoom import plugins
 from chain_of_zoom.alignment.config import AlignConfig, check_batches
 from chain_of_zoom.alignment.critic import CriticReward, make_critic
 from chain_of_zoom.alignment.pairs import Pair, Pairs, read_pairs
-from chain_of_zoom.alignment.report import Facts, write_report
+from chain_of_zoom.alignment.report import ReportData, write_report
 from chain_of_zoom.alignment.rewards import Reward
 from chain_of_zoom.alignment.run_folder import (
     ADAPTER,
@@ -28,24 +28,24 @@ from chain_of_zoom.alignment.run_folder import (
     REPORT,
     TENSORBOARD,
     AlignFolder,
-    HeldOut,
-    last_checkpoint,
-    step_of,
+    HeldOutSample,
+    find_last_checkpoint,
+    read_step,
 )
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageError
 from chain_of_zoom.files import write_atomic
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.watch import Moment
+    from chain_of_zoom.alignment.watch import LoggedStep
     from chain_of_zoom.networks.vlm.loading import LoadedVlm
 
-Progress = Callable[["Moment"], None]
+Progress = Callable[["LoggedStep"], None]
 Say = Callable[[str], None]
 Log = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aligned:
+class AlignmentResult:
     """What came of it. first, last: logged numbers of the first and the last step. unscored: texts without a reward.
 
     skipped: pairs that could not be read, and why. resumed: the step it went on from.
@@ -63,7 +63,7 @@ class Aligned:
 
 def align(
     config: AlignConfig, out: Path, *, force: bool = False, progress: Progress | None = None, say: Say | None = None
-) -> Aligned | None:
+) -> AlignmentResult | None:
     """Train the adapter in `out`, with checkpoints, curves, card and report; None in all processes but the first.
 
     progress: hears of logged steps. say: of waiting and of what goes another way.
@@ -74,13 +74,13 @@ def align(
     for package in ("torch", "transformers", "peft", "accelerate", "datasets", "trl"):
         if importlib.util.find_spec(package) is None:
             raise MissingError(f"coz align needs {package}; type: pip install 'chain-of-zoom[train]'")
-    from chain_of_zoom.alignment.watch import quiet
+    from chain_of_zoom.alignment.watch import silence_libraries
 
-    with quiet():
-        return _Run(config, out, progress, say or (lambda line: None)).go(force)
+    with silence_libraries():
+        return _AlignmentRun(config, out, progress, say or (lambda line: None)).go(force)
 
 
-class _Run:
+class _AlignmentRun:
     def __init__(self, config: AlignConfig, out: Path, progress: Progress | None, say: Say) -> None:
         from chain_of_zoom.alignment.trainer import trl_config
         from chain_of_zoom.runtime.placement import choose_device, choose_dtype
@@ -111,13 +111,13 @@ class _Run:
                 "launch -m chain_of_zoom align ..., or set CUDA_VISIBLE_DEVICES=0"
             )
 
-    def go(self, force: bool) -> Aligned | None:
+    def go(self, force: bool) -> AlignmentResult | None:
         """All of it."""
         with self.args.main_process_first(local=False):
             folder = AlignFolder(self.out, self.config, force=force) if self.is_main else None
         try:
-            checkpoint = last_checkpoint(self.out)
-            resumed = step_of(checkpoint) if checkpoint else 0
+            checkpoint = find_last_checkpoint(self.out)
+            resumed = read_step(checkpoint) if checkpoint else 0
             if AlignFolder.is_done(self.out, self.config.steps):
                 return self._outcome(folder, resumed, _history(checkpoint)) if folder else None
             return self._train(folder, checkpoint, resumed)
@@ -125,28 +125,28 @@ class _Run:
             if folder:
                 folder.unlock()
 
-    def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> Aligned | None:
-        from chain_of_zoom.alignment.budget import require_room
-        from chain_of_zoom.alignment.held_out import told
+    def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> AlignmentResult | None:
+        from chain_of_zoom.alignment.budget import require_memory
+        from chain_of_zoom.alignment.held_out_answers import answer_pairs
         from chain_of_zoom.networks.vlm.loading import load_vlm
 
-        require_room(self.config, self.args, self.dtype.itemsize, self.train[0])
+        require_memory(self.config, self.args, self.dtype.itemsize, self.train[0])
         rewards = self._rewards()
         vlm = load_vlm(self.config.model, None, self.args.device, self.dtype)
-        if folder and self.held_out and not folder.samples():
-            before = told(vlm, self.held_out, self.config, rewards)
-            folder.keep_samples(
-                [HeldOut(pair=pair.name, before=one) for pair, one in zip(self.held_out, before, strict=True)]
+        if folder and self.held_out and not folder.read_samples():
+            before = answer_pairs(vlm, self.held_out, self.config, rewards)
+            folder.write_samples(
+                [HeldOutSample(pair=pair.name, before=one) for pair, one in zip(self.held_out, before, strict=True)]
             )
         history = self._learn(vlm, rewards, folder, checkpoint, resumed)
         del vlm
         gc.collect()
         if folder is None:
             return None
-        if samples := folder.samples():  # the adapter as a zoom will load it, not as it lies in memory
+        if samples := folder.read_samples():  # the adapter as a zoom will load it, not as it lies in memory
             again = load_vlm(self.config.model, self.out, self.args.device, self.dtype)
-            after = told(again, self.held_out, self.config, rewards)
-            folder.keep_samples([msgspec.structs.replace(a, after=b) for a, b in zip(samples, after, strict=True)])
+            after = answer_pairs(again, self.held_out, self.config, rewards)
+            folder.write_samples([msgspec.structs.replace(a, after=b) for a, b in zip(samples, after, strict=True)])
         return self._outcome(folder, resumed, history)
 
     def _learn(
@@ -156,25 +156,25 @@ class _Run:
         import torch
         from transformers import PrinterCallback
 
-        from chain_of_zoom.alignment.policy import dataset, lora_config
+        from chain_of_zoom.alignment.policy import make_dataset, make_lora_config
         from chain_of_zoom.alignment.trainer import AlignTrainer
-        from chain_of_zoom.alignment.watch import Watch, save_now, tensorboard
+        from chain_of_zoom.alignment.watch import TrainingCallback, make_tensorboard, save_last_step
 
         trainer = AlignTrainer(
             rewards,
             model=vlm.model,
             processing_class=vlm.processor,
             args=self.args,
-            train_dataset=dataset(self.train),
-            peft_config=lora_config(vlm.model, self.config.lora),
+            train_dataset=make_dataset(self.train),
+            peft_config=make_lora_config(vlm.model, self.config.lora),
         )
         trainer.remove_callback(PrinterCallback)
-        watch = Watch(folder, lambda: self._keep(trainer, folder), self.progress)
+        watch = TrainingCallback(folder, lambda: self._keep(trainer, folder), self.progress)
         trainer.add_callback(watch)
         if folder:
-            trainer.gaps = folder.gaps(until=resumed)
+            trainer.unscored_texts = folder.read_unscored(until=resumed)
             if "tensorboard" in self.config.loggers:
-                trainer.add_callback(tensorboard(folder.file(TENSORBOARD), resumed))
+                trainer.add_callback(make_tensorboard(folder.file(TENSORBOARD), resumed))
         try:
             if resumed < self.config.steps:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -183,7 +183,7 @@ class _Run:
         except DownError as error:
             step = trainer.state.global_step
             if step > resumed:
-                save_now(trainer, watch)
+                save_last_step(trainer, watch)
             raise DownError(
                 f"stopped after step {step} of {self.config.steps}, which is kept in {self.out}: {error}; run the same "
                 "command again to go on"
@@ -198,12 +198,12 @@ class _Run:
 
     def _keep(self, trainer: Any, folder: AlignFolder | None) -> None:
         if folder:
-            folder.keep_gaps(trainer.gaps)
+            folder.write_unscored(trainer.unscored_texts)
             self._report(folder, _logged(trainer.state.log_history))
 
     def _save(self, trainer: Any) -> None:
         """The adapter's two files, and the card; other files of TRL's are in the checkpoints."""
-        from chain_of_zoom.alignment.card import card
+        from chain_of_zoom.alignment.card import format_card
 
         temporary = self.out / CHECKPOINTS / "adapter"
         trainer.save_model(str(temporary))
@@ -215,27 +215,27 @@ class _Run:
         write_atomic(self.out / settings, json.dumps(about, indent=2).encode() + b"\n")
         write_atomic(self.out / weights, (temporary / weights).read_bytes())
         shutil.rmtree(temporary)
-        write_atomic(self.out / CARD, card(self.config, self.read, len(self.train)).encode())
+        write_atomic(self.out / CARD, format_card(self.config, self.read, len(self.train)).encode())
 
-    def _outcome(self, folder: AlignFolder, resumed: int, history: list[Log]) -> Aligned:
+    def _outcome(self, folder: AlignFolder, resumed: int, history: list[Log]) -> AlignmentResult:
         report = self._report(folder, history)
-        return Aligned(
+        return AlignmentResult(
             folder=self.out,
             steps=self.config.steps,
             resumed=resumed,
             first=history[0] if history else {},
             last=history[-1] if history else {},
-            unscored=len(folder.gaps()),
+            unscored=len(folder.read_unscored()),
             skipped=self.read.skipped,
             report=report,
         )
 
     def _report(self, folder: AlignFolder, history: list[Log]) -> Path:
-        facts = Facts(
+        facts = ReportData(
             config=self.config,
             history=history,
-            samples=folder.samples(),
-            gaps=folder.gaps(),
+            samples=folder.read_samples(),
+            gaps=folder.read_unscored(),
             skipped=self.read.skipped,
             pairs={pair.name: pair for pair in self.held_out},
             trained_on=len(self.train),
@@ -264,7 +264,7 @@ def _split(read: Pairs, config: AlignConfig) -> tuple[tuple[Pair, ...], tuple[Pa
 
     Raises BadInputError where a step needs more than there are.
     """
-    train, held_out = read.of("train"), read.of("held-out")
+    train, held_out = read.select("train"), read.select("held-out")
     needed = config.batch * config.accumulate * int(os.environ.get("WORLD_SIZE", "1")) // config.group
     if len(train) < max(needed, 2):
         raise BadInputError(

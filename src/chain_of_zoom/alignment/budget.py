@@ -13,7 +13,7 @@ import torch
 
 from chain_of_zoom.alignment.config import AlignConfig, is_url
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import TARGETS, context_of, targeted
+from chain_of_zoom.alignment.policy import TARGETS, find_targets, make_context
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
@@ -26,7 +26,7 @@ RUNTIME = 1_500_000_000  # CUDA's context, kernels and the allocator's gaps; tor
 
 
 @dataclass(frozen=True)
-class Budget:
+class MemoryBudget:
     """Bytes by what takes them, on one device."""
 
     parts: tuple[tuple[str, int], ...]
@@ -40,7 +40,9 @@ class Budget:
         return " + ".join(f"{human_size(count)} {what}" for what, count in self.parts if count)
 
 
-def budget(config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, checkpointing: bool, critic: int) -> Budget:
+def estimate_memory(
+    config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, checkpointing: bool, critic: int
+) -> MemoryBudget:
     """The memory of one process, an upper estimate: formulas in docs/alignment.md.
 
     vlm: on the meta device. prompt: its tokens of one pair. width: bytes of a weight. critic: bytes of the critic's
@@ -51,13 +53,13 @@ def budget(config: AlignConfig, vlm: LoadedVlm, *, prompt: int, width: int, chec
     keys = text.num_key_value_heads * (getattr(text, "head_dim", None) or hidden // text.num_attention_heads)
     tokens = prompt + config.max_new_tokens
     weights = sum(prod(parameter.shape) for parameter in vlm.model.parameters()) * width
-    linear = targeted(vlm.model, config.lora.targets or TARGETS)
+    linear = find_targets(vlm.model, config.lora.targets or TARGETS)
     lora = config.lora.r * sum(layer.in_features + layer.out_features for layer in linear)
     layer = width * (10 * hidden + 4 * inner) + 2 * FLOAT * (6 * hidden + inner)  # second: float copies for the adapter
     kept = layers * width * hidden + layer if checkpointing else layers * layer
     logits = FLOAT * 3 * text.vocab_size * config.max_new_tokens
     vision = _vision(vlm.model, prompt, width, checkpointing=checkpointing)
-    return Budget(
+    return MemoryBudget(
         (
             ("weights", weights),
             ("adapter, its gradients and optimizer", lora * (2 * FLOAT + ADAM)),
@@ -85,11 +87,11 @@ def _vision(model: Any, prompt: int, width: int, *, checkpointing: bool) -> int:
     return PATCHES * prompt * kept
 
 
-def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None:
+def require_memory(config: AlignConfig, args: Any, width: int, pair: Pair) -> None:
     """Raises UsageError unless one process of this run fits. args: TRL's. width: bytes of a weight."""
     device = args.device
     vlm = outline_vlm(config.model)
-    messages = with_pictures(chat(context_of(pair)))
+    messages = with_pictures(chat(make_context(pair)))
     inputs = vlm.processor.apply_chat_template(
         [messages], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
@@ -97,7 +99,7 @@ def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None
     if "critic" in config.used and name and not is_url(name) and config.critic.device in ("auto", device.type):
         critic = width * sum(prod(parameter.shape) for parameter in outline_vlm(name).model.parameters())
     count = partial(
-        budget,
+        estimate_memory,
         vlm=vlm,
         prompt=int(inputs["input_ids"].shape[1]),
         width=width,
@@ -110,10 +112,10 @@ def require_room(config: AlignConfig, args: Any, width: int, pair: Pair) -> None
         room = torch.cuda.get_device_properties(device).total_memory
     single = msgspec.structs.replace(config, batch=1, accumulate=config.batch * config.accumulate)
     if room:
-        check_room(config, count(config), count(single), room)
+        check_memory(config, count(config), count(single), room)
 
 
-def check_room(config: AlignConfig, needed: Budget, smaller: Budget, room: int) -> None:
+def check_memory(config: AlignConfig, needed: MemoryBudget, smaller: MemoryBudget, room: int) -> None:
     """Raises UsageError where the memory (bytes) is too little. smaller: the same with one text at a time."""
     if needed.total <= room:
         return

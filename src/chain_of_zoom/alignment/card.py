@@ -12,9 +12,9 @@ from chain_of_zoom.weights.catalog import ITEMS
 UNKNOWN = "unknown; see the card of the base model"
 
 
-def card(config: AlignConfig, pairs: Pairs, trained_on: int) -> str:
+def format_card(config: AlignConfig, pairs: Pairs, trained_on: int) -> str:
     """README.md in Markdown with the front matter of the Hugging Face hub."""
-    licence = base_licence(config.model)
+    licence = find_base_licence(config.model)
     rewards = "\n".join(f"| {name} | {weight:g} |" for name, weight in config.used.items())
     critic = f"\nThe critic is {config.critic.name}.\n" if "critic" in config.used else ""
     model = config.model if not Path(config.model).expanduser().exists() else Path(config.model).resolve().name
@@ -40,7 +40,7 @@ coz zoom photo.jpg --backbone osediff-sd3 --prompter vlm --adapter .
 ## Data
 
 {trained_on} pairs of a view and its zoom from `{Path(config.data).name}`;
-{len(pairs.of("held-out"))} more are held out, {len(pairs.skipped)} could not be read.
+{len(pairs.select("held-out"))} more are held out, {len(pairs.skipped)} could not be read.
 
 ## Rewards
 
@@ -59,7 +59,7 @@ Known risk: nothing but the validity reward asks for longer texts; look at the l
 """
 
 
-def base_licence(model: str) -> str:
+def find_base_licence(model: str) -> str:
     """The licence of the base model: of the paper's from our catalog, else what the model's own card says."""
     qwen = ITEMS["qwen"]
     if "qwen2.5-vl-3b" in model.lower():

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from chain_of_zoom import plugins
 from chain_of_zoom.alignment.config import is_url
-from chain_of_zoom.alignment.critic_answer import critic_chat, parse_score
+from chain_of_zoom.alignment.critic_answer import build_critic_chat, parse_score
 from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
 from chain_of_zoom.errors import DownError, OutputError, UsageError
 from chain_of_zoom.imaging.images import RGB8
@@ -22,7 +22,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between two tries of a server 
 AT_ONCE = 32  # answers after which the cache is written
 
 
-class Model(Protocol):
+class CriticModel(Protocol):
     """What answers: the prompters Vlm and Remote do."""
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
@@ -39,7 +39,7 @@ class Critic:
 
     def __init__(
         self,
-        model: Model,
+        model: CriticModel,
         name: str,
         *,
         identity: str | None = None,
@@ -52,7 +52,7 @@ class Critic:
         self.identity = identity or name
         self.patience = patience
         self.say = say or (lambda line: None)
-        self._cache = _Cache(cache) if cache else None
+        self._cache = _AnswerCache(cache) if cache else None
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
         """Its answers. Raises DownError when the server stays down longer than the patience lasts."""
@@ -68,14 +68,14 @@ class Critic:
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    def answers(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[str]:
+    def answer_views(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[str]:
         """What it says to the paper's question about each (parent, zoomed, text); the same question is asked once."""
         keys = [self._key(*view) for view in views]
         known = self._cache.find(keys) if self._cache else {}
         new = list({key: view for key, view in zip(keys, views, strict=True) if key not in known}.items())
         for start in range(0, len(new), AT_ONCE):
             some = new[start : start + AT_ONCE]
-            said = self.ask([critic_chat(*view) for _, view in some])
+            said = self.ask([build_critic_chat(*view) for _, view in some])
             fresh = dict(zip([key for key, _ in some], said, strict=True))
             if self._cache:
                 self._cache.keep(fresh)
@@ -84,10 +84,10 @@ class Critic:
 
     def rate(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[float | None]:
         """Ratings of (parent, zoomed, text), 0 to 1; None for an answer that is no score."""
-        return [parse_score(answer) for answer in self.answers(views)]
+        return [parse_score(answer) for answer in self.answer_views(views)]
 
     def _key(self, parent: RGB8, zoomed: RGB8, text: str) -> str:
-        [turn] = critic_chat(parent, zoomed, text)
+        [turn] = build_critic_chat(parent, zoomed, text)
         digest = hashlib.sha256(f"{self.identity}\n{turn['content'][-1]['text']}".encode(errors="surrogatepass"))
         for picture in (parent, zoomed):
             digest.update(f"{picture.shape}".encode() + picture.tobytes())
@@ -151,14 +151,14 @@ class CriticReward(Reward):
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
         """Raises DownError when the critic is away for good."""
-        answers = self.critic.answers([(sample.parent, sample.zoomed, sample.text) for sample in samples])
+        answers = self.critic.answer_views([(sample.parent, sample.zoomed, sample.text) for sample in samples])
         return [
             Unscored(f"the critic's answer is no score: {answer[:80]!r}") if score is None else score
             for answer, score in zip(answers, map(parse_score, answers), strict=True)
         ]
 
 
-class _Cache:
+class _AnswerCache:
     """Answers by key in an SQLite file, which survives a kill and takes several writers."""
 
     def __init__(self, file: Path) -> None:

@@ -23,7 +23,7 @@ _SCORE = re.compile(
 )
 
 
-def critic_chat(parent: RGB8, zoomed: RGB8, text: str) -> Messages:
+def build_critic_chat(parent: RGB8, zoomed: RGB8, text: str) -> Messages:
     """The paper's question as one turn: both pictures (uint8, H x W x 3), then the words.
 
     The text goes on one line, so that it cannot add a rating of its own below.

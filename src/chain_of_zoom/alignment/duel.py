@@ -71,8 +71,8 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
         return self.p is not None and self.p < LEVEL
 
 
-def duel_chat(parent: RGB8, zoomed: RGB8, first: str, second: str) -> Messages:
-    """The question of one order, laid out like the critic's own (`critic_chat`): both pictures, then the words."""
+def build_duel_chat(parent: RGB8, zoomed: RGB8, first: str, second: str) -> Messages:
+    """Build the question of one order, laid out like `build_critic_chat`: both pictures, then the words."""
     one, other = (" ".join(text.split()) for text in (first, second))  # a text of several lines could pose as both
     question = f"{QUESTION}\nDescription A: {one}\nDescription B: {other}\nAnswer (A, B or T):"
     pictures = [{"type": "image", "image": picture} for picture in (parent, zoomed)]
@@ -88,7 +88,7 @@ def parse_verdict(answer: str) -> Verdict | None:
     return _VERDICTS[found[1].upper()[0]] if found else None
 
 
-def fight(
+def run_duel(
     a: str, b: str, contests: Sequence[Contest], ask: Ask, progress: Callable[[int], None] | None = None
 ) -> tuple[Duel, list[Verdict | None]]:
     """The duel of the prompters called a and b; and who is ahead on every view: "first" for a, None if unanswered.
@@ -132,7 +132,7 @@ def _answers(contests: Sequence[Contest], ask: Ask) -> list[tuple[Verdict | None
     for contest in contests:
         if not contest.is_equal:
             parent, zoomed = load(contest.pair.parent).pixels, load(contest.pair.zoomed).pixels
-            questions += [duel_chat(parent, zoomed, *texts) for texts in (contest.texts, contest.texts[::-1])]
+            questions += [build_duel_chat(parent, zoomed, *texts) for texts in (contest.texts, contest.texts[::-1])]
     said = iter([parse_verdict(answer) for answer in ask(questions)] if questions else [])
     return [("tie", "tie") if contest.is_equal else (next(said), next(said)) for contest in contests]
 

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.alignment.pair_contact import contact_sheet
-from chain_of_zoom.alignment.pair_folder import About, Entry, Filtered, PairFolder, PairSettings, Photo
-from chain_of_zoom.alignment.pairs import MadeRow, Split
-from chain_of_zoom.alignment.views import Crop, View, crops, views
+from chain_of_zoom.alignment.pair_contact import draw_contact_sheet
+from chain_of_zoom.alignment.pair_folder import (
+    FilteredView,
+    PairFolder,
+    PairPhoto,
+    PairSetRecord,
+    PairSettings,
+    PhotoEntry,
+)
+from chain_of_zoom.alignment.pairs import FullPairRow, Split
+from chain_of_zoom.alignment.views import Crop, PairView, cut_views, list_crops
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.record import software
 from chain_of_zoom.datasets.manifest import Dataset, Item
@@ -37,7 +44,7 @@ def make_pairs(
     *,
     force: bool = False,
     progress: Progress | None = None,
-) -> About:
+) -> PairSetRecord:
     """Write pairs of all photos of a set into a folder, or find them there, and return what they are.
 
     backbone: makes the parents of the `chain_share`; any other where that is 0. A photo that cannot be read, is too
@@ -45,9 +52,9 @@ def make_pairs(
     Raises UsageError for settings, BadInputError when no pair is left, OccupiedError for another folder, MissingError
     for weights.
     """
-    check(settings)
+    check_settings(settings)
     photos, skipped = _photos(data.items, settings)
-    about = About(settings=settings, photos=photos, software=software(()))
+    about = PairSetRecord(settings=settings, photos=photos, software=software(()))
     with PairFolder(out, about, force=force) as folder:
         if folder.about.complete:
             return folder.about
@@ -73,11 +80,11 @@ def make_pairs(
                 "accepted: photos with detail; lower --min-detail, or name other photos"
             )
         about = msgspec.structs.replace(about, counts=counts, filtered=filtered, skipped=tuple(skipped))
-        folder.finish(rows, contact_sheet(data.name, rows, counts, out), about)
+        folder.finish(rows, draw_contact_sheet(data.name, rows, counts, out), about)
     return folder.about
 
 
-def check(settings: PairSettings) -> None:
+def check_settings(settings: PairSettings) -> None:
     """Raises UsageError for numbers that make no sense."""
     low, high = SIDES
     rules = (
@@ -94,7 +101,7 @@ def check(settings: PairSettings) -> None:
             raise UsageError(f"{option} {value}; accepted: {accepted}; see coz align pairs --help")
 
 
-def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[Photo, ...], list[tuple[str, str]]]:
+def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[PairPhoto, ...], list[tuple[str, str]]]:
     """The photos with names of their own and their splits; and those that are there already under another name.
 
     Held out are the photos that a hash of their bytes and the seed puts first, so that most stay what they are when
@@ -117,20 +124,20 @@ def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[Photo,
         names.add(name.casefold())
         split: Split = "held-out" if sha256 in held_out else "train"
         file = printable(item.path.name)
-        photos.append(Photo(name=name, file=file, sha256=sha256, split=split, spots=item.spots or ()))
+        photos.append(PairPhoto(name=name, file=file, sha256=sha256, split=split, spots=item.spots or ()))
     return tuple(photos), skipped
 
 
 def _entry(
-    photo: Photo, item: Item, settings: PairSettings, backbone: Backbone, folder: PairFolder, kept: dict[str, int]
-) -> Entry:
+    photo: PairPhoto, item: Item, settings: PairSettings, backbone: Backbone, folder: PairFolder, kept: dict[str, int]
+) -> PhotoEntry:
     """The pairs of one photo, written. kept: fingerprints of the pairs before, by name."""
     try:
         picture = load(item.path)
     except (BadInputError, MissingError) as error:
-        return Entry(skipped=" ".join(str(error).split()))
+        return PhotoEntry(skipped=" ".join(str(error).split()))
     if min(picture.size) < settings.side:
-        return Entry(skipped=f"{picture.size} px; accepted: a short side of {settings.side} px or more")
+        return PhotoEntry(skipped=f"{picture.size} px; accepted: a short side of {settings.side} px or more")
     rows, fingerprints, filtered = [], [], []
     seen = dict(kept)
     for crop, depth, view in _views(picture, item, settings, backbone):
@@ -141,46 +148,48 @@ def _entry(
         seen[name] = view.fingerprint
         fingerprints.append(f"{view.fingerprint:016x}")
         rows.append(_row(name, photo, crop, depth, view, folder, settings))
-    return Entry(rows=tuple(rows), fingerprints=tuple(fingerprints), filtered=tuple(filtered))
+    return PhotoEntry(rows=tuple(rows), fingerprints=tuple(fingerprints), filtered=tuple(filtered))
 
 
-def _views(picture: Picture, item: Item, settings: PairSettings, backbone: Backbone) -> list[tuple[Crop, int, View]]:
+def _views(
+    picture: Picture, item: Item, settings: PairSettings, backbone: Backbone
+) -> list[tuple[Crop, int, PairView]]:
     """All views of a photo; where one is drawn to come from a chain and has detail to begin with, that one instead."""
     pixels, side = picture.pixels, settings.side
     spots = list(item.spots or (textured(pixels, settings.spots, settings.seed) if settings.spots else centre(pixels)))
-    listed = crops(picture.size, spots, side)
-    plain = views(pixels, [(crop, 0) for crop in listed], side, backbone, settings.seed)
+    listed = list_crops(picture.size, spots, side)
+    plain = cut_views(pixels, [(crop, 0) for crop in listed], side, backbone, settings.seed)
     found = {crop: (0, view) for crop, view in zip(listed, plain, strict=True)}
     chained = []
     for crop in listed:
         drawn = random.Random(f"{settings.seed} {item.sha256} {crop.frame} {crop.spot}")
         if drawn.random() < settings.chain_share and not _is_flat(found[crop][1], settings):
             chained.append((crop, drawn.randint(1, settings.chain_depth)))
-    for (crop, depth), view in zip(chained, views(pixels, chained, side, backbone, settings.seed), strict=True):
+    for (crop, depth), view in zip(chained, cut_views(pixels, chained, side, backbone, settings.seed), strict=True):
         found[crop] = (depth, view)
     return [(crop, depth, view) for crop, (depth, view) in found.items()]
 
 
-def _is_flat(view: View, settings: PairSettings) -> bool:
+def _is_flat(view: PairView, settings: PairSettings) -> bool:
     return view.detail < settings.min_detail or view.entropy < settings.min_entropy
 
 
-def _flaw(name: str, view: View, settings: PairSettings, seen: dict[str, int]) -> Filtered | None:
+def _flaw(name: str, view: PairView, settings: PairSettings, seen: dict[str, int]) -> FilteredView | None:
     """Why a view is not kept; None when it is."""
     if view.detail < settings.min_detail:
-        return Filtered(name=name, why="flat", value=round(view.detail, 3))
+        return FilteredView(name=name, why="flat", value=round(view.detail, 3))
     if view.entropy < settings.min_entropy:
-        return Filtered(name=name, why="flat", value=round(view.entropy, 3))
+        return FilteredView(name=name, why="flat", value=round(view.entropy, 3))
     mine = view.fingerprint
     distance, like = min((((other ^ mine).bit_count(), name) for name, other in seen.items()), default=(64, ""))
     if distance < settings.min_distance:
-        return Filtered(name=name, why="duplicate", value=distance, like=like)
+        return FilteredView(name=name, why="duplicate", value=distance, like=like)
     return None
 
 
 def _row(
-    name: str, photo: Photo, crop: Crop, depth: int, view: View, folder: PairFolder, settings: PairSettings
-) -> MadeRow:
+    name: str, photo: PairPhoto, crop: Crop, depth: int, view: PairView, folder: PairFolder, settings: PairSettings
+) -> FullPairRow:
     """The line of a pair, whose pictures are written."""
     window = ", ".join(f"{float(edge):g}" for edge in view.box)
     what = f"GENERATED by the model {settings.backbone} from" if depth else "Pixels of the photo, resampled:"
@@ -188,7 +197,7 @@ def _row(
     # Names of photos stay out of file names: "train" or "test" in one would be a split to the datasets library.
     stem = f"{photo.sha256[:16]}_{crop.frame}px_{crop.number}_{depth}"
     marks = label(f"{what} {source}", TRAINED_MODEL if depth else None)
-    return MadeRow(
+    return FullPairRow(
         name=name,
         parent_file_name=folder.write(f"{stem}_parent.png", encode_png(view.parent, *marks, fast=True)),
         zoomed_file_name=folder.write(f"{stem}_zoomed.png", encode_png(view.zoomed, *marks, fast=True)),
@@ -203,7 +212,7 @@ def _row(
     )
 
 
-def _counts(rows: Sequence[MadeRow], filtered: Sequence[Filtered], skipped: Sequence[object]) -> dict[str, int]:
+def _counts(rows: Sequence[FullPairRow], filtered: Sequence[FilteredView], skipped: Sequence[object]) -> dict[str, int]:
     found: Counter[str] = Counter(part for row in rows for part in (row.split, row.origin))
     found.update(each.why for each in filtered)
     kinds = ("train", "held-out", "photo", "chain", "flat", "duplicate")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chain_of_zoom.alignment.pairs import MadeRow
+from chain_of_zoom.alignment.pairs import FullPairRow
 from chain_of_zoom.imaging.encode import encode_jpeg
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.provenance import COMPOSITE, label
@@ -17,7 +17,7 @@ SHOWN = 48
 TRAIN, HELD_OUT = (90, 200, 120), (138, 184, 255)
 
 
-def contact_sheet(name: str, rows: Sequence[MadeRow], counts: Mapping[str, int], home: Path) -> bytes:
+def draw_contact_sheet(name: str, rows: Sequence[FullPairRow], counts: Mapping[str, int], home: Path) -> bytes:
     """A JPEG of up to 48 pairs, evenly from all of them; their pictures lie in `home`."""
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().astype(int)]
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
@@ -27,7 +27,7 @@ def contact_sheet(name: str, rows: Sequence[MadeRow], counts: Mapping[str, int],
     return encode_jpeg(sheet, label(f"Contact sheet of pairs of {name}", COMPOSITE if generated else None)[1])
 
 
-def _panel(row: MadeRow, home: Path) -> Panel:
+def _panel(row: FullPairRow, home: Path) -> Panel:
     parent, zoomed = (decode_png((home / file).read_bytes()) for file in (row.parent_file_name, row.zoomed_file_name))
     x0, y0, x1, y1 = row.box
     width, height = x1 - x0, y1 - y0

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from chain_of_zoom.alignment.pairs import METADATA, MadeRow, Split
+from chain_of_zoom.alignment.pairs import METADATA, FullPairRow, Split
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot
@@ -30,7 +30,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     side: of every view, in pixels. spots: textured places per photo, 0 for the centre alone; those of a manifest go
     before. chain_share: of the pairs whose parent a backbone makes, by 1 to chain_depth steps of 4x. held_out: share of
-    the photos. min_detail, min_entropy: of the window zoomed into, see View; below either it is flat. min_distance:
+    the photos. min_detail, min_entropy: of the window zoomed into, see PairView; below either it is flat. min_distance:
     bits in which the fingerprints of two zoomed views differ; below it the later one is a duplicate.
     backbone, backbone_sha256: null where no pair is to come from a chain.
     """
@@ -49,7 +49,7 @@ class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     seed: int = 0
 
 
-class Photo(msgspec.Struct, frozen=True, kw_only=True):
+class PairPhoto(msgspec.Struct, frozen=True, kw_only=True):
     """A photo that pairs are made from. spots: those that a manifest gives."""
 
     name: str
@@ -59,7 +59,7 @@ class Photo(msgspec.Struct, frozen=True, kw_only=True):
     spots: tuple[Spot, ...] = ()
 
 
-class Filtered(msgspec.Struct, frozen=True, kw_only=True):
+class FilteredView(msgspec.Struct, frozen=True, kw_only=True):
     """A pair that was not kept. value: detail or entropy of a flat one, bits to `like` of a duplicate."""
 
     name: str
@@ -68,28 +68,28 @@ class Filtered(msgspec.Struct, frozen=True, kw_only=True):
     like: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class PhotoEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one photo; fingerprints: of the zoomed views of its rows, in hexadecimal. skipped: why, if so."""
 
-    rows: tuple[MadeRow, ...] = ()
+    rows: tuple[FullPairRow, ...] = ()
     fingerprints: tuple[str, ...] = ()
-    filtered: tuple[Filtered, ...] = ()
+    filtered: tuple[FilteredView, ...] = ()
     skipped: str = ""
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class PairSetRecord(msgspec.Struct, frozen=True, kw_only=True):
     """pairs.json: how the pairs are made and from what; once complete, how many there are and what was left out."""
 
     version: Literal[1] = 1
     settings: PairSettings
-    photos: tuple[Photo, ...]
+    photos: tuple[PairPhoto, ...]
     complete: bool = False
     counts: dict[str, int] = {}
-    filtered: tuple[Filtered, ...] = ()
+    filtered: tuple[FilteredView, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     software: dict[str, str] = {}
 
-    def difference(self, other: About) -> str:
+    def difference(self, other: PairSetRecord) -> str:
         """What sets two kinds of pairs apart; empty where nothing does."""
         mine, theirs = (msgspec.structs.asdict(about.settings) for about in (self, other))
         changed = [f"{key} is {theirs[key]}, not {mine[key]}" for key in mine if mine[key] != theirs[key]]
@@ -105,10 +105,10 @@ class PairFolder:
     Raises OccupiedError when it holds other pairs or files, unless `force`; OutputError when it cannot be written.
     """
 
-    def __init__(self, path: Path, about: About, *, force: bool = False) -> None:
+    def __init__(self, path: Path, about: PairSetRecord, *, force: bool = False) -> None:
         self.path = path
         self.about = about
-        self.done: dict[str, Entry] = {}
+        self.done: dict[str, PhotoEntry] = {}
         with naming(make_folder(path)):
             self._unlock = lock_folder(self, path)
         try:
@@ -148,12 +148,12 @@ class PairFolder:
         write_atomic(self.path / PICTURES / name, data)
         return f"{PICTURES}/{name}"
 
-    def add(self, photo: Photo, entry: Entry) -> None:
+    def add(self, photo: PairPhoto, entry: PhotoEntry) -> None:
         """What came of a photo, whose pictures are there."""
         write_atomic(self.path / WORK / f"{photo.sha256}.json", msgspec.json.encode(entry))
         self.done[photo.sha256] = entry
 
-    def finish(self, rows: Iterable[MadeRow], contact: bytes, about: About) -> None:
+    def finish(self, rows: Iterable[FullPairRow], contact: bytes, about: PairSetRecord) -> None:
         """The pairs are complete."""
         write_atomic(self.path / METADATA, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         write_atomic(self.path / CONTACT, contact)
@@ -162,10 +162,10 @@ class PairFolder:
         with naming(self.path):
             shutil.rmtree(self.path / WORK)
 
-    def rows(self) -> list[MadeRow]:
+    def rows(self) -> list[FullPairRow]:
         """Those of a complete folder."""
         lines = (self.path / METADATA).read_bytes().splitlines()
-        return [parse_json(line, MadeRow) for line in lines]
+        return [parse_json(line, FullPairRow) for line in lines]
 
     def __enter__(self) -> Self:
         return self
@@ -173,18 +173,18 @@ class PairFolder:
     def __exit__(self, *error: object) -> None:
         self._unlock()
 
-    def _earlier(self) -> About | None:
+    def _earlier(self) -> PairSetRecord | None:
         try:
-            return parse_json((self.path / ABOUT).read_bytes(), About)
+            return parse_json((self.path / ABOUT).read_bytes(), PairSetRecord)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
     def _write_about(self) -> None:
         write_atomic(self.path / ABOUT, format_json(self.about))
 
-    def _entry(self, sha256: str) -> Entry | None:
+    def _entry(self, sha256: str) -> PhotoEntry | None:
         try:
-            return parse_json((self.path / WORK / f"{sha256}.json").read_bytes(), Entry)
+            return parse_json((self.path / WORK / f"{sha256}.json").read_bytes(), PhotoEntry)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
@@ -194,7 +194,7 @@ class PairFolder:
         except (OSError, msgspec.DecodeError):
             return False
 
-    def _has(self, rows: Iterable[MadeRow]) -> bool:
+    def _has(self, rows: Iterable[FullPairRow]) -> bool:
         return all(
             (self.path / name).is_file() for row in rows for name in (row.parent_file_name, row.zoomed_file_name)
         )

@@ -49,12 +49,12 @@ class Pairs:
     pairs: tuple[Pair, ...]
     skipped: tuple[tuple[str, str], ...]
 
-    def of(self, split: Split) -> tuple[Pair, ...]:
+    def select(self, split: Split) -> tuple[Pair, ...]:
         """The pairs of one split."""
         return tuple(pair for pair in self.pairs if pair.split == split)
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class PairRow(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the file; other keys may stand beside these. Paths: relative, within the file's folder.
 
     photo, photo_sha256: the file that the pair was made from.
@@ -68,7 +68,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     photo_sha256: str = ""
 
 
-class MadeRow(Row, frozen=True, kw_only=True):
+class FullPairRow(PairRow, frozen=True, kw_only=True):
     """A line that `coz align pairs` writes.
 
     origin: "photo" when the parent shows the photo's own pixels, "chain" when a backbone made it, in `depth` steps of
@@ -126,7 +126,7 @@ def _read(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
     try:
         if not line.strip():
             return None
-        row = parse_json(line, Row)
+        row = parse_json(line, PairRow)
         name = row.name or PurePosixPath(row.zoomed_file_name).stem
         files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
         for file in files:

@@ -19,12 +19,12 @@ TARGETS = r"^model\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|u
 """All linear layers of the language model, none of the vision tower: the paper's, by today's names."""
 
 
-def lora_config(model: Any, lora: Lora) -> Any:
+def make_lora_config(model: Any, lora: Lora) -> Any:
     """PEFT's configuration of the adapter. Raises UsageError for targets that hit no module of the model."""
     from peft import LoraConfig
 
     targets = lora.targets or TARGETS
-    if not targeted(model, targets):
+    if not find_targets(model, targets):
         raise UsageError(
             f"lora.targets {targets!r} hits no layer of this {model.config.model_type}; accepted: a regex of module "
             "names; for example --set lora.targets='.*language_model.*(q_proj|v_proj)'"
@@ -34,18 +34,18 @@ def lora_config(model: Any, lora: Lora) -> Any:
     )
 
 
-def targeted(model: Any, targets: str) -> list[Any]:
+def find_targets(model: Any, targets: str) -> list[Any]:
     """The linear layers whose names match."""
     found = (module for name, module in model.named_modules() if re.fullmatch(targets, name))
     return [module for module in found if hasattr(module, "in_features")]
 
 
-def context_of(pair: Pair) -> PromptContext:
+def make_context(pair: Pair) -> PromptContext:
     """What the prompter is shown of a pair. Raises BadInputError."""
     return PromptContext([load(pair.parent).pixels], load(pair.zoomed).pixels, 4.0)
 
 
-def dataset(pairs: Sequence[Pair]) -> Any:
+def make_dataset(pairs: Sequence[Pair]) -> Any:
     """The pairs as TRL wants them, pictures read when they are needed: prompt, images, and the pair's name."""
     from datasets import Dataset
 
@@ -54,7 +54,7 @@ def dataset(pairs: Sequence[Pair]) -> Any:
     def read(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
         listed = zip(batch["pair"], batch["parent"], batch["zoomed"], strict=True)
         found = [Pair(name=name, parent=Path(a), zoomed=Path(b), split="train") for name, a, b in listed]
-        conversations = [chat(context_of(pair)) for pair in found]
+        conversations = [chat(make_context(pair)) for pair in found]
         return {
             "pair": batch["pair"],
             "prompt": [_bare(messages) for messages in conversations],

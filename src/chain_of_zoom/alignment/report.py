@@ -10,7 +10,7 @@ from pathlib import Path
 from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.alignment.curves import Curve, Log, draw_curve
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.run_folder import Gap, HeldOut, Told
+from chain_of_zoom.alignment.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import load
@@ -38,25 +38,25 @@ TEXTS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class ReportData:
     """What a report is made of. pairs: those held out, by name. history: one line of numbers per logged step."""
 
     config: AlignConfig
     history: Sequence[Log]
-    samples: Sequence[HeldOut]
-    gaps: Sequence[Gap]
+    samples: Sequence[HeldOutSample]
+    gaps: Sequence[UnscoredText]
     skipped: Sequence[tuple[str, str]]
     pairs: Mapping[str, Pair]
     trained_on: int
 
 
-def write_report(facts: Facts, file: Path) -> Path:
+def write_report(facts: ReportData, file: Path) -> Path:
     """Write the page; everything is in it. Raises OutputError."""
-    write_atomic(file, page(facts).encode())
+    write_atomic(file, render_report(facts).encode())
     return file
 
 
-def page(facts: Facts) -> str:
+def render_report(facts: ReportData) -> str:
     """The page as HTML."""
     config = facts.config
     rewards = [
@@ -87,7 +87,7 @@ def _there(curves: Sequence[Curve | None]) -> list[Curve]:
     return [each for each in curves if each]
 
 
-def _sample(one: HeldOut, pair: Pair, config: AlignConfig) -> dict[str, object]:
+def _sample(one: HeldOutSample, pair: Pair, config: AlignConfig) -> dict[str, object]:
     rows = [(name, one.before.rewards.get(name), one.after and one.after.rewards.get(name)) for name in config.used]
     return {"one": one, "parent": _picture(pair.parent), "zoomed": _picture(pair.zoomed), "rewards": rows}
 
@@ -98,7 +98,7 @@ def _picture(file: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
-def _before_after(samples: Sequence[HeldOut]) -> list[tuple[str, float | None, float | None]]:
+def _before_after(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | None, float | None]]:
     """Means over the held-out pairs: rewards, length, variety; after is None while training goes on."""
     if not samples:
         return []
@@ -107,7 +107,7 @@ def _before_after(samples: Sequence[HeldOut]) -> list[tuple[str, float | None, f
     return [(name, value, after.get(name)) for name, value in before.items()]
 
 
-def _means(side: Sequence[Told]) -> dict[str, float | None]:
+def _means(side: Sequence[Answer]) -> dict[str, float | None]:
     if not side:
         return {}
     statistics = prompt_statistics([told.text for told in side])

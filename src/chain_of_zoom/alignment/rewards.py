@@ -58,7 +58,7 @@ class Reward(ABC):
         """
 
 
-def scored(reward: Reward, samples: Sequence[Sample]) -> list[float | Unscored]:
+def check_scores(reward: Reward, samples: Sequence[Sample]) -> list[float | Unscored]:
     """What a reward says, checked, since plugins are strangers. Raises MissingError for a wrong number of numbers."""
     found = reward(samples)
     if len(found) != len(samples):

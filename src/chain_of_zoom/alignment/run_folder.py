@@ -20,7 +20,7 @@ CONFIG = "config.toml"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 SAMPLES = "samples.json"
-GAPS = "unscored.jsonl"
+UNSCORED = "unscored.jsonl"
 CACHE = "critic.sqlite"
 REPORT = "report.html"
 CARD = "README.md"
@@ -29,7 +29,7 @@ WHOLE = "complete"
 """A file in a checkpoint that says nothing of it is missing."""
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True):
+class UnscoredText(msgspec.Struct, frozen=True, kw_only=True):
     """A text that a reward had no number for."""
 
     step: int
@@ -39,19 +39,19 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What a model said of a held-out pair, greedily, and its rewards: None where there is no number."""
 
     text: str
     rewards: dict[str, float | None]
 
 
-class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+class HeldOutSample(msgspec.Struct, frozen=True, kw_only=True):
     """A held-out pair. after: once training is over."""
 
     pair: str
-    before: Told
-    after: Told | None = None
+    before: Answer
+    after: Answer | None = None
 
 
 class AlignFolder:
@@ -69,12 +69,12 @@ class AlignFolder:
 
     def _open(self, config: AlignConfig, force: bool) -> None:
         if force:
-            for name in (CONFIG, SAMPLES, GAPS, REPORT, CARD, *ADAPTER):
+            for name in (CONFIG, SAMPLES, UNSCORED, REPORT, CARD, *ADAPTER):
                 (self.path / name).unlink(missing_ok=True)
             for name in (CHECKPOINTS, TENSORBOARD):
                 shutil.rmtree(self.path / name, ignore_errors=True)
         elif (self.path / CONFIG).exists():
-            begun = last_checkpoint(self.path) or (self.path / SAMPLES).exists()
+            begun = find_last_checkpoint(self.path) or (self.path / SAMPLES).exists()
             earlier = _read_config(self.path / CONFIG) if begun else config  # what never began holds nobody up
             if difference := config.difference(earlier) if earlier else f"{CONFIG} cannot be read":
                 raise OccupiedError(
@@ -95,43 +95,43 @@ class AlignFolder:
     @staticmethod
     def is_done(path: Path, steps: int) -> bool:
         """Whether everything that a run of so many steps leaves is there."""
-        last = last_checkpoint(path)
+        last = find_last_checkpoint(path)
         files = (*ADAPTER, CARD, REPORT)
-        return last is not None and step_of(last) >= steps and all((path / name).exists() for name in files)
+        return last is not None and read_step(last) >= steps and all((path / name).exists() for name in files)
 
-    def samples(self) -> list[HeldOut]:
+    def read_samples(self) -> list[HeldOutSample]:
         """What was said of held-out pairs so far."""
-        found: list[HeldOut] = _read(self.path / SAMPLES, list[HeldOut]) or []
+        found: list[HeldOutSample] = _read(self.path / SAMPLES, list[HeldOutSample]) or []
         return found
 
-    def keep_samples(self, samples: Sequence[HeldOut]) -> None:
+    def write_samples(self, samples: Sequence[HeldOutSample]) -> None:
         """Write them."""
         write_atomic(self.path / SAMPLES, format_json(samples))
 
-    def gaps(self, until: int | None = None) -> list[Gap]:
+    def read_unscored(self, until: int | None = None) -> list[UnscoredText]:
         """Texts without a score, in order; of steps up to `until`."""
-        file = self.path / GAPS
+        file = self.path / UNSCORED
         lines = file.read_bytes().splitlines() if file.exists() else []
         found = []
         for line in lines:
             try:
-                found.append(parse_json(line, Gap))
+                found.append(parse_json(line, UnscoredText))
             except msgspec.DecodeError:  # torn by a kill: that step is done again
                 continue
         return [gap for gap in found if until is None or gap.step <= until]
 
-    def keep_gaps(self, gaps: Sequence[Gap]) -> None:
+    def write_unscored(self, gaps: Sequence[UnscoredText]) -> None:
         """Write them all."""
-        write_atomic(self.path / GAPS, b"".join(msgspec.json.encode(gap) + b"\n" for gap in gaps))
+        write_atomic(self.path / UNSCORED, b"".join(msgspec.json.encode(gap) + b"\n" for gap in gaps))
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def find_last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run's folder."""
     whole = [mark.parent for mark in (folder / CHECKPOINTS).glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=step_of, default=None)
+    return max(whole, key=read_step, default=None)
 
 
-def step_of(checkpoint: Path) -> int:
+def read_step(checkpoint: Path) -> int:
     """The steps that were done when it was written."""
     return int(checkpoint.name.rpartition("-")[2])
 

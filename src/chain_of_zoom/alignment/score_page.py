@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.scoring import SCORES, Scored, Scores
+from chain_of_zoom.alignment.scoring import SCORES, PrompterScore, Scores
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
@@ -22,12 +22,12 @@ SHOWN = 100
 COLUMNS = ("words", "vocabulary", "distinct-1", "distinct-2", "empty", "seconds")
 
 
-def columns(scores: Scores) -> list[str]:
+def list_columns(scores: Scores) -> list[str]:
     """What is known of every prompter, in order: its rewards, then statistics."""
     return [*scores.prompters[0].rewards, *COLUMNS]
 
 
-def cells(scored: Scored) -> list[str]:
+def format_cells(scored: PrompterScore) -> list[str]:
     """The numbers of one prompter as texts, a dash where there is none."""
     rewards = [_number(value, 3) for value in scored.rewards.values()]
     words = [f"{scored.words:.1f}", str(scored.vocabulary)]
@@ -35,7 +35,7 @@ def cells(scored: Scored) -> list[str]:
     return [*rewards, *words, *distinct, f"{scored.empty:.0%}", f"{scored.seconds:.3f}"]
 
 
-def duel_lines(scores: Scores) -> list[str]:
+def format_duels(scores: Scores) -> list[str]:
     """Every duel in one sentence."""
     lines = []
     for outcome in scores.outcomes:
@@ -49,12 +49,12 @@ def duel_lines(scores: Scores) -> list[str]:
     return lines
 
 
-def plain(scores: Scores) -> str:
+def format_scores(scores: Scores) -> str:
     """The table, the duels and what is missing, for a terminal."""
-    rows = [["prompter", *columns(scores)], *([each.name, *cells(each)] for each in scores.prompters)]
+    rows = [["prompter", *list_columns(scores)], *([each.name, *format_cells(each)] for each in scores.prompters)]
     told = f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}"
     lines = [told, "", *format_plain_table(rows)]
-    lines += ["", *duel_lines(scores)] if scores.outcomes else []
+    lines += ["", *format_duels(scores)] if scores.outcomes else []
     lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
     return "\n".join(lines)
@@ -88,9 +88,9 @@ def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
     html = render(
         "prompts.html",
         scores=scores,
-        columns=columns(scores),
-        rows=[(scored.name, cells(scored)) for scored in scores.prompters],
-        duels=duel_lines(scores),
+        columns=list_columns(scores),
+        rows=[(scored.name, format_cells(scored)) for scored in scores.prompters],
+        duels=format_duels(scores),
         shown=shown,
         unrated=sum(scored.unrated for scored in scores.prompters),
     )

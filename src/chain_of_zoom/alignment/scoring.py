@@ -12,9 +12,9 @@ import msgspec
 
 from chain_of_zoom.alignment.config import PRESETS
 from chain_of_zoom.alignment.critic import Critic, CriticReward
-from chain_of_zoom.alignment.duel import AT_ONCE, Contest, Duel, fight
+from chain_of_zoom.alignment.duel import AT_ONCE, Contest, Duel, run_duel
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import context_of
+from chain_of_zoom.alignment.policy import make_context
 from chain_of_zoom.alignment.rewards import Phrase, Repetition, Reward, Sample, Unscored, Validity
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
@@ -27,7 +27,7 @@ PAPER_WEIGHTS: Mapping[str, float] = PRESETS["paper"]["weights"]
 Progress = Callable[[str, int, int], None]
 
 
-class Written(msgspec.Struct, frozen=True, kw_only=True):
+class ScoredText(msgspec.Struct, frozen=True, kw_only=True):
     """One text, as extracted. rewards: by name; None where the critic's answer was no rating."""
 
     pair: str
@@ -36,7 +36,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     rewards: dict[str, float | None]
 
 
-class Scored(msgspec.Struct, frozen=True, kw_only=True):
+class PrompterScore(msgspec.Struct, frozen=True, kw_only=True):
     """A prompter. rewards: means over its texts that have one. unrated: texts without a rating.
 
     words: mean length. vocabulary: different words in all texts. distinct_1, distinct_2, empty, repetition: see
@@ -54,10 +54,10 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     empty: float
     repetition: float
     seconds: float
-    texts: tuple[Written, ...]
+    texts: tuple[ScoredText, ...]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class ScoringOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """A duel, and who is ahead on every pair: "first" for its a; null where the critic gave no answer."""
 
     duel: Duel
@@ -72,8 +72,8 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
     pairs: tuple[str, ...]
     photos: int
     critic: str | None
-    prompters: tuple[Scored, ...]
-    outcomes: tuple[Outcome, ...]
+    prompters: tuple[PrompterScore, ...]
+    outcomes: tuple[ScoringOutcome, ...]
     gaps: tuple[str, ...]
 
 
@@ -104,9 +104,9 @@ def score(
             Contest(pair=pair, texts=(one.text, other.text))
             for pair, one, other in zip(pairs, a.texts, b.texts, strict=True)
         ]
-        counter = _Counter(f"{a.name} against {b.name}", len(pairs), say)
-        duel, verdicts = fight(a.name, b.name, contests, critic.ask, counter.add)
-        outcomes.append(Outcome(duel=duel, verdicts=tuple(verdicts)))
+        counter = _ProgressCounter(f"{a.name} against {b.name}", len(pairs), say)
+        duel, verdicts = run_duel(a.name, b.name, contests, critic.ask, counter.add)
+        outcomes.append(ScoringOutcome(duel=duel, verdicts=tuple(verdicts)))
     gaps = []
     if critic is None:
         gaps.append("reward of the critic, the total, and duels: there is no critic; name one with --critic")
@@ -123,18 +123,20 @@ def score(
     )
 
 
-def _scored(name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], say: Progress) -> Scored:
+def _scored(
+    name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], say: Progress
+) -> PrompterScore:
     prompter.load()
     said: list[tuple[str, float]] = []
-    counter = _Counter(name, len(pairs), say)
+    counter = _ProgressCounter(name, len(pairs), say)
     for pair in pairs:
-        context = context_of(pair)
+        context = make_context(pair)
         started = time.perf_counter()
         [text] = prompter([context])
         said.append((text, time.perf_counter() - started))
         counter.add(1)
     found: list[dict[str, float | None]] = []
-    counter = _Counter(f"rewards of {name}", len(pairs), say)
+    counter = _ProgressCounter(f"rewards of {name}", len(pairs), say)
     for start in range(0, len(pairs), AT_ONCE):
         samples = [
             Sample(pair=pair.name, parent=load(pair.parent).pixels, zoomed=load(pair.zoomed).pixels, text=text)
@@ -146,12 +148,12 @@ def _scored(name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Seque
     if found[0].keys() >= PAPER_WEIGHTS.keys():
         found = [{**each, "total": _total(each)} for each in found]
     written = [
-        Written(pair=pair.name, text=text, seconds=seconds, rewards=each)
+        ScoredText(pair=pair.name, text=text, seconds=seconds, rewards=each)
         for pair, (text, seconds), each in zip(pairs, said, found, strict=True)
     ]
     texts = [each.text for each in written]
     statistics = prompt_statistics(texts)
-    return Scored(
+    return PrompterScore(
         name=name,
         weights_sha256=prompter.weights_sha256(),
         rewards={key: _mean([each.rewards[key] for each in written]) for key in written[0].rewards},
@@ -182,7 +184,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return mean(known) if known else None
 
 
-class _Counter:
+class _ProgressCounter:
     """Tells how far one part of the work is."""
 
     def __init__(self, what: str, total: int, say: Progress) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, scored
-from chain_of_zoom.alignment.run_folder import Gap
+from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.run_folder import UnscoredText
 from chain_of_zoom.errors import ChainOfZoomError
 from chain_of_zoom.prompters.words import distinct, words_of
 
@@ -26,7 +26,7 @@ class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
 
     def __init__(self, rewards: Sequence[Reward], **options: Any) -> None:
         self.rewards = list(rewards)
-        self.gaps: list[Gap] = []
+        self.unscored_texts: list[UnscoredText] = []
         super().__init__(reward_funcs=[_named(reward.name) for reward in rewards], **options)
 
     def _calculate_rewards(
@@ -43,7 +43,7 @@ class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         found: list[list[float | Unscored]] = []
         failure: ChainOfZoomError | None = None
         try:
-            found = [scored(reward, samples) for reward in self.rewards]
+            found = [check_scores(reward, samples) for reward in self.rewards]
         except ChainOfZoomError as error:  # the others wait in the next exchange: all stop together
             failure = error
         if failures := [each for each in exchange.gather_object([failure]) if each is not None]:
@@ -52,12 +52,12 @@ class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         table[table.isnan().any(dim=1)] = math.nan
         step = self.state.global_step + 1
         gaps = [
-            Gap(step=step, reward=reward.name, pair=sample.pair, text=sample.text, why=value.why)
+            UnscoredText(step=step, reward=reward.name, pair=sample.pair, text=sample.text, why=value.why)
             for reward, column in zip(self.rewards, found, strict=True)
             for sample, value in zip(samples, column, strict=True)
             if isinstance(value, Unscored)
         ]
-        self.gaps += exchange.gather_object(gaps)
+        self.unscored_texts += exchange.gather_object(gaps)
         self._measure([sample.text for sample in samples], len({(gap.pair, gap.text) for gap in gaps}))
         rows: torch.Tensor = exchange.gather(table.to(self.accelerator.device))
         return rows

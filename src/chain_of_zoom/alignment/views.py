@@ -40,7 +40,7 @@ class Crop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class PairView:
     """A parent and its zoom, uint8, side x side x 3. Boxes are in pixels of the photo."""
 
     parent: RGB8
@@ -68,7 +68,7 @@ class View:
         return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes())
 
 
-def crops(picture: Size, spots: Sequence[Spot], side: int) -> list[Crop]:
+def list_crops(picture: Size, spots: Sequence[Spot], side: int) -> list[Crop]:
     """Squares around every spot: the whole short side, a half, a quarter ... while they have `side` pixels."""
     found = []
     frame = min(picture)
@@ -80,7 +80,9 @@ def crops(picture: Size, spots: Sequence[Spot], side: int) -> list[Crop]:
     return found
 
 
-def views(pixels: RGB8, wanted: Sequence[tuple[Crop, int]], side: int, backbone: Backbone, seed: int) -> list[View]:
+def cut_views(
+    pixels: RGB8, wanted: Sequence[tuple[Crop, int]], side: int, backbone: Backbone, seed: int
+) -> list[PairView]:
     """For every (crop, depth): the crop reduced to `side`, zoomed `depth` times by the backbone; and the next 4x.
 
     The steps, the states and the enlargement are those of the chain, on a picture that ends where the crop does.
@@ -105,14 +107,14 @@ def views(pixels: RGB8, wanted: Sequence[tuple[Crop, int]], side: int, backbone:
     return [_view(job, done, crop) for job, done, (crop, _) in zip(jobs, states, wanted, strict=True)]
 
 
-def _view(job: ZoomJob, done: list[ScaleState], crop: Crop) -> View:
+def _view(job: ZoomJob, done: list[ScaleState], crop: Crop) -> PairView:
     """The last step of a job, as its prompter would see it."""
     ahead = Enlargement(job, done)
     context = ahead.context
     x0, y0, x1, y1 = ahead.step.cut.whole()
     scale = Fraction(crop.frame, size_of(job.picture).width)
     boxes = [step.window.scaled(scale, scale).shifted(crop.box.x0, crop.box.y0) for step in job.steps[-2:]]
-    return View(
+    return PairView(
         parent=context.states[-1],
         zoomed=context.zoomed,
         window=ahead.parent[y0:y1, x0:x1],

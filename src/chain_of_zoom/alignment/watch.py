@@ -20,7 +20,7 @@ from chain_of_zoom.errors import MissingError
 
 
 @dataclass(frozen=True)
-class Moment:
+class LoggedStep:
     """How far training is. values: what was logged last, as TRL names it."""
 
     step: int
@@ -28,7 +28,7 @@ class Moment:
     values: dict[str, float]
 
 
-class Watch(TrainerCallback):
+class TrainingCallback(TrainerCallback):
     """Tells of every logged step; marks checkpoints that are complete and then rewrites what lies beside them.
 
     keep: writes gaps and report. Random numbers are noted after every step, so that a stop in the middle of the next
@@ -36,7 +36,7 @@ class Watch(TrainerCallback):
     """
 
     def __init__(
-        self, folder: AlignFolder | None, keep: Callable[[], None], progress: Callable[[Moment], None] | None
+        self, folder: AlignFolder | None, keep: Callable[[], None], progress: Callable[[LoggedStep], None] | None
     ) -> None:
         self.folder = folder
         self.keep = keep
@@ -54,7 +54,7 @@ class Watch(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Numbers of a step."""
         if self.progress and self.folder and logs and "reward" in logs:
-            self.progress(Moment(state.global_step, state.max_steps, logs))
+            self.progress(LoggedStep(state.global_step, state.max_steps, logs))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Everything of a checkpoint is written."""
@@ -63,14 +63,14 @@ class Watch(TrainerCallback):
             (self.folder.file(CHECKPOINTS) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
-def save_now(trainer: Any, watch: Watch) -> None:
+def save_last_step(trainer: Any, watch: TrainingCallback) -> None:
     """A checkpoint of the last whole step, though the next one has begun."""
     _restore(watch.noted)
     trainer._save_checkpoint(trainer.model, None)
     watch.on_save(trainer.args, trainer.state, trainer.control)
 
 
-def tensorboard(folder: Path, step: int) -> TrainerCallback:
+def make_tensorboard(folder: Path, step: int) -> TrainerCallback:
     """Curves for TensorBoard; what an earlier process wrote after `step` goes. Raises MissingError."""
     integrations: Any = importlib.import_module("transformers.integrations")
     try:
@@ -96,7 +96,7 @@ def _restore(state: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_libraries() -> Iterator[None]:
     """Without the libraries' own bars, hints and deprecations: ours say what matters."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     datasets: Any = importlib.import_module("datasets")

@@ -16,8 +16,8 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.align import Aligned
-    from chain_of_zoom.alignment.watch import Moment
+    from chain_of_zoom.alignment.align import AlignmentResult
+    from chain_of_zoom.alignment.watch import LoggedStep
 
 align_app = typer.Typer()
 align_app.command("pairs")(pairs)
@@ -101,7 +101,7 @@ class _Progress:
         self.display = display
         self.told = -1
 
-    def __call__(self, moment: Moment) -> None:
+    def __call__(self, moment: LoggedStep) -> None:
         parts = {key.split("/")[1]: value for key, value in moment.values.items() if _is_reward(key)}
         text = f"reward {moment.values['reward']:.3f}"
         if parts:
@@ -118,7 +118,7 @@ def _is_reward(key: str) -> bool:
     return key.startswith("rewards/") and key.endswith("/mean")
 
 
-def _json(done: Aligned) -> str:
+def _json(done: AlignmentResult) -> str:
     import dataclasses
     import json
 
@@ -129,7 +129,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _summarise(done: Aligned) -> None:
+def _summarise(done: AlignmentResult) -> None:
     for name, why in done.skipped[:5]:
         echo(f"skipped: {name}: {why}")
     if len(done.skipped) > 5:

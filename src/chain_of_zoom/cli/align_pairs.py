@@ -18,7 +18,7 @@ from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.pair_folder import About
+    from chain_of_zoom.alignment.pair_folder import PairSetRecord
     from chain_of_zoom.backbones.base import Backbone
 
 
@@ -132,7 +132,7 @@ def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Ba
     return backbone, {key: str(value) for key, value in told.items()}
 
 
-def _summarise(about: About, out: Path) -> None:
+def _summarise(about: PairSetRecord, out: Path) -> None:
     counts = about.counts
     echo(
         f"{counts['pairs']} pairs of {len(about.photos)} photos: {counts['train']} to learn from, "

@@ -95,7 +95,7 @@ def score(
       coz prompts score --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter --data pairs
     """
     from chain_of_zoom.alignment.pairs import read_pairs
-    from chain_of_zoom.alignment.score_page import check_folder, plain, write_page
+    from chain_of_zoom.alignment.score_page import check_folder, format_scores, write_page
     from chain_of_zoom.alignment.scoring import score as scored
 
     asked = parse_prompters(prompters)
@@ -106,7 +106,7 @@ def score(
     judge = _critic(critic, of_critic, flags if is_local else {})
     made = build_prompters(asked, others, flags, judged=is_local)
     found = read_pairs(data, needed=1)
-    held_out = found.of("held-out")[:limit]
+    held_out = found.select("held-out")[:limit]
     if not held_out:
         raise BadInputError(
             f"{data} has {len(found.pairs)} pairs and none is held out; accepted: pairs that nothing learns from; "
@@ -126,7 +126,7 @@ def score(
     if as_json:
         echo_lines(format_json(scores))
     elif not quiet:
-        echo_lines(plain(scores))
+        echo_lines(format_scores(scores))
         for name, why in found.skipped:
             echo(f"skipped: {name}: {why}")
         if page:

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 
 from chain_of_zoom.alignment.config import AlignConfig
 from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import context_of
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, scored
-from chain_of_zoom.alignment.run_folder import Told
+from chain_of_zoom.alignment.policy import make_context
+from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.run_folder import Answer
 from chain_of_zoom.networks.vlm.loading import LoadedVlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import answers
 
 
-def told(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Told]:
+def answer_pairs(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Answer]:
     """Greedy texts with their rewards, in the order of the pairs. Raises what rewards raise."""
     samples = []
     for pair in pairs:
-        context = context_of(pair)
+        context = make_context(pair)
         [text] = answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
         samples.append(Sample(pair.name, context.states[-1], context.zoomed, text))
-    found = {reward.name: [_number(value) for value in scored(reward, samples)] for reward in rewards}
+    found = {reward.name: [_number(value) for value in check_scores(reward, samples)] for reward in rewards}
     return [
-        Told(text=sample.text, rewards={name: values[i] for name, values in found.items()})
+        Answer(text=sample.text, rewards={name: values[i] for name, values in found.items()})
         for i, sample in enumerate(samples)
     ]
 
