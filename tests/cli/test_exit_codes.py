@@ -12,7 +12,8 @@ from batch_files import save
 from conftest import ROOT, noise
 
 from chain_of_zoom import errors
-from chain_of_zoom.imaging.images import RGB8, write_atomic
+from chain_of_zoom.files import write_atomic
+from chain_of_zoom.imaging.images import RGB8
 
 EVAL = ("eval", "--methods", "bicubic", "--scales", "4", "--jobs", "1", "-q", "--data")
 FAST = ("--backbone", "bicubic", "--size", "16x16", "--no-animate", "-q")
