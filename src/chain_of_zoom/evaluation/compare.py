@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -80,17 +80,21 @@ def format_comparison(comparison: Comparison) -> str:
 
 def _list_differences(before: Results, after: Results) -> list[str]:
     lines = _list_changed("", before.settings, after.settings)
-    lines += _list_unshared("method", [m.name for m in before.methods], [m.name for m in after.methods])
-    lines += _list_unshared("metric", [m.name for m in before.metrics], [m.name for m in after.metrics])
-    lines += _list_unshared("picture", [p.id for p in before.pictures], [p.id for p in after.pictures])
-    hashes = {picture.id: picture.sha256 for picture in before.pictures}
-    for picture in after.pictures:
-        if hashes.get(picture.id, picture.sha256) != picture.sha256:
-            lines.append(f"picture {picture.id}: another file of that name")
-    methods = {method.name: method for method in before.methods}
-    for method in after.methods:
-        if method.name in methods:
-            lines += _list_changed(f"{method.name}: ", _flatten(methods[method.name]), _flatten(method))
+    old_methods = {method.name: method for method in before.methods}
+    new_methods = {method.name: method for method in after.methods}
+    old_metrics = {metric.name: metric for metric in before.metrics}
+    new_metrics = {metric.name: metric for metric in after.metrics}
+    old_pictures = {picture.id: picture for picture in before.pictures}
+    new_pictures = {picture.id: picture for picture in after.pictures}
+    lines += _list_unshared("method", old_methods, new_methods)
+    lines += _list_unshared("metric", old_metrics, new_metrics)
+    lines += _list_unshared("picture", old_pictures, new_pictures)
+    for id in old_pictures:
+        if id in new_pictures and old_pictures[id].sha256 != new_pictures[id].sha256:
+            lines.append(f"picture {id}: another file of that name")
+    for name, method in new_methods.items():
+        if name in old_methods:
+            lines += _list_changed(f"{name}: ", _flatten(old_methods[name]), _flatten(method))
     return lines
 
 
@@ -110,7 +114,6 @@ def _list_changed(prefix: str, before: dict[str, Any], after: dict[str, Any]) ->
     ]
 
 
-def _list_unshared(kind: str, before: Sequence[str], after: Sequence[str]) -> list[str]:
+def _list_unshared(kind: str, before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     lines = [f"{kind} {name} only in the first" for name in before if name not in after]
-    lines += [f"{kind} {name} only in the second" for name in after if name not in before]
-    return lines
+    return lines + [f"{kind} {name} only in the second" for name in after if name not in before]

@@ -187,18 +187,18 @@ def put_on_common_grid(state: PlacedState, ancestor: PlacedState) -> tuple[Level
     across, down = own_size.width / (x1 - x0), own_size.height / (y1 - y0)
     if min(across, down) < 1:
         return state.image.astype(np.float64), _reduce(ancestor.image, (x0, y0, x1, y1), own_size)
-    left, right = _whole_pixels(x0, x1)
-    top, bottom = _whole_pixels(y0, y1)
-    size = Size(max(1, round(right - left)), max(1, round(bottom - top)))
-    inside = ((left - x0) * across, (top - y0) * down, (right - x0) * across, (bottom - y0) * down)
-    return _reduce(state.image, inside, size), _reduce(ancestor.image, (left, top, right, bottom), size)
+    first_x, last_x = _whole_pixels(x0, x1)
+    first_y, last_y = _whole_pixels(y0, y1)
+    size = Size(max(1, round(last_x - first_x)), max(1, round(last_y - first_y)))
+    inside = ((first_x - x0) * across, (first_y - y0) * down, (last_x - x0) * across, (last_y - y0) * down)
+    return _reduce(state.image, inside, size), _reduce(ancestor.image, (first_x, first_y, last_x, last_y), size)
 
 
 def _reduce(image: RGB8, box: Window, size: Size) -> Levels:
     """Average `box` of an image, in its pixels, down to `size`; only what the box touches is read."""
-    left, top = max(0, floor(box[0])), max(0, floor(box[1]))
-    pixels = image[top : ceil(box[3]), left : ceil(box[2])].astype(np.float32)
-    inside = Box(*map(Fraction, (box[0] - left, box[1] - top, box[2] - left, box[3] - top)))
+    x, y = max(0, floor(box[0])), max(0, floor(box[1]))
+    pixels = image[y : ceil(box[3]), x : ceil(box[2])].astype(np.float32)
+    inside = Box(*map(Fraction, (box[0] - x, box[1] - y, box[2] - x, box[3] - y)))
     return area_reduce(pixels, inside, size).astype(np.float64)
 
 

@@ -77,7 +77,7 @@ def evaluate(
     force: replace states that were made in another way. Raises UsageError, MissingError (weights, extras) and
     OutputError; what fails on one picture is among the failures of the results.
     """
-    evaluation = _Evaluation(benchmark, out, force, progress or (lambda phase, done, total, seconds: None))
+    evaluation = _Evaluation(benchmark, out, force, progress or (lambda *_: None))
     chains = build_chains(benchmark.methods, benchmark.options)
     metrics = evaluation.find_usable_metrics()
     cases = evaluation.prepare_cases()
@@ -95,7 +95,7 @@ class _Evaluation:
         self.benchmark, self.protocol, self.data = benchmark, benchmark.protocol, benchmark.data
         self.out, self.force, self.progress = out, force, progress
         self.failures: list[ZoomFailure] = []
-        self.gaps = [NotMeasured(what=f"{depth}x", why=why) for depth, why in self.protocol.gaps.items()]
+        self.gaps = [NotMeasured(what=f"{depth}x", why=reason) for depth, reason in self.protocol.gaps.items()]
 
     def find_usable_metrics(self) -> dict[str, MetricInfo]:
         """Return the metrics that can run here; note the others as gaps."""
@@ -173,10 +173,10 @@ class _Evaluation:
             self.failures += zoom_scores.failures
             missing |= zoom_scores.missing
             unknown.update(zoom_scores.unknown)
-        self.gaps += [NotMeasured(what=metric, why=why) for metric, why in missing.items()]
+        self.gaps += [NotMeasured(what=metric, why=reason) for metric, reason in missing.items()]
         for (metric, depth), count in unknown.items():
-            why = f"cannot be told on {count} states: too few pixels or too little texture"
-            self.gaps.append(NotMeasured(what=f"{metric} at {depth}x", why=why))
+            reason = f"cannot be told on {count} states: too few pixels or too little texture"
+            self.gaps.append(NotMeasured(what=f"{metric} at {depth}x", why=reason))
         return values
 
     def summarise(
@@ -192,6 +192,12 @@ class _Evaluation:
         directions = {name: info.direction for name, info in metrics.items()}
         table = group_values(value for value in values if value.metric in directions)
         spots = Counter(case.picture for case in cases)
+        pictures = [
+            PictureNote(id=item.id, path=printable(item.path), sha256=item.sha256, spots=spots[item.id])
+            for item in self.data.items
+        ]
+        notes = [msgspec.convert(info, MetricNote, from_attributes=True) for info in metrics.values()]
+        names = [method.name for method in methods]
         return Results(
             protocol=self.protocol.name,
             about=self.protocol.about,
@@ -204,17 +210,14 @@ class _Evaluation:
                 "intervals": f"95%, percentile bootstrap over pictures, {bootstrap.resamples} resamples",
             },
             depths=self.protocol.depths,
-            pictures=tuple(
-                PictureNote(id=item.id, path=printable(item.path), sha256=item.sha256, spots=spots[item.id])
-                for item in self.data.items
-            ),
+            pictures=tuple(pictures),
             methods=tuple(methods),
-            metrics=tuple(msgspec.convert(info, MetricNote, from_attributes=True) for info in metrics.values()),
+            metrics=tuple(notes),
             gaps=tuple(self.gaps),
             failures=tuple(self.failures),
             cells=average_pictures(table, directions, bootstrap),
-            pairs=compare_methods(table, [method.name for method in methods], directions, bootstrap),
-            prompts=tuple(text for zoom in zooms for text in zoom.prompts()),
+            pairs=compare_methods(table, names, directions, bootstrap),
+            prompts=tuple(prompt for zoom in zooms for prompt in zoom.prompts()),
             shown=list_files(zooms, self.out),
             values=tuple(values),
         )

@@ -101,10 +101,10 @@ def parse_methods(text: str) -> list[Method]:
 
 def parse_method(text: str) -> Method:
     """Read one method. Raises UsageError that says which part is wrong."""
-    label, equals, written = text.rpartition("=")
+    label, equals, description = text.rpartition("=")
     if equals and not re.fullmatch(r"[\w.-]+", label):
         raise UsageError(f"label {label!r} of a method; accepted: letters, digits, - _ and .; for example mine=realsr")
-    chain, plus, writer = written.partition("+")
+    chain, plus, writer = description.partition("+")
     backbone, colon, mode = chain.partition(":")
     writer, at, scales = writer.partition("@")
     if not backbone.lower().endswith(MODEL_FILES):
@@ -125,7 +125,7 @@ def parse_method(text: str) -> Method:
                 f"{presets.ALIGNED} and remote; leave @{scales} out"
             )
     return Method(
-        name=label or written,
+        name=label or description,
         backbone=backbone,
         mode=cast("Mode", mode or "chain"),
         writer=writer or None,

@@ -90,18 +90,21 @@ def choose_examples(results: Results) -> tuple[list[PictureSpot], list[PictureSp
 def list_views(results: Results, best: Sequence[PictureSpot], worst: Sequence[PictureSpot]) -> dict[str, Any]:
     """Return what the script of the page needs: for every picture and method the file at every depth."""
     cases: dict[PictureSpot, dict[str, dict[int, str]]] = {}
-    for shown in results.shown:
-        cases.setdefault((shown.picture, shown.spot), {}).setdefault(shown.method, {})[shown.depth] = shown.file
+    for file in results.shown:
+        cases.setdefault((file.picture, file.spot), {}).setdefault(file.method, {})[file.depth] = file.file
     spots = {note.id: note.spots for note in results.pictures}
-    labels = [f"{id}, spot {spot}" if spots.get(id, 1) > 1 else id for id, spot in cases]
-    keys = list(cases)
+    views = []
+    for (id, spot), files in cases.items():
+        label = f"{id}, spot {spot}" if spots.get(id, 1) > 1 else id
+        views.append({"label": label, "files": files})
+    positions = {key: position for position, key in enumerate(cases)}
     methods = [method.name for method in results.methods]
     if any("truth" in files for files in cases.values()):
         methods.append("truth")
     return {
-        "cases": [{"label": label, "files": files} for label, files in zip(labels, cases.values(), strict=True)],
-        "best": [keys.index(spot) for spot in best if spot in cases],
-        "worst": [keys.index(spot) for spot in worst if spot in cases],
+        "cases": views,
+        "best": [positions[key] for key in best if key in positions],
+        "worst": [positions[key] for key in worst if key in positions],
         "methods": methods,
         "depths": list(results.depths),
     }

@@ -242,9 +242,9 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         key = (method, depth, metric)
         return next((cell for cell in self.cells if (cell.method, cell.depth, cell.metric) == key), None)
 
-    def pair(self, base: str, other: str, depth: int, metric: str) -> PairedDifference | None:
+    def pair(self, base: str, second: str, depth: int, metric: str) -> PairedDifference | None:
         """Return the comparison of two methods, the earlier one as `base`; None when no picture has both."""
-        key = (base, other, depth, metric)
+        key = (base, second, depth, metric)
         return next((pair for pair in self.pairs if (pair.base, pair.other, pair.depth, pair.metric) == key), None)
 
     def write(self, folder: Path) -> None:

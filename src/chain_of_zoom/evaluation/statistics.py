@@ -52,7 +52,7 @@ def _draw_shares(count: int, seed: int, resamples: int) -> NDArray[np.float64]:
 
 
 def share_of_wins(differences: Sequence[float], direction: Direction) -> float:
-    """Return how often `other` is better, from its differences to `base`; ties count half."""
+    """Return the share of positive outcomes for the method that `base` was subtracted from; ties count half."""
     signs = np.sign(differences) * (1 if direction == "higher" else -1)
     return float(((signs + 1) / 2).mean())
 
@@ -70,10 +70,10 @@ def average_pictures(table: ValueTable, directions: Mapping[str, Direction], boo
 
     A method that failed on a picture cannot be the best by having fewer.
     """
-    intervals = {
-        key: bootstrap.interval([sum(spots.values()) / len(spots) for spots in pictures.values()])
-        for key, pictures in table.items()
-    }
+    intervals: dict[tuple[str, int, str], Interval] = {}
+    for key, pictures in table.items():
+        means = [sum(spots.values()) / len(spots) for spots in pictures.values()]
+        intervals[key] = bootstrap.interval(means)
     most_pictures: dict[tuple[int, str], int] = {}
     for (_, depth, metric), interval in intervals.items():
         most_pictures[depth, metric] = max(most_pictures.get((depth, metric), 0), interval.n)
@@ -94,13 +94,13 @@ def average_pictures(table: ValueTable, directions: Mapping[str, Direction], boo
     )
 
 
-def subtract_pictures(base: SpotValues, other: SpotValues) -> list[float]:
-    """Return `other` minus `base` for every picture that both have, as the mean over the spots that both have."""
+def subtract_pictures(base: SpotValues, values: SpotValues) -> list[float]:
+    """Return `values` minus `base` for every picture that both have, as the mean over the spots that both have."""
     differences: list[float] = []
     for picture, spots in base.items():
-        shared_spots = [spot for spot in spots if spot in other.get(picture, {})]
+        shared_spots = [spot for spot in spots if spot in values.get(picture, {})]
         if shared_spots:
-            total = sum(other[picture][spot] - spots[spot] for spot in shared_spots)
+            total = sum(values[picture][spot] - spots[spot] for spot in shared_spots)
             differences.append(total / len(shared_spots))
     return differences
 
@@ -111,12 +111,14 @@ def compare_methods(
     """Compare every two methods, the earlier one as base, at every depth and metric, on pictures that both have."""
     pairs: list[PairedDifference] = []
     for (base, depth, metric), pictures in table.items():
-        for other in methods[methods.index(base) + 1 :]:
-            differences = subtract_pictures(pictures, table.get((other, depth, metric), {}))
+        for method in methods[methods.index(base) + 1 :]:
+            differences = subtract_pictures(pictures, table.get((method, depth, metric), {}))
             if differences:
                 interval = bootstrap.interval(differences)
                 wins = share_of_wins(differences, directions[metric])
                 pairs.append(
-                    PairedDifference(base=base, other=other, depth=depth, metric=metric, difference=interval, wins=wins)
+                    PairedDifference(
+                        base=base, other=method, depth=depth, metric=metric, difference=interval, wins=wins
+                    )
                 )
     return tuple(pairs)

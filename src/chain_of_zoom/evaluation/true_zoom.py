@@ -123,17 +123,16 @@ class TrueZoom(Protocol):
 
     def _case(self, item: Item, folder: Path, prepared: PreparedPhoto, spot: int) -> Case:
         x, y = prepared.corners[spot - 1]
-        edges = (x, y, x + prepared.side, y + prepared.side)
+        right, bottom = x + prepared.side, y + prepared.side
+        boxes = {depth: (x // depth, y // depth, right // depth, bottom // depth) for depth in self.depths}
+        inputs = {depth: (_input_file(folder, depth), sha256) for depth, sha256 in prepared.inputs.items()}
         home = folder / f"spot{spot}"
         return Case(
             picture=item.id,
             spot=spot,
             folder=home,
-            inputs={depth: (_input_file(folder, depth), sha256) for depth, sha256 in prepared.inputs.items()},
-            boxes={
-                depth: (edges[0] // depth, edges[1] // depth, edges[2] // depth, edges[3] // depth)
-                for depth in self.depths
-            },
+            inputs=inputs,
+            boxes=boxes,
             side=prepared.side,
             truth=home / "truth.png",
         )

@@ -74,11 +74,16 @@ def block_features(block: Plane) -> list[float]:
     """
     from scipy.special import gamma
 
-    shape, left, right = fit_gaussian(block)
-    features = [shape, (left + right) / 2]
+    shape, left_scale, right_scale = fit_gaussian(block)
+    features = [shape, (left_scale + right_scale) / 2]
     for shift in _NEIGHBOURS:
-        shape, left, right = fit_gaussian(block * np.roll(block, shift, axis=(0, 1)))
-        features += [shape, (right - left) * float(gamma(2 / shape) / gamma(1 / shape)), left, right]
+        shape, left_scale, right_scale = fit_gaussian(block * np.roll(block, shift, axis=(0, 1)))
+        features += [
+            shape,
+            (right_scale - left_scale) * float(gamma(2 / shape) / gamma(1 / shape)),
+            left_scale,
+            right_scale,
+        ]
     return features
 
 
@@ -88,10 +93,10 @@ def fit_gaussian(values: Plane) -> tuple[float, float, float]:
 
     with np.errstate(invalid="ignore", divide="ignore"):
         squares = np.square(values)
-        left, right = (
+        left_scale, right_scale = (
             np.sqrt(np.divide(squares[side].sum(), np.count_nonzero(side))) for side in (values < 0, values > 0)
         )
-        ratio = left / right
+        ratio = left_scale / right_scale
         flatness = np.abs(values).mean() ** 2 / squares.mean()
         true_flatness = flatness * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
     if not np.isfinite(true_flatness):
@@ -99,7 +104,7 @@ def fit_gaussian(values: Plane) -> tuple[float, float, float]:
     shapes, flatnesses = _tabulate_shapes()
     shape = float(shapes[np.argmin(np.abs(flatnesses - true_flatness))])
     scale = float(np.sqrt(gamma(1 / shape) / gamma(3 / shape)))
-    return shape, float(left) * scale, float(right) * scale
+    return shape, float(left_scale) * scale, float(right_scale) * scale
 
 
 @lru_cache(maxsize=1)

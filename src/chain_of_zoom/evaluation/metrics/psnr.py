@@ -25,14 +25,17 @@ class Psnr(PictureMetric):
     def __init__(self, channels: str = "rgb") -> None:
         super().__init__()
         self._luma = channels == "y"
+        name, source, samples = "psnr", "ITU-T J.340", "all samples of R, G and B"
+        if self._luma:
+            name, source, samples = "psnr-y", "ITU-T J.340; luma by ITU-R BT.601", "luma of 16..235"
         self.info = MetricInfo(
-            name="psnr-y" if self._luma else "psnr",
+            name=name,
             direction="higher",
             range=(0, CAP),
             reference=True,
-            source="ITU-T J.340; luma by ITU-R BT.601" if self._luma else "ITU-T J.340",
+            source=source,
             licence="Apache-2.0",
-            note=f"dB, at most {CAP:g}; over {'luma of 16..235' if self._luma else 'all samples of R, G and B'}",
+            note=f"dB, at most {CAP:g}; over {samples}",
         )
 
     def _measure(self, image: RGB8, reference: RGB8 | None) -> float:
