@@ -50,7 +50,7 @@ class Witness(Prompter):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texture, "CELL", 64)
-    monkeypatch.setattr(pair_contact, "SHOWN", 3)
+    monkeypatch.setattr(pair_contact, "MAX_PAIRS", 3)
 
 
 def photo(seed: int, height: int = 260, width: int = 300) -> RGB8:

@@ -1,4 +1,4 @@
-"""What a model says of held-out pairs, and what the rewards make of it: before training, and after."""
+"""Ask a model about held-out pairs and rate what it writes: before training, and after."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from chain_of_zoom.prompters.vlm import answers
 
 
 def answer_pairs(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Answer]:
-    """Greedy texts with their rewards, in the order of the pairs. Raises what rewards raise."""
+    """Return greedy texts with their rewards, in the order of the pairs. Raises what rewards raise."""
     samples = []
     for pair in pairs:
         context = make_context(pair)
         [text] = answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
         samples.append(Sample(pair.name, context.states[-1], context.zoomed, text))
-    found = {reward.name: [_number(value) for value in check_scores(reward, samples)] for reward in rewards}
+    columns = {reward.name: _numbers(check_scores(reward, samples)) for reward in rewards}
     return [
-        Answer(text=sample.text, rewards={name: values[i] for name, values in found.items()})
+        Answer(text=sample.text, rewards={name: values[i] for name, values in columns.items()})
         for i, sample in enumerate(samples)
     ]
 
 
-def _number(value: float | Unscored) -> float | None:
-    return None if isinstance(value, Unscored) else float(value)
+def _numbers(scores: Sequence[float | Unscored]) -> list[float | None]:
+    return [None if isinstance(score, Unscored) else float(score) for score in scores]

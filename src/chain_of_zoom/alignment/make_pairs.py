@@ -45,34 +45,34 @@ def make_pairs(
     force: bool = False,
     progress: Progress | None = None,
 ) -> PairSetRecord:
-    """Write pairs of all photos of a set into a folder, or find them there, and return what they are.
+    """Write pairs of all photos of a set into a folder, unless they are there already, and return their record.
 
     backbone: makes the parents of the `chain_share`; any other where that is 0. A photo that cannot be read, is too
     small or is there twice is skipped and listed. Stopped, the same call goes on after the last photo.
-    Raises UsageError for settings, BadInputError when no pair is left, OccupiedError for another folder, MissingError
+    Raises UsageError for settings, BadInputError when no pair is usable, OccupiedError for another folder, MissingError
     for weights.
     """
     check_settings(settings)
-    photos, skipped = _photos(data.items, settings)
+    photos, skipped = _list_photos(data.items, settings)
     about = PairSetRecord(settings=settings, photos=photos, software=software(()))
     with PairFolder(out, about, force=force) as folder:
         if folder.about.complete:
             return folder.about
-        paths = {item.sha256: item for item in data.items}
-        kept: dict[str, int] = {}
+        items = {item.sha256: item for item in data.items}
+        fingerprints: dict[str, int] = {}
         for number, photo in enumerate(photos):
             if progress:
                 progress(photo.file, number, len(photos))
             if photo.sha256 not in folder.done:
-                folder.add(photo, _entry(photo, paths[photo.sha256], settings, backbone, folder, kept))
+                folder.add(photo, _make_entry(photo, items[photo.sha256], settings, backbone, folder, fingerprints))
             entry = folder.done[photo.sha256]
             names = (row.name for row in entry.rows)
-            kept |= zip(names, (int(bits, 16) for bits in entry.fingerprints), strict=True)
+            fingerprints |= zip(names, (int(bits, 16) for bits in entry.fingerprints), strict=True)
         entries = [folder.done[photo.sha256] for photo in photos]
         skipped += [(photo.file, entry.skipped) for photo, entry in zip(photos, entries, strict=True) if entry.skipped]
         rows = [row for entry in entries for row in entry.rows]
-        filtered = tuple(each for entry in entries for each in entry.filtered)
-        counts = _counts(rows, filtered, skipped)
+        filtered = tuple(view for entry in entries for view in entry.filtered)
+        counts = _count_pairs(rows, filtered, skipped)
         if not rows:
             raise BadInputError(
                 f"no pair is left of {len(data.items)} photos ({counts['flat']} flat, {counts['duplicate']} duplicate "
@@ -101,8 +101,8 @@ def check_settings(settings: PairSettings) -> None:
             raise UsageError(f"{option} {value}; accepted: {accepted}; see coz align pairs --help")
 
 
-def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[PairPhoto, ...], list[tuple[str, str]]]:
-    """The photos with names of their own and their splits; and those that are there already under another name.
+def _list_photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[PairPhoto, ...], list[tuple[str, str]]]:
+    """Return the photos with unique names and their splits, and the files that repeat one of them.
 
     Held out are the photos that a hash of their bytes and the seed puts first, so that most stay what they are when
     photos are added; at least one of two or more.
@@ -128,10 +128,15 @@ def _photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[PairPh
     return tuple(photos), skipped
 
 
-def _entry(
-    photo: PairPhoto, item: Item, settings: PairSettings, backbone: Backbone, folder: PairFolder, kept: dict[str, int]
+def _make_entry(
+    photo: PairPhoto,
+    item: Item,
+    settings: PairSettings,
+    backbone: Backbone,
+    folder: PairFolder,
+    earlier: dict[str, int],
 ) -> PhotoEntry:
-    """The pairs of one photo, written. kept: fingerprints of the pairs before, by name."""
+    """Make and write the pairs of one photo. earlier: fingerprints of the pairs before, by name."""
     try:
         picture = load(item.path)
     except (BadInputError, MissingError) as error:
@@ -139,64 +144,65 @@ def _entry(
     if min(picture.size) < settings.side:
         return PhotoEntry(skipped=f"{picture.size} px; accepted: a short side of {settings.side} px or more")
     rows, fingerprints, filtered = [], [], []
-    seen = dict(kept)
-    for crop, depth, view in _views(picture, item, settings, backbone):
+    known_fingerprints = dict(earlier)
+    for crop, depth, view in _cut_photo(picture, item, settings, backbone):
         name = f"{photo.name}_{crop.frame}px_{crop.number}" + (f"_chain{4**depth}x" if depth else "")
-        if (flaw := _flaw(name, view, settings, seen)) is not None:
+        if (flaw := _find_flaw(name, view, settings, known_fingerprints)) is not None:
             filtered.append(flaw)
             continue
-        seen[name] = view.fingerprint
+        known_fingerprints[name] = view.fingerprint
         fingerprints.append(f"{view.fingerprint:016x}")
-        rows.append(_row(name, photo, crop, depth, view, folder, settings))
+        rows.append(_write_pair(name, photo, crop, depth, view, folder, settings))
     return PhotoEntry(rows=tuple(rows), fingerprints=tuple(fingerprints), filtered=tuple(filtered))
 
 
-def _views(
+def _cut_photo(
     picture: Picture, item: Item, settings: PairSettings, backbone: Backbone
 ) -> list[tuple[Crop, int, PairView]]:
-    """All views of a photo; where one is drawn to come from a chain and has detail to begin with, that one instead."""
+    """Cut all views of a photo. Some, drawn by chance, come from a chain instead if the photo's own view has detail."""
     pixels, side = picture.pixels, settings.side
     spots = list(item.spots or (textured(pixels, settings.spots, settings.seed) if settings.spots else centre(pixels)))
-    listed = list_crops(picture.size, spots, side)
-    plain = cut_views(pixels, [(crop, 0) for crop in listed], side, backbone, settings.seed)
-    found = {crop: (0, view) for crop, view in zip(listed, plain, strict=True)}
+    listed_crops = list_crops(picture.size, spots, side)
+    plain = cut_views(pixels, [(crop, 0) for crop in listed_crops], side, backbone, settings.seed)
+    views = {crop: (0, view) for crop, view in zip(listed_crops, plain, strict=True)}
     chained = []
-    for crop in listed:
-        drawn = random.Random(f"{settings.seed} {item.sha256} {crop.frame} {crop.spot}")
-        if drawn.random() < settings.chain_share and not _is_flat(found[crop][1], settings):
-            chained.append((crop, drawn.randint(1, settings.chain_depth)))
+    for crop in listed_crops:
+        draw = random.Random(f"{settings.seed} {item.sha256} {crop.frame} {crop.spot}")
+        if draw.random() < settings.chain_share and not _is_flat(views[crop][1], settings):
+            chained.append((crop, draw.randint(1, settings.chain_depth)))
     for (crop, depth), view in zip(chained, cut_views(pixels, chained, side, backbone, settings.seed), strict=True):
-        found[crop] = (depth, view)
-    return [(crop, depth, view) for crop, (depth, view) in found.items()]
+        views[crop] = (depth, view)
+    return [(crop, depth, view) for crop, (depth, view) in views.items()]
 
 
 def _is_flat(view: PairView, settings: PairSettings) -> bool:
+    """Return whether a view has too little detail or too few greys."""
     return view.detail < settings.min_detail or view.entropy < settings.min_entropy
 
 
-def _flaw(name: str, view: PairView, settings: PairSettings, seen: dict[str, int]) -> FilteredView | None:
-    """Why a view is not kept; None when it is."""
+def _find_flaw(name: str, view: PairView, settings: PairSettings, earlier: dict[str, int]) -> FilteredView | None:
+    """Return what is wrong with a view; None for a good one. earlier: fingerprints of the pairs before, by name."""
     if view.detail < settings.min_detail:
         return FilteredView(name=name, why="flat", value=round(view.detail, 3))
     if view.entropy < settings.min_entropy:
         return FilteredView(name=name, why="flat", value=round(view.entropy, 3))
-    mine = view.fingerprint
-    distance, like = min((((other ^ mine).bit_count(), name) for name, other in seen.items()), default=(64, ""))
+    distances = (((bits ^ view.fingerprint).bit_count(), name) for name, bits in earlier.items())
+    distance, like = min(distances, default=(64, ""))
     if distance < settings.min_distance:
         return FilteredView(name=name, why="duplicate", value=distance, like=like)
     return None
 
 
-def _row(
+def _write_pair(
     name: str, photo: PairPhoto, crop: Crop, depth: int, view: PairView, folder: PairFolder, settings: PairSettings
 ) -> FullPairRow:
-    """The line of a pair, whose pictures are written."""
+    """Write the pictures of a pair and return its line."""
     window = ", ".join(f"{float(edge):g}" for edge in view.box)
-    what = f"GENERATED by the model {settings.backbone} from" if depth else "Pixels of the photo, resampled:"
+    content = f"GENERATED by the model {settings.backbone} from" if depth else "Pixels of the photo, resampled:"
     source = f"{photo.file} (SHA-256 {photo.sha256}), window {window} px"
     # Names of photos stay out of file names: "train" or "test" in one would be a split to the datasets library.
     stem = f"{photo.sha256[:16]}_{crop.frame}px_{crop.number}_{depth}"
-    marks = label(f"{what} {source}", TRAINED_MODEL if depth else None)
+    marks = label(f"{content} {source}", TRAINED_MODEL if depth else None)
     return FullPairRow(
         name=name,
         parent_file_name=folder.write(f"{stem}_parent.png", encode_png(view.parent, *marks, fast=True)),
@@ -212,8 +218,11 @@ def _row(
     )
 
 
-def _counts(rows: Sequence[FullPairRow], filtered: Sequence[FilteredView], skipped: Sequence[object]) -> dict[str, int]:
-    found: Counter[str] = Counter(part for row in rows for part in (row.split, row.origin))
-    found.update(each.why for each in filtered)
+def _count_pairs(
+    rows: Sequence[FullPairRow], filtered: Sequence[FilteredView], skipped: Sequence[object]
+) -> dict[str, int]:
+    """Count pairs by split and origin, and what was filtered or skipped."""
+    numbers: Counter[str] = Counter(kind for row in rows for kind in (row.split, row.origin))
+    numbers.update(view.why for view in filtered)
     kinds = ("train", "held-out", "photo", "chain", "flat", "duplicate")
-    return {"pairs": len(rows), **{kind: found[kind] for kind in kinds}, "skipped": len(skipped)}
+    return {"pairs": len(rows), **{kind: numbers[kind] for kind in kinds}, "skipped": len(skipped)}

@@ -1,4 +1,4 @@
-"""The folder that pairs are made in: photo by photo, and what lists them once they are complete."""
+"""Keep the folder that pairs are made in: photo by photo, then the files that list all pairs."""
 
 from __future__ import annotations
 
@@ -22,86 +22,115 @@ CONTACT = "contact.jpg"
 PICTURES = "pictures"
 WORK = "work"
 
-Why = Literal["flat", "duplicate"]
+Flaw = Literal["flat", "duplicate"]
 
 
 class PairSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How pairs are made; two runs with equal settings and photos make equal files.
-
-    side: of every view, in pixels. spots: textured places per photo, 0 for the centre alone; those of a manifest go
-    before. chain_share: of the pairs whose parent a backbone makes, by 1 to chain_depth steps of 4x. held_out: share of
-    the photos. min_detail, min_entropy: of the window zoomed into, see PairView; below either it is flat. min_distance:
-    bits in which the fingerprints of two zoomed views differ; below it the later one is a duplicate.
-    backbone, backbone_sha256: null where no pair is to come from a chain.
-    """
+    """How pairs are made; two runs with equal settings and photos make equal files."""
 
     side: int = 512
+    """Width and height of every view, in pixels."""
     spots: int = 4
+    """Textured places per photo, 0 for its centre alone; spots of a manifest replace them."""
     chain_share: float = 0.0
+    """Share of the pairs whose parent a backbone makes, 0 to 1."""
     chain_depth: int = 2
+    """Most steps of 4x that such a parent is away from the photo's pixels."""
     backbone: str | None = None
+    """Name of that backbone; null where no pair comes from a chain."""
     backbone_options: dict[str, str] = {}
+    """Its loader details, as text."""
     backbone_sha256: str | None = None
+    """SHA-256 of its weights; null like the name."""
     held_out: float = 0.1
+    """Share of the photos that nothing learns from."""
     min_detail: float = 3.0
+    """Levels of detail in the window (see PairView) below which it is flat."""
     min_entropy: float = 1.5
+    """Bits of entropy in the window below which it is flat."""
     min_distance: int = 8
+    """Bits between fingerprints of two zoomed views, below which the later one is a duplicate."""
     seed: int = 0
+    """Decides places, splits and chains."""
 
 
 class PairPhoto(msgspec.Struct, frozen=True, kw_only=True):
-    """A photo that pairs are made from. spots: those that a manifest gives."""
+    """A photo that pairs are made from."""
 
     name: str
+    """Unique beginning of the names of its pairs."""
     file: str
+    """Name of the file."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal."""
     split: Split
+    """What its pairs are for."""
     spots: tuple[Spot, ...] = ()
+    """Places that a manifest gives, in pixels."""
 
 
 class FilteredView(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair that was not kept. value: detail or entropy of a flat one, bits to `like` of a duplicate."""
+    """A view that no pair was made from."""
 
     name: str
-    why: Why
+    """Name that the pair would have."""
+    why: Flaw
+    """What is wrong with it."""
     value: float
+    """Detail or entropy of a flat view; bits to the other view of a duplicate."""
     like: str = ""
+    """Name of the pair that a duplicate repeats."""
 
 
 class PhotoEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one photo; fingerprints: of the zoomed views of its rows, in hexadecimal. skipped: why, if so."""
+    """The pairs of one photo."""
 
     rows: tuple[FullPairRow, ...] = ()
+    """Lines of its pairs."""
     fingerprints: tuple[str, ...] = ()
+    """Fingerprints of their zoomed views, in hexadecimal."""
     filtered: tuple[FilteredView, ...] = ()
+    """Views that no pair was made from."""
     skipped: str = ""
+    """Reason why the whole photo is skipped, or nothing."""
 
 
 class PairSetRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """pairs.json: how the pairs are made and from what; once complete, how many there are and what was left out."""
+    """pairs.json: how pairs are made and from what."""
 
     version: Literal[1] = 1
+    """Version of this layout."""
     settings: PairSettings
+    """How they are made."""
     photos: tuple[PairPhoto, ...]
+    """The photos they are made from."""
     complete: bool = False
+    """Whether the folder is finished; what follows is empty before."""
     counts: dict[str, int] = {}
+    """Numbers of pairs by split and origin, and of what was filtered or skipped."""
     filtered: tuple[FilteredView, ...] = ()
+    """Views that no pair was made from."""
     skipped: tuple[tuple[str, str], ...] = ()
+    """Photos that were skipped, and the reasons."""
     software: dict[str, str] = {}
+    """Versions of the packages that made them."""
 
-    def difference(self, other: PairSetRecord) -> str:
-        """What sets two kinds of pairs apart; empty where nothing does."""
-        mine, theirs = (msgspec.structs.asdict(about.settings) for about in (self, other))
-        changed = [f"{key} is {theirs[key]}, not {mine[key]}" for key in mine if mine[key] != theirs[key]]
-        if self.photos != other.photos:
-            changed.append(f"of {len(other.photos)} photos, not of these {len(self.photos)}")
+    def difference(self, earlier: PairSetRecord) -> str:
+        """Describe how the settings and photos of earlier pairs differ from these; empty where they do not."""
+        values, earlier_values = (msgspec.structs.asdict(about.settings) for about in (self, earlier))
+        changed = [
+            f"{key} is {earlier_values[key]}, not {values[key]}" for key in values if values[key] != earlier_values[key]
+        ]
+        if self.photos != earlier.photos:
+            changed.append(f"of {len(earlier.photos)} photos, not of these {len(self.photos)}")
         return "; ".join(changed)
 
 
 class PairFolder:
-    """A folder of pairs, open for this process alone; `with` lets others have it again.
+    """A folder of pairs that this process has locked; use it in a `with` statement.
 
-    about: complete when the very same pairs lie in it already. done: what a stopped run left, by the photo's SHA-256.
+    about: the record; a complete one when the very same pairs lie in the folder already.
+    done: entries of a run that was stopped, by the SHA-256 of the photo.
     Raises OccupiedError when it holds other pairs or files, unless `force`; OutputError when it cannot be written.
     """
 
@@ -119,7 +148,7 @@ class PairFolder:
             raise
 
     def _open(self, force: bool) -> None:
-        earlier = self._earlier()
+        earlier = self._read_about()
         if earlier is None and not force:
             for name in (ABOUT, METADATA, CONTACT, PICTURES, WORK):
                 if (self.path / name).exists():
@@ -136,25 +165,25 @@ class PairFolder:
             self.about = earlier
             return
         if earlier and force:
-            self._forget()
+            self._remove_pairs()
         make_inner_folder(self.path, PICTURES)
         make_inner_folder(self.path, WORK)
         self._write_about()
-        found = {photo.sha256: self._entry(photo.sha256) for photo in self.about.photos}
-        self.done = {sha256: entry for sha256, entry in found.items() if entry and self._has(entry.rows)}
+        entries = {photo.sha256: self._read_entry(photo.sha256) for photo in self.about.photos}
+        self.done = {sha256: entry for sha256, entry in entries.items() if entry and self._has_pictures(entry.rows)}
 
     def write(self, name: str, data: bytes) -> str:
-        """A picture; returns its path relative to the folder."""
+        """Write a picture; return its path relative to the folder."""
         write_atomic(self.path / PICTURES / name, data)
         return f"{PICTURES}/{name}"
 
     def add(self, photo: PairPhoto, entry: PhotoEntry) -> None:
-        """What came of a photo, whose pictures are there."""
+        """Record the entry of a photo, whose pictures are written."""
         write_atomic(self.path / WORK / f"{photo.sha256}.json", msgspec.json.encode(entry))
         self.done[photo.sha256] = entry
 
     def finish(self, rows: Iterable[FullPairRow], contact: bytes, about: PairSetRecord) -> None:
-        """The pairs are complete."""
+        """Write the files that list all pairs, and remove what only an unfinished run needs."""
         write_atomic(self.path / METADATA, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         write_atomic(self.path / CONTACT, contact)
         self.about = msgspec.structs.replace(about, complete=True)
@@ -162,8 +191,8 @@ class PairFolder:
         with naming(self.path):
             shutil.rmtree(self.path / WORK)
 
-    def rows(self) -> list[FullPairRow]:
-        """Those of a complete folder."""
+    def read_rows(self) -> list[FullPairRow]:
+        """Read the lines of a complete folder."""
         lines = (self.path / METADATA).read_bytes().splitlines()
         return [parse_json(line, FullPairRow) for line in lines]
 
@@ -173,7 +202,7 @@ class PairFolder:
     def __exit__(self, *error: object) -> None:
         self._unlock()
 
-    def _earlier(self) -> PairSetRecord | None:
+    def _read_about(self) -> PairSetRecord | None:
         try:
             return parse_json((self.path / ABOUT).read_bytes(), PairSetRecord)
         except (FileNotFoundError, msgspec.DecodeError):
@@ -182,7 +211,7 @@ class PairFolder:
     def _write_about(self) -> None:
         write_atomic(self.path / ABOUT, format_json(self.about))
 
-    def _entry(self, sha256: str) -> PhotoEntry | None:
+    def _read_entry(self, sha256: str) -> PhotoEntry | None:
         try:
             return parse_json((self.path / WORK / f"{sha256}.json").read_bytes(), PhotoEntry)
         except (FileNotFoundError, msgspec.DecodeError):
@@ -190,17 +219,17 @@ class PairFolder:
 
     def _is_whole(self) -> bool:
         try:
-            return (self.path / CONTACT).is_file() and self._has(self.rows())
+            return (self.path / CONTACT).is_file() and self._has_pictures(self.read_rows())
         except (OSError, msgspec.DecodeError):
             return False
 
-    def _has(self, rows: Iterable[FullPairRow]) -> bool:
+    def _has_pictures(self, rows: Iterable[FullPairRow]) -> bool:
         return all(
             (self.path / name).is_file() for row in rows for name in (row.parent_file_name, row.zoomed_file_name)
         )
 
-    def _forget(self) -> None:
-        """Remove what earlier pairs consist of; other files in the folder are not touched."""
+    def _remove_pairs(self) -> None:
+        """Remove the files of earlier pairs; other files in the folder are not touched."""
         shutil.rmtree(self.path / WORK, ignore_errors=True)
         for name in ("*_parent.png", "*_zoomed.png"):
             for file in make_inner_folder(self.path, PICTURES).glob(name):

@@ -1,4 +1,4 @@
-"""Training pairs, a view and its 4x zoom as a prompter is shown them, read from a folder or a JSONL file.
+"""Read training pairs, a view and its 4x zoom as a prompter is shown them, from a folder or a JSONL file.
 
 One line of the file is one pair. The layout is the "imagefolder" of the datasets library, with two columns of pictures:
 `load_dataset("imagefolder", data_dir="pairs")` gives `parent` and `zoomed`, and all that a line says besides.
@@ -30,64 +30,71 @@ Window = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A view and its zoom. parent, zoomed: picture files, RGB. split: "train", or "held-out" for comparisons.
-
-    photo: what it is of; pairs of one photo are no independent observations. Its own name where the file does not say.
-    """
+    """A view and its zoom, as files."""
 
     name: str
+    """Unique within the set."""
     parent: Path
+    """Picture file of the view, RGB."""
     zoomed: Path
+    """Picture file of its zoom, RGB."""
     split: Split
+    """"train", or "held-out" for comparisons."""
     photo: str = ""
+    """The photo it shows, or its own name; pairs of one photo are no independent observations."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs that can be used, in the file's order; and those that cannot: (name or line, why)."""
+    """The pairs of a file."""
 
     pairs: tuple[Pair, ...]
+    """Pairs that can be used, in the file's order."""
     skipped: tuple[tuple[str, str], ...]
+    """Name or line of every pair that cannot be used, and the reason."""
 
     def select(self, split: Split) -> tuple[Pair, ...]:
-        """The pairs of one split."""
+        """Return the pairs of one split."""
         return tuple(pair for pair in self.pairs if pair.split == split)
 
 
 class PairRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the file; other keys may stand beside these. Paths: relative, within the file's folder.
-
-    photo, photo_sha256: the file that the pair was made from.
-    """
+    """A line of the file; other keys may stand beside these. Paths are relative and within the file's folder."""
 
     name: str = ""
+    """Name of the pair; the stem of the zoomed file by default."""
     parent_file_name: str
+    """Path of the view."""
     zoomed_file_name: str
+    """Path of its zoom."""
     split: Split = "train"
+    """What the pair is for."""
     photo: str = ""
+    """The photo that the pair was made from."""
     photo_sha256: str = ""
+    """SHA-256 of that file, in hexadecimal."""
 
 
 class FullPairRow(PairRow, frozen=True, kw_only=True):
-    """A line that `coz align pairs` writes.
-
-    origin: "photo" when the parent shows the photo's own pixels, "chain" when a backbone made it, in `depth` steps of
-    4x from them. box: of the parent, zoomed_box: of the zoomed view, in pixels of the oriented
-    photo. source_scale: pixels of the parent per pixel of the photo.
-    """
+    """A line that `coz align pairs` writes. Boxes are left, top, right and bottom in pixels of the oriented photo."""
 
     origin: Literal["photo", "chain"]
+    """"photo" when the parent shows the photo's own pixels, "chain" when a backbone made it."""
     depth: int
+    """Steps of 4x from the photo's pixels to the parent, by the backbone."""
     source_scale: float
+    """Pixels of the parent per pixel of the photo."""
     box: Window
+    """What the parent shows."""
     zoomed_box: Window
+    """What the zoomed view shows."""
 
 
 def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
-    """The pairs of a folder that `coz align pairs` wrote, or of any JSONL file of that shape.
+    """Read the pairs of a folder that `coz align pairs` wrote, or of any JSONL file of that shape.
 
     Every picture is decoded, so that training does not meet a bad one hours later; pairs that cannot be read are
-    skipped and listed. Raises BadInputError when the file cannot be read, or fewer than `needed` pairs are left.
+    skipped and listed. Raises BadInputError when the file cannot be read, or fewer than `needed` pairs are usable.
     """
     file = source / METADATA if is_folder(source) else source
     try:
@@ -100,17 +107,17 @@ def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
         ) from error
     pairs: dict[str, Pair] = {}
     skipped: list[tuple[str, str]] = []
-    read = partial(_read, home=file.parent)
+    read_line = partial(_read_line, home=file.parent)
     # Decoders let go of Python's lock; each thread sets what becomes of warnings, and this puts it back.
     with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as threads:
-        for number, found in enumerate(threads.map(read, lines), 1):
-            if isinstance(found, Pair) and found.name not in pairs:
-                pairs[found.name] = found
-            elif isinstance(found, Pair):
-                skipped.append((found.name, f"line {number} has the name of another pair"))
-            elif found:
-                name, why = found
-                skipped.append((name or f"line {number}", why))
+        for number, pair in enumerate(threads.map(read_line, lines), 1):
+            if isinstance(pair, Pair) and pair.name not in pairs:
+                pairs[pair.name] = pair
+            elif isinstance(pair, Pair):
+                skipped.append((pair.name, f"line {number} has the name of another pair"))
+            elif pair:
+                name, reason = pair
+                skipped.append((name or f"line {number}", reason))
     if len(pairs) < needed:
         first = f"; the first skipped: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise BadInputError(
@@ -120,15 +127,15 @@ def read_pairs(source: Path, *, needed: int = 2) -> Pairs:
     return Pairs(tuple(pairs.values()), tuple(skipped))
 
 
-def _read(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
-    """The pair of a line, whose pictures can be decoded; or (its name, why not); None for an empty line."""
+def _read_line(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
+    """Read the pair of a line and decode its pictures; return (name, reason) if that fails, None for an empty line."""
     name = ""
     try:
         if not line.strip():
             return None
         row = parse_json(line, PairRow)
         name = row.name or PurePosixPath(row.zoomed_file_name).stem
-        files = [_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
+        files = [_resolve_within(home, text) for text in (row.parent_file_name, row.zoomed_file_name)]
         for file in files:
             decode(file)
     except (msgspec.DecodeError, ChainOfZoomError) as error:
@@ -137,8 +144,9 @@ def _read(line: bytes, home: Path) -> Pair | tuple[str, str] | None:
     return Pair(name=name, parent=files[0], zoomed=files[1], split=row.split, photo=photo)
 
 
-def _within(home: Path, text: str) -> Path:
-    """The datasets library refuses other paths, too: a file from elsewhere must not name any file of this machine."""
+def _resolve_within(home: Path, text: str) -> Path:
+    """Return the path of a file within a folder. Raises BadInputError for any other."""
+    # The datasets library does so, too: a file from elsewhere must not name any file of this machine.
     path, windows = PurePosixPath(text), PureWindowsPath(text)
     if path.is_absolute() or windows.drive or windows.root or ".." in (*path.parts, *windows.parts) or not path.name:
         raise BadInputError(f"{text[:80]!r} lies outside the folder; accepted: a path relative to it, without ..")

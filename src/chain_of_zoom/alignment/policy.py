@@ -1,4 +1,4 @@
-"""The model that is aligned: loaded frozen, with LoRA layers in its language model; and the pairs as its dataset."""
+"""Prepare the model that is aligned, frozen with LoRA layers in its language model, and the pairs as its dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TARGETS = r"^model\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|u
 
 
 def make_lora_config(model: Any, lora: Lora) -> Any:
-    """PEFT's configuration of the adapter. Raises UsageError for targets that hit no module of the model."""
+    """Return PEFT's configuration of the adapter. Raises UsageError for targets that hit no module of the model."""
     from peft import LoraConfig
 
     targets = lora.targets or TARGETS
@@ -35,37 +35,39 @@ def make_lora_config(model: Any, lora: Lora) -> Any:
 
 
 def find_targets(model: Any, targets: str) -> list[Any]:
-    """The linear layers whose names match."""
-    found = (module for name, module in model.named_modules() if re.fullmatch(targets, name))
-    return [module for module in found if hasattr(module, "in_features")]
+    """Return the linear layers whose names match a regex."""
+    matching = (module for name, module in model.named_modules() if re.fullmatch(targets, name))
+    return [module for module in matching if hasattr(module, "in_features")]
 
 
 def make_context(pair: Pair) -> PromptContext:
-    """What the prompter is shown of a pair. Raises BadInputError."""
+    """Return what the prompter is shown of a pair. Raises BadInputError."""
     return PromptContext([load(pair.parent).pixels], load(pair.zoomed).pixels, 4.0)
 
 
 def make_dataset(pairs: Sequence[Pair]) -> Any:
-    """The pairs as TRL wants them, pictures read when they are needed: prompt, images, and the pair's name."""
+    """Return the pairs in TRL's columns, prompt, images and pair; pictures are read when they are needed."""
     from datasets import Dataset
 
     rows = [{"pair": pair.name, "parent": str(pair.parent), "zoomed": str(pair.zoomed)} for pair in pairs]
 
-    def read(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
-        listed = zip(batch["pair"], batch["parent"], batch["zoomed"], strict=True)
-        found = [Pair(name=name, parent=Path(a), zoomed=Path(b), split="train") for name, a, b in listed]
-        conversations = [chat(make_context(pair)) for pair in found]
+    def read_batch(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
+        columns = zip(batch["pair"], batch["parent"], batch["zoomed"], strict=True)
+        batch_pairs = [
+            Pair(name=name, parent=Path(parent), zoomed=Path(zoomed), split="train") for name, parent, zoomed in columns
+        ]
+        conversations = [chat(make_context(pair)) for pair in batch_pairs]
         return {
             "pair": batch["pair"],
-            "prompt": [_bare(messages) for messages in conversations],
-            "images": [_pictures(messages) for messages in conversations],
+            "prompt": [_remove_pictures(messages) for messages in conversations],
+            "images": [_list_pictures(messages) for messages in conversations],
         }
 
-    return Dataset.from_list(rows).with_transform(read)
+    return Dataset.from_list(rows).with_transform(read_batch)
 
 
-def _bare(messages: Messages) -> Messages:
-    """The messages with a place where each picture goes."""
+def _remove_pictures(messages: Messages) -> Messages:
+    """Return the messages with a place where each picture goes."""
     return [
         {
             "role": turn["role"],
@@ -75,5 +77,5 @@ def _bare(messages: Messages) -> Messages:
     ]
 
 
-def _pictures(messages: Messages) -> list[Image.Image]:
+def _list_pictures(messages: Messages) -> list[Image.Image]:
     return [Image.fromarray(part["image"]) for turn in messages for part in turn["content"] if part["type"] == "image"]

@@ -1,4 +1,4 @@
-"""The folder of an alignment: whose run it is, what of it is done, and the files that are more than TRL's."""
+"""Keep the folder of an alignment: its settings, its checkpoints, and the files beside those of TRL."""
 
 from __future__ import annotations
 
@@ -25,33 +25,43 @@ CACHE = "critic.sqlite"
 REPORT = "report.html"
 CARD = "README.md"
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-WHOLE = "complete"
-"""A file in a checkpoint that says nothing of it is missing."""
+COMPLETE_MARK = "complete"
+"""Name of the file that marks a checkpoint whose files are all written."""
 
 
 class UnscoredText(msgspec.Struct, frozen=True, kw_only=True):
     """A text that a reward had no number for."""
 
     step: int
+    """Step of training."""
     reward: str
+    """Name of the reward."""
     pair: str
+    """Name of the pair."""
     text: str
+    """The text."""
     why: str
+    """Why there is no number."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model said of a held-out pair, greedily, and its rewards: None where there is no number."""
+    """What a model writes about a held-out pair, greedily."""
 
     text: str
+    """The text."""
     rewards: dict[str, float | None]
+    """Its rewards by name; None where there is no number."""
 
 
 class HeldOutSample(msgspec.Struct, frozen=True, kw_only=True):
-    """A held-out pair. after: once training is over."""
+    """A held-out pair with what the model writes about it."""
 
     pair: str
+    """Name of the pair."""
     before: Answer
+    """Answer before training."""
     after: Answer | None = None
+    """Answer once training is over."""
 
 
 class AlignFolder:
@@ -74,65 +84,66 @@ class AlignFolder:
             for name in (CHECKPOINTS, TENSORBOARD):
                 shutil.rmtree(self.path / name, ignore_errors=True)
         elif (self.path / CONFIG).exists():
-            begun = find_last_checkpoint(self.path) or (self.path / SAMPLES).exists()
-            earlier = _read_config(self.path / CONFIG) if begun else config  # what never began holds nobody up
+            # Settings without a checkpoint or a sample are of a run that never began: any other may replace them.
+            has_begun = find_last_checkpoint(self.path) or (self.path / SAMPLES).exists()
+            earlier = _read_config(self.path / CONFIG) if has_begun else config
             if difference := config.difference(earlier) if earlier else f"{CONFIG} cannot be read":
                 raise OccupiedError(
                     f"{self.path} holds another alignment: {difference}; accepted: the same settings; "
                     "add --force to begin anew, or name another folder with -o"
                 )
-        elif found := [name for name in (CHECKPOINTS, SAMPLES, REPORT, *ADAPTER) if (self.path / name).exists()]:
+        elif files := [name for name in (CHECKPOINTS, SAMPLES, REPORT, *ADAPTER) if (self.path / name).exists()]:
             raise OccupiedError(
-                f"{self.path / found[0]} is there already and no {CONFIG} says where it comes from; "
+                f"{self.path / files[0]} is there already and no {CONFIG} says where it comes from; "
                 "add --force to overwrite it, or name another folder with -o"
             )
         write_atomic(self.path / CONFIG, config.to_toml())
 
     def file(self, name: str) -> Path:
-        """A path inside."""
+        """Return the path of a file inside."""
         return self.path / name
 
     @staticmethod
     def is_done(path: Path, steps: int) -> bool:
-        """Whether everything that a run of so many steps leaves is there."""
+        """Return whether everything that a run of `steps` steps leaves is there."""
         last = find_last_checkpoint(path)
         files = (*ADAPTER, CARD, REPORT)
         return last is not None and read_step(last) >= steps and all((path / name).exists() for name in files)
 
     def read_samples(self) -> list[HeldOutSample]:
-        """What was said of held-out pairs so far."""
-        found: list[HeldOutSample] = _read(self.path / SAMPLES, list[HeldOutSample]) or []
-        return found
+        """Read the answers about held-out pairs; empty where there are none yet."""
+        samples: list[HeldOutSample] = _read(self.path / SAMPLES, list[HeldOutSample]) or []
+        return samples
 
     def write_samples(self, samples: Sequence[HeldOutSample]) -> None:
-        """Write them."""
+        """Replace the answers about held-out pairs."""
         write_atomic(self.path / SAMPLES, format_json(samples))
 
     def read_unscored(self, until: int | None = None) -> list[UnscoredText]:
-        """Texts without a score, in order; of steps up to `until`."""
+        """Read the texts without a score, in order. until: the last step, all by default."""
         file = self.path / UNSCORED
         lines = file.read_bytes().splitlines() if file.exists() else []
-        found = []
+        texts = []
         for line in lines:
             try:
-                found.append(parse_json(line, UnscoredText))
-            except msgspec.DecodeError:  # torn by a kill: that step is done again
+                texts.append(parse_json(line, UnscoredText))
+            except msgspec.DecodeError:  # cut off by a kill: that step runs again
                 continue
-        return [gap for gap in found if until is None or gap.step <= until]
+        return [text for text in texts if until is None or text.step <= until]
 
-    def write_unscored(self, gaps: Sequence[UnscoredText]) -> None:
-        """Write them all."""
-        write_atomic(self.path / UNSCORED, b"".join(msgspec.json.encode(gap) + b"\n" for gap in gaps))
+    def write_unscored(self, texts: Sequence[UnscoredText]) -> None:
+        """Replace the texts without a score."""
+        write_atomic(self.path / UNSCORED, b"".join(msgspec.json.encode(text) + b"\n" for text in texts))
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a run's folder."""
-    whole = [mark.parent for mark in (folder / CHECKPOINTS).glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=read_step, default=None)
+    """Return the newest complete checkpoint of a run's folder; None without one."""
+    checkpoints = [mark.parent for mark in (folder / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE_MARK}")]
+    return max(checkpoints, key=read_step, default=None)
 
 
 def read_step(checkpoint: Path) -> int:
-    """The steps that were done when it was written."""
+    """Return the number of steps before a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
 
 

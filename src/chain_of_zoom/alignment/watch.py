@@ -1,4 +1,4 @@
-"""What happens around training: progress, complete checkpoints, TensorBoard, a report that grows, an orderly stop."""
+"""Do what happens around training: progress, complete checkpoints, TensorBoard, a growing report, an orderly stop."""
 
 from __future__ import annotations
 
@@ -15,63 +15,69 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from chain_of_zoom.alignment.run_folder import CHECKPOINTS, WHOLE, AlignFolder
+from chain_of_zoom.alignment.run_folder import CHECKPOINTS, COMPLETE_MARK, AlignFolder
 from chain_of_zoom.errors import MissingError
 
 
 @dataclass(frozen=True)
 class LoggedStep:
-    """How far training is. values: what was logged last, as TRL names it."""
+    """The numbers of a step of training."""
 
     step: int
+    """Steps so far."""
     steps: int
+    """Steps in all."""
     values: dict[str, float]
+    """The step's numbers, as TRL names them."""
 
 
 class TrainingCallback(TrainerCallback):
-    """Tells of every logged step; marks checkpoints that are complete and then rewrites what lies beside them.
+    """Reports every logged step; marks complete checkpoints and then rewrites the files beside them.
 
-    keep: writes gaps and report. Random numbers are noted after every step, so that a stop in the middle of the next
-    one can be undone.
+    write_files: writes unscored texts and report. Random numbers are copied after every step, so that a stop in the
+    middle of the next one can be undone.
     """
 
     def __init__(
-        self, folder: AlignFolder | None, keep: Callable[[], None], progress: Callable[[LoggedStep], None] | None
+        self, folder: AlignFolder | None, write_files: Callable[[], None], progress: Callable[[LoggedStep], None] | None
     ) -> None:
         self.folder = folder
-        self.keep = keep
+        self.write_files = write_files
         self.progress = progress
-        self.noted = _random_state()
+        self.random_state = _copy_random_state()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The state of a checkpoint, if there is one, is in place."""
-        self.noted = _random_state()
+        """Copy the random numbers, which come from the checkpoint where there is one."""
+        self.random_state = _copy_random_state()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A step of the optimizer is done."""
-        self.noted = _random_state()
+        """Copy the random numbers after a step of the optimizer."""
+        self.random_state = _copy_random_state()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Numbers of a step."""
+        """Report the numbers of a step."""
         if self.progress and self.folder and logs and "reward" in logs:
             self.progress(LoggedStep(state.global_step, state.max_steps, logs))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Everything of a checkpoint is written."""
+        """Mark a checkpoint whose files are all written."""
         if self.folder:
-            self.keep()
-            (self.folder.file(CHECKPOINTS) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+            self.write_files()
+            (self.folder.file(CHECKPOINTS) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
 
 
-def save_last_step(trainer: Any, watch: TrainingCallback) -> None:
-    """A checkpoint of the last whole step, though the next one has begun."""
-    _restore(watch.noted)
+def save_last_step(trainer: Any, callback: TrainingCallback) -> None:
+    """Write a checkpoint of the last whole step, though the next one has started."""
+    _restore_random_state(callback.random_state)
     trainer._save_checkpoint(trainer.model, None)
-    watch.on_save(trainer.args, trainer.state, trainer.control)
+    callback.on_save(trainer.args, trainer.state, trainer.control)
 
 
 def make_tensorboard(folder: Path, step: int) -> TrainerCallback:
-    """Curves for TensorBoard; what an earlier process wrote after `step` goes. Raises MissingError."""
+    """Return a callback that writes curves for TensorBoard, without what an earlier process wrote after `step`.
+
+    Raises MissingError.
+    """
     integrations: Any = importlib.import_module("transformers.integrations")
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -82,12 +88,12 @@ def make_tensorboard(folder: Path, step: int) -> TrainerCallback:
     return callback
 
 
-def _random_state() -> tuple[Any, ...]:
+def _copy_random_state() -> tuple[Any, ...]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
 
 
-def _restore(state: tuple[Any, ...]) -> None:
+def _restore_random_state(state: tuple[Any, ...]) -> None:
     random.setstate(state[0])
     np.random.set_state(state[1])
     torch.set_rng_state(state[2])
@@ -97,7 +103,7 @@ def _restore(state: tuple[Any, ...]) -> None:
 
 @contextmanager
 def silence_libraries() -> Iterator[None]:
-    """Without the libraries' own bars, hints and deprecations: ours say what matters."""
+    """Suppress the libraries' own bars, hints and deprecations: ours say what matters."""
     logging: Any = importlib.import_module("transformers.utils.logging")
     datasets: Any = importlib.import_module("datasets")
     before = logging.get_verbosity()
