@@ -35,6 +35,8 @@ def check_names(*paths: Path) -> None:
 def make_folder(path: Path) -> Path:
     """Make a folder, and those around it, unless it is there. Raises OutputError."""
     with naming(path):
+        if "\0" in str(path):  # of which the system says no OSError
+            raise OSError("a NUL in the name")
         path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -55,6 +55,7 @@ CASES: dict[int, list[tuple[str, ...]]] = {
         ("upscale", "p.png", "--backbone", "bicubic", "--scale", "1e999999999"),
         ("upscale", "p.png", "--backbone", "bicubic", "--prompt", "\udcff"),
         ("upscale", "p.png", "--backbone", "fake", "--scale", "2", "-o", "u.png", "--prompts-from", "deep.json"),
+        ("upscale", "p.png", "--backbone", "bicubic", "-o", "\udcff.png"), ("animate", "photos", "-o", "\udcff.webp"),
         (*EVAL, "photos", "--scales", "9" * 5000), (*EVAL, "photos", "--spots", "9" * 5000, "--protocol", "true-zoom"),
         ("train", "--data", "photos", "--base", "x", "--set", f"run.steps={'9' * 5000}"),
         ("align", "--data", "photos", "--model", "x", "--set", f"steps={'9' * 5000}"),

@@ -10,7 +10,7 @@ from conftest import noise
 from PIL import Image
 
 from chain_of_zoom import UsageError, upscale, zoom
-from chain_of_zoom.errors import BadInputError
+from chain_of_zoom.errors import BadInputError, OutputError
 from chain_of_zoom.imaging.images import render
 from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.memory import read_photo
@@ -60,6 +60,11 @@ def test_a_picture_of_pillow_is_read_as_its_file_is(mode):
 def test_what_is_no_photo_is_refused_with_what_to_do(photo):
     with pytest.raises(UsageError, match="accepted: .*; for example|convert it first, for example"):
         zoom(photo, **FAST)
+
+
+def test_a_folder_of_no_name_is_no_crash():
+    with pytest.raises(OutputError, match="NUL"):
+        zoom(noise(8, 8), out="a\0b", **FAST)
 
 
 def test_what_is_no_picture_is_bad_input(tmp_path):

@@ -21,6 +21,7 @@ from chain_of_zoom.imaging.sheet import Colour
 from chain_of_zoom.movie.camera import eased
 from chain_of_zoom.movie.frames import Frames
 from chain_of_zoom.movie.strip import draw_strip, strip_height
+from chain_of_zoom.parsing import is_text, printable
 
 Track = Callable[[Iterable[RGB8]], Iterator[RGB8]]
 FORMATS = (".webp", ".mp4")
@@ -101,6 +102,8 @@ def is_quick(states: Sequence[ScaleState]) -> bool:
 
 def check_format(path: Path) -> str:
     """The suffix of an animation's file. Raises UsageError."""
+    if not is_text(path.name):  # a record could not list it
+        raise UsageError(f"-o {printable(path.name)!r} is not UTF-8, or has a NUL; accepted: any other name; change it")
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise UsageError(f"animation {path.name}; accepted: a name ending in {' or '.join(FORMATS)}; use zoom.webp")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.parsing import is_text, printable
 
 EXIF_MOST = 1 << 31  # a PNG's chunk
 
@@ -58,6 +59,8 @@ ACCEPTED = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
 
 def format_of(path: Path) -> Format:
     """The format that a file name asks for. Raises UsageError."""
+    if not is_text(path.name):  # a record could not list it
+        raise UsageError(f"-o {printable(path.name)!r} is not UTF-8, or has a NUL; accepted: any other name; change it")
     for each in FORMATS:
         if path.suffix.lower() in each.suffixes:
             return each
