@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom import UsageError, zoom, zoom_many
-from chain_of_zoom.batch.tasks import RESERVED, Task, expand, named, plan_tasks
+from chain_of_zoom.batch.tasks import RESERVED, Task, assign_folder_names, expand, plan_tasks
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.imaging.decode import SUFFIXES
 
@@ -19,7 +19,7 @@ ONE = ZoomRequest()
 
 
 def names(*photos: str) -> list[str]:
-    return [task.name for task in named(Task(photo=Path(photo), request=ONE) for photo in photos)]
+    return [task.name for task in assign_folder_names(Task(photo=Path(photo), request=ONE) for photo in photos)]
 
 
 def test_a_folder_is_its_pictures_in_order(tmp_path):

@@ -85,7 +85,7 @@ def test_one_failing_pass_is_not_everybodys(tmp_path, photos, monkeypatch):
     lines = [f"{photo},{70 if photo.stem == 'c' else 0}" for photo in photos]
     (tmp_path / "list.csv").write_text("\n".join(["photo,seed", *lines]))
     parted: list[Exception] = []
-    monkeypatch.setattr(running.Watcher, "parted", lambda self, error: parted.append(error))
+    monkeypatch.setattr(running.Watcher, "on_group_failed", lambda self, error: parted.append(error))
     backbone = Counting(bad_seed=70)
     settings = {**FAST, "backbone": backbone, "listed": tmp_path / "list.csv", "together": 16}
     outcomes = list(zoom_many(out=tmp_path / "out", **settings))

@@ -154,11 +154,11 @@ def test_the_bar_counts_enlargements_over_all_photos():
     progress = BatchProgress(display, 4, debug=False)
     for name, needed, made in [("a", 0, 0), ("b", 3, 3), ("c", 3, 1), ("d", 6, 6)]:
         task = Task(photo=Path(name), request=ZoomRequest(), name=name)
-        progress.begun(task)
-        progress.planned(task, needed)
+        progress.on_task_start(task)
+        progress.on_task_planned(task, needed)
         for _ in range(made):
-            progress.state(task, None, None, True)
-            progress.state(task, None, None, False)
+            progress.on_state(task, None, None, True)
+            progress.on_state(task, None, None, False)
         progress.due.clear()
         progress._show()
     assert display.seen[0] == (0, 3 + 2 * 3), "nothing is known before a photo has needed any"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chain_of_zoom.datasets.manifest import Item, read_data
+from chain_of_zoom.datasets.manifest import ManifestItem, read_data
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import build_chains, parse_method
 from chain_of_zoom.evaluation.metrics.table import load_metric
@@ -23,7 +23,7 @@ KLEIBER = Path("/usr/share/backgrounds/Kleiber_by_Lukas_Baubkus.jpg")
 
 
 @pytest.fixture
-def item(tmp_path: Path) -> Item:
+def item(tmp_path: Path) -> ManifestItem:
     Image.fromarray(noise(603, 701)).save(tmp_path / "grain.png")
     return read_data(tmp_path / "grain.png").items[0]
 
@@ -79,7 +79,7 @@ def test_other_settings_are_refused_and_force_replaces(item, tmp_path):
 
 
 def test_pinned_spots_are_taken_and_kept_inside(item, tmp_path):
-    pinned = Item(id="p", path=item.path, sha256=item.sha256, spots=((0, 0), (300, 300), (701, 603)))
+    pinned = ManifestItem(id="p", path=item.path, sha256=item.sha256, spots=((0, 0), (300, 300), (701, 603)))
     corners = [case.boxes[16][:2] for case in TrueZoom(spots=3).prepare_cases(pinned, tmp_path / "states")]
     assert corners == [(0, 0), (15, 15), (35, 29)]
     assert len(TrueZoom(spots=2).prepare_cases(pinned, tmp_path / "two")) == 2
@@ -103,7 +103,7 @@ def test_the_figures_that_the_evidence_stands_on(tmp_path):
     protocol = TrueZoom([4], reduction="bicubic")
     method = parse_method("bicubic")
     # The middle of its most detailed cell, pinned so that looking for it costs nothing here.
-    photo = Item(id="k", path=KLEIBER, sha256="as installed", spots=((2816, 1792),))
+    photo = ManifestItem(id="k", path=KLEIBER, sha256="as installed", spots=((2816, 1792),))
     (case,) = protocol.prepare_cases(photo, tmp_path)
     (run,) = protocol.plan_runs(case, method, 0)
     record = StateCache(method, build_chains([method], {})["bicubic"]).make(run)

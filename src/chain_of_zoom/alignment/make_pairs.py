@@ -24,7 +24,7 @@ from chain_of_zoom.alignment.pairs import FullPairRow, Split
 from chain_of_zoom.alignment.views import Crop, PairView, cut_views, list_crops
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.record import software
-from chain_of_zoom.datasets.manifest import Dataset, Item
+from chain_of_zoom.datasets.manifest import Dataset, ManifestItem
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import Picture, load
@@ -101,13 +101,15 @@ def check_settings(settings: PairSettings) -> None:
             raise UsageError(f"{option} {value}; accepted: {accepted}; see coz align pairs --help")
 
 
-def _list_photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[PairPhoto, ...], list[tuple[str, str]]]:
+def _list_photos(
+    items: Sequence[ManifestItem], settings: PairSettings
+) -> tuple[tuple[PairPhoto, ...], list[tuple[str, str]]]:
     """Return the photos with unique names and their splits, and the files that repeat one of them.
 
     Held out are the photos that a hash of their bytes and the seed puts first, so that most stay what they are when
     photos are added; at least one of two or more.
     """
-    first: dict[str, Item] = {}
+    first: dict[str, ManifestItem] = {}
     skipped = []
     for item in items:
         if item.sha256 in first:
@@ -130,7 +132,7 @@ def _list_photos(items: Sequence[Item], settings: PairSettings) -> tuple[tuple[P
 
 def _make_entry(
     photo: PairPhoto,
-    item: Item,
+    item: ManifestItem,
     settings: PairSettings,
     backbone: Backbone,
     folder: PairFolder,
@@ -157,7 +159,7 @@ def _make_entry(
 
 
 def _cut_photo(
-    picture: Picture, item: Item, settings: PairSettings, backbone: Backbone
+    picture: Picture, item: ManifestItem, settings: PairSettings, backbone: Backbone
 ) -> list[tuple[Crop, int, PairView]]:
     """Cut all views of a photo. Some, drawn by chance, come from a chain instead if the photo's own view has detail."""
     pixels, side = picture.pixels, settings.side

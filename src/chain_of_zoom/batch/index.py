@@ -13,7 +13,7 @@ from chain_of_zoom.pages.render import render
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class IndexPicture:
     """One state as the page shows it; kind: the class of its colour."""
 
     file: str
@@ -23,7 +23,7 @@ class Picture:
     label: str
 
     @classmethod
-    def of(cls, state: StateSummary) -> Picture:
+    def of(cls, state: StateSummary) -> IndexPicture:
         """The view of a state."""
         beyond = ", beyond evidence" if state.beyond_evidence else ""
         return cls(
@@ -49,7 +49,7 @@ def index_page(summary: Summary, *, running: bool) -> bytes:
 
 
 def _card(run: RunSummary) -> dict[str, object]:
-    pictures = [Picture.of(state) for state in run.states]
+    pictures = [IndexPicture.of(state) for state in run.states]
     return {
         "photo": _photo(run),
         "spot": spot(run.settings),

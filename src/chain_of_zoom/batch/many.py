@@ -17,7 +17,7 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.spots import read_list
-from chain_of_zoom.batch.tasks import Task, check_folder, named, plan_tasks
+from chain_of_zoom.batch.tasks import Task, assign_folder_names, check_folder, plan_tasks
 from chain_of_zoom.chain.request import ZoomRequest, make_request, spot_text
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.errors import UsageError
@@ -109,7 +109,7 @@ def plan_batch(
         tasks += read_list(listed, spots, base, out, recursive=recursive)
     if all(is_folder(task.photo) for task in tasks):  # nothing to begin
         check_folder(tasks[0].photo)
-    return named(tasks)
+    return assign_folder_names(tasks)
 
 
 def _spots(at: Spot | Sequence[Spot] | None) -> list[str]:

@@ -31,28 +31,28 @@ READERS = 4
 class Watcher:
     """Hears of a batch while it runs, from several threads; overridden by whoever shows it."""
 
-    def begun(self, task: Task) -> None:
+    def on_task_start(self, task: Task) -> None:
         """A task has its turn."""
 
-    def planned(self, task: Task, enlargements: int) -> None:
+    def on_task_planned(self, task: Task, enlargements: int) -> None:
         """Its photo is there, and so many enlargements are still to be made."""
 
-    def state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
+    def on_state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
         """A state was written."""
 
-    def parted(self, error: Exception) -> None:
+    def on_group_failed(self, error: Exception) -> None:
         """Something was wrong with zooms that advanced together; each goes on alone."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def on_task_end(self, outcome: Outcome) -> None:
         """A task is over; an error still has its traceback here, and not later, since that holds the photo."""
 
 
 class Batch:
     """Zooms of many photos into one folder: a folder for each run, summary.json, index.html and thumbnails.
 
-    tasks: each with a name of its own (see `named`). skip_done: keep runs that are complete for the same photo and
-    settings without reading their states, whatever versions of the software made them. together: how many photos
-    advance together; by default as many as pay on this machine. The rest is as for one zoom.
+    tasks: each with a name of its own (see `assign_folder_names`). skip_done: keep runs that are complete for the same
+    photo and settings without reading their states, whatever versions of the software made them. together: how many
+    photos advance together; by default as many as pay on this machine. The rest is as for one zoom.
     Raises MissingError for weights that are not there. `report.summary` says how it stands.
     """
 
@@ -96,7 +96,7 @@ class Batch:
             for group, following in zip(groups, [*groups[1:], ()], strict=True):
                 started = time.perf_counter()
                 for task in group:
-                    self.watcher.begun(task)
+                    self.watcher.on_task_start(task)
                 wait(coming)
                 looked = coming
                 # These photos have been read: now the next ones, and no more, meanwhile.
@@ -106,7 +106,7 @@ class Batch:
                 for task in group:
                     outcome = self._outcome(task, looked.pop(0), records.get(task.name), shared)
                     self.report.add(outcome)
-                    self.watcher.ended(outcome)
+                    self.watcher.on_task_end(outcome)
                     _drop_frames(outcome.error)
                     yield outcome
 
@@ -142,7 +142,7 @@ class Batch:
             kept = isinstance(found, Record)
             record = record or (found if isinstance(found, Record) else self._zoom(task, found))
         except Exception as caught:  # whatever is wrong with one photo, the others go on
-            if coming.exception() is None and _is_everyones(caught):
+            if coming.exception() is None and _affects_every_task(caught):
                 raise
             error = caught
         return Outcome(
@@ -162,9 +162,9 @@ class Batch:
     def _zoom(self, task: Task, photo: Picture) -> Record:
         run = self._open(task, photo)
         with run.folder as folder:
-            self.watcher.planned(task, run.count_enlargements(len(folder.done)))
+            self.watcher.on_task_planned(task, run.count_enlargements(len(folder.done)))
             for _, entry in run.write(choose_encoder(self.animate)):
-                self.watcher.state(task, folder, entry, run.steps[len(folder.record.states) - 1].enlarge)
+                self.watcher.on_state(task, folder, entry, run.steps[len(folder.record.states) - 1].enlarge)
         return folder.record
 
     def _zoom_together(self, group: Sequence[Task], looked: Sequence[Future[Picture | Record]]) -> dict[str, Record]:
@@ -184,11 +184,11 @@ class Batch:
                     continue
                 folder = stack.enter_context(run.folder)
                 runs.append(TaskRun(task, run, list(folder.done)))
-                self.watcher.planned(task, run.count_enlargements(len(folder.done)))
+                self.watcher.on_task_planned(task, run.count_enlargements(len(folder.done)))
             try:
-                zoom_together(runs, choose_encoder(self.animate), on_state=self.watcher.state)
+                zoom_together(runs, choose_encoder(self.animate), on_state=self.watcher.on_state)
             except Exception as error:
-                self.watcher.parted(error)
+                self.watcher.on_group_failed(error)
             records = {one.task.name: one.run.folder.record for one in runs}
             return {name: record for name, record in records.items() if record.complete}
 
@@ -200,7 +200,7 @@ class Batch:
         return FOLDERS[self.layout].home(self._path(task), task.name)
 
 
-def _is_everyones(error: Exception) -> bool:
+def _affects_every_task(error: Exception) -> bool:
     """True when every other task would fail in the same way."""
     return isinstance(error, OutputError | MissingError) and not isinstance(error, OccupiedError)
 

@@ -23,7 +23,7 @@ RESERVED = (INDEX, SUMMARY, THUMBNAILS, "per-sample", "per-scale", "recursive")
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One zoom of a batch. name: of its folder; "" for one named after the photo (see `named`)."""
+    """One zoom of a batch. name: of its folder; "" for one named after the photo (see `assign_folder_names`)."""
 
     photo: Path
     request: ZoomRequest
@@ -94,7 +94,7 @@ def _is_ours(folder: Path) -> bool:
     return False
 
 
-def named(tasks: Iterable[Task]) -> list[Task]:
+def assign_folder_names(tasks: Iterable[Task]) -> list[Task]:
     """The tasks, each with a folder name of its own, without repetitions.
 
     The name is the task's own or the photo's stem; taken ones get -2, -3 in the order of the tasks, so that the same

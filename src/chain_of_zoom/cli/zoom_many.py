@@ -31,29 +31,29 @@ class BatchProgress(Watcher):
         self.made = 0
         self.due: dict[str, int] = {}  # of the tasks at work
 
-    def begun(self, task: Task) -> None:
+    def on_task_start(self, task: Task) -> None:
         """Name the task."""
         self.waiting -= 1
         self.display.describe(f"{task.name} ({self.tasks - self.waiting} of {self.tasks})")
 
-    def planned(self, task: Task, enlargements: int) -> None:
+    def on_task_planned(self, task: Task, enlargements: int) -> None:
         """Learn how much there is to do."""
         if enlargements and task.name not in self.due:
             self.needed.append(enlargements)
         self.due[task.name] = enlargements
         self._show()
 
-    def state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
+    def on_state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
         """Count an enlargement."""
         self.made += enlarged
         self.due[task.name] -= enlarged
         self._show()
 
-    def parted(self, error: Exception) -> None:
+    def on_group_failed(self, error: Exception) -> None:
         """Say why each goes on alone."""
         self.display.say(f"note: zooms that advanced together stopped ({error}); each goes on alone")
 
-    def ended(self, outcome: Outcome) -> None:
+    def on_task_end(self, outcome: Outcome) -> None:
         """Say what came of it; what a failed task left out will not be made."""
         self.due.pop(outcome.task.name, None)
         self._show()

@@ -33,7 +33,7 @@ DIV2K_TRAIN = "DIV2K train"
 _DIV2K = {"div2k_train_hr": (DIV2K_TRAIN, range(1, 801)), "div2k_valid_hr": ("DIV2K validation", range(801, 901))}
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ManifestPicture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One picture of a manifest. path: absolute, or relative to the manifest. spots: x, y in pixels."""
 
     id: str
@@ -49,7 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     version: Literal[1] = 1
     name: str
     spot_rule: str = ""
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ManifestPicture, ...]
 
     def to_json(self) -> bytes:
         """Indented JSON."""
@@ -57,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class ManifestItem:
     """One picture. spots: those of a manifest, or None, and whoever uses it chooses."""
 
     id: str
@@ -71,7 +71,7 @@ class Dataset:
     """A set of pictures. known: the published set that they are, all of it, or None."""
 
     name: str
-    items: tuple[Item, ...]
+    items: tuple[ManifestItem, ...]
     known: str | None = None
 
 
@@ -83,7 +83,7 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
     if is_folder(path):
         name = printable(path.resolve().name)
         files = dict(zip(_ids(found := _pictures(path)), found, strict=True))
-        items = [Item(id=key, path=file, sha256=_sha256(file)) for key, file in list(files.items())[:limit]]
+        items = [ManifestItem(id=key, path=file, sha256=_sha256(file)) for key, file in list(files.items())[:limit]]
         return Dataset(name=name, items=tuple(items), known=_known(item.path for item in items))
     if not is_file(path):
         raise BadInputError(
@@ -92,7 +92,7 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
         )
     if path.suffix.lower() != ".json":
         name = printable(path.stem)
-        return Dataset(name=name, items=(Item(id=name, path=path, sha256=_sha256(path)),))
+        return Dataset(name=name, items=(ManifestItem(id=name, path=path, sha256=_sha256(path)),))
     manifest = read_manifest(path)
     items = [_checked(picture, path.parent) for picture in manifest.pictures[:limit]]
     return Dataset(name=manifest.name, items=tuple(items), known=_known(item.path for item in items))
@@ -136,7 +136,7 @@ def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Man
         photo = load(file)
         path = file.resolve()
         pictures.append(
-            Picture(
+            ManifestPicture(
                 id=key,
                 path=os.path.relpath(path, home) if path.is_relative_to(home) else str(path),
                 sha256=photo.sha256,
@@ -176,7 +176,7 @@ def _sha256(file: Path) -> str:
         return f"unreadable {printable(file)}"
 
 
-def _checked(picture: Picture, home: Path) -> Item:
+def _checked(picture: ManifestPicture, home: Path) -> ManifestItem:
     path = home / picture.path
     if not is_file(path):
         raise BadInputError(f"{path} of the manifest is not there; accepted: the file it pins; {_where(path)}")
@@ -185,7 +185,7 @@ def _checked(picture: Picture, home: Path) -> Item:
             f"{path} is not the file that the manifest pins (SHA-256 {sha256[:12]}..., not {picture.sha256[:12]}...); "
             "accepted: the same bytes; get it again, or make a new manifest with coz eval data"
         )
-    return Item(id=picture.id, path=path, sha256=sha256, spots=picture.spots or None)
+    return ManifestItem(id=picture.id, path=path, sha256=sha256, spots=picture.spots or None)
 
 
 def _known(files: Iterable[Path]) -> str | None:

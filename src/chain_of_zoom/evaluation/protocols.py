@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
-from chain_of_zoom.datasets.manifest import Item
+from chain_of_zoom.datasets.manifest import ManifestItem
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.methods import Method
 
@@ -73,7 +73,7 @@ class Protocol(ABC):
     """The depths that were asked for and cannot be measured, and why."""
 
     @abstractmethod
-    def prepare_cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
+    def prepare_cases(self, item: ManifestItem, home: Path, *, force: bool = False) -> list[Case]:
         """Return the spots of a picture, with what they need written below `home`.
 
         force: replace inputs that were prepared with other settings. Raises UsageError and BadInputError.
@@ -107,7 +107,7 @@ class Paper(Protocol):
         self.depths = check_scales(scales)
         self.gaps = {}
 
-    def prepare_cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
+    def prepare_cases(self, item: ManifestItem, home: Path, *, force: bool = False) -> list[Case]:
         """Return the centre of the picture as the only case; nothing is written."""
         inputs = dict.fromkeys(self.depths, (item.path, item.sha256))
         return [Case(picture=item.id, spot=1, folder=home / item.id, inputs=inputs, boxes={})]

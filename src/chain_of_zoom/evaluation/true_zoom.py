@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
-from chain_of_zoom.datasets.manifest import Item
+from chain_of_zoom.datasets.manifest import ManifestItem
 from chain_of_zoom.errors import BadInputError, OutputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, MeasuredRun, Protocol, check_scales
@@ -81,7 +81,7 @@ class TrueZoom(Protocol):
         """Return how inputs are made."""
         return {"reduction": self.reduction, "spots": self.spots or "centre", "seed_of_spots": self.seed}
 
-    def prepare_cases(self, item: Item, home: Path, *, force: bool = False) -> list[Case]:
+    def prepare_cases(self, item: ManifestItem, home: Path, *, force: bool = False) -> list[Case]:
         """Return the spots, with the reduced photos as inputs and the real pixels as truth, written once."""
         folder = home / item.id
         identity = {
@@ -121,7 +121,7 @@ class TrueZoom(Protocol):
             for depth in self.depths
         ]
 
-    def _case(self, item: Item, folder: Path, prepared: PreparedPhoto, spot: int) -> Case:
+    def _case(self, item: ManifestItem, folder: Path, prepared: PreparedPhoto, spot: int) -> Case:
         x, y = prepared.corners[spot - 1]
         right, bottom = x + prepared.side, y + prepared.side
         boxes = {depth: (x // depth, y // depth, right // depth, bottom // depth) for depth in self.depths}
@@ -137,7 +137,7 @@ class TrueZoom(Protocol):
             truth=home / "truth.png",
         )
 
-    def _prepare(self, item: Item, folder: Path, identity: dict[str, Any]) -> PreparedPhoto:
+    def _prepare(self, item: ManifestItem, folder: Path, identity: dict[str, Any]) -> PreparedPhoto:
         pixels = load(item.path).pixels
         step = self.depths[-1]
         side = _truth_side(size_of(pixels), step, item.path.name)
