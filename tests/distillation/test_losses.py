@@ -26,20 +26,22 @@ def latents(*values: float) -> torch.Tensor:
 def test_noise_is_added_and_its_estimate_taken_away():
     z, noise_ = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
     sigma = torch.tensor([0.25, 1.0, 0.5])
-    z_s = losses.noised(z, noise_, sigma)
+    z_s = losses.add_noise(z, noise_, sigma)
     torch.testing.assert_close(z_s[0], 0.75 * z[0] + 0.25 * noise_[0])
     assert torch.equal(z_s[1], noise_[1])
-    torch.testing.assert_close(losses.clean(z_s, noise_ - z, sigma), z)  # the true velocity gives the true latent
+    torch.testing.assert_close(
+        losses.estimate_latents(z_s, noise_ - z, sigma), z
+    )  # the true velocity gives the true latent
 
 
 def test_pixels_is_the_mean_square():
-    assert losses.pixels(latents(0.0, 1.0), latents(0.0, -1.0)) == 2
+    assert losses.pixel_loss(latents(0.0, 1.0), latents(0.0, -1.0)) == 2
 
 
 def test_matching_by_hand():
     # mean |z - z_org| = (1 + 3) / 2 = 2; g = (z_reg - z_org) / 2 = (1, -0.5); the loss is mean g^2 = 0.625.
     z = latents(1.0, 2.0).requires_grad_(True)
-    loss = losses.matching(z, latents(2.0, -2.0), latents(0.0, -1.0))
+    loss = losses.matching_loss(z, latents(2.0, -2.0), latents(0.0, -1.0))
     assert loss.item() == pytest.approx(0.625)
     loss.backward()
     torch.testing.assert_close(z.grad, latents(1.0, -0.5))  # 2 g / 2 values
@@ -49,15 +51,15 @@ def test_matching_is_scaled_picture_by_picture_and_stays_finite():
     z = torch.cat([latents(1.0, 2.0), latents(10.0, 20.0)]).requires_grad_(True)
     original = torch.cat([latents(0.0, -1.0), latents(0.0, -10.0)])
     regulariser = torch.cat([latents(2.0, -2.0), latents(20.0, -20.0)])
-    losses.matching(z, regulariser, original).backward()
+    losses.matching_loss(z, regulariser, original).backward()
     torch.testing.assert_close(z.grad[0], z.grad[1])  # ten times as large, the same step
     same = torch.ones(1, 1, 1, 2)
-    assert losses.matching(same, same, same) == 0
+    assert losses.matching_loss(same, same, same) == 0
 
 
 def test_the_regularisers_loss_moves_the_estimate_and_not_the_latent():
     z, estimate = latents(1.0, 2.0).requires_grad_(True), latents(2.0, 4.0).requires_grad_(True)
-    loss = losses.denoising(estimate, z)
+    loss = losses.denoising_loss(estimate, z)
     loss.backward()
     assert loss.item() == pytest.approx(2.5)
     assert z.grad is None

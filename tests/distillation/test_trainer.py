@@ -22,9 +22,9 @@ from distillation.runs import TINY, losses, settings  # noqa: E402
 from chain_of_zoom import MissingError, UsageError, load_backbone  # noqa: E402
 from chain_of_zoom.distillation import order, trainer  # noqa: E402
 from chain_of_zoom.distillation.adapters import REGULARISER  # noqa: E402
-from chain_of_zoom.distillation.step import generator_loss, regulariser_loss  # noqa: E402
+from chain_of_zoom.distillation.step import compute_generator_loss, compute_regulariser_loss  # noqa: E402
 from chain_of_zoom.distillation.trainer import Trainer  # noqa: E402
-from chain_of_zoom.distillation.validation import restore  # noqa: E402
+from chain_of_zoom.distillation.validation import restore_example  # noqa: E402
 from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, OutputError  # noqa: E402
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
@@ -72,7 +72,7 @@ def begun(pictures, tmp_path) -> Trainer:
 
 
 def a_batch(trainer: Trainer):
-    return trainer._batch(next(order.draw(trainer.data, [[0, 1]], 0, 0)))
+    return trainer._make_batch(next(order.draw_batches(trainer.data, [[0, 1]], 0, 0)))
 
 
 def backward(trainer: Trainer) -> dict[str, set[str]]:
@@ -80,15 +80,15 @@ def backward(trainer: Trainer) -> dict[str, set[str]]:
 
     def reached() -> set[str]:
         found = {n for n, group in trainer.groups.items() if all(p.grad is not None for p in group.values())}
-        trainer.updates.forget()
+        trainer.updates.drop_gradients()
         return found
 
     student, batch = trainer.student, a_batch(trainer)
-    z, total, _ = generator_loss(student, batch, trainer.settings.losses, None)
+    z, total, _ = compute_generator_loss(student, batch, trainer.settings.losses, None)
     total.backward()
     by_generator = reached()
-    with student.switch.to(REGULARISER):
-        regulariser_loss(student, z, batch).backward()
+    with student.switch.activate(REGULARISER):
+        compute_regulariser_loss(student, z, batch).backward()
     return {"generator": by_generator, "regulariser": reached()}
 
 
@@ -104,7 +104,7 @@ def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
         f"{i}.{name}": p.clone() for i, m in enumerate(modules) for name, p in m.named_parameters() if id(p) not in ours
     }
     before = {name: [p.clone() for p in group.values()] for name, group in begun.groups.items()}
-    begun._step(iter([next(order.draw(begun.data, [[0, 1]], 0, 0))]), trainer.threading.Event())
+    begun._take_step(iter([next(order.draw_batches(begun.data, [[0, 1]], 0, 0))]), trainer.threading.Event())
     for i, module in enumerate(modules):
         for name, parameter in module.named_parameters():
             if id(parameter) not in ours:
@@ -121,7 +121,7 @@ def test_the_switch_makes_three_networks_of_one(begun):
     made = {}
     with torch.no_grad():
         for adapter in ("generator", REGULARISER, None):
-            with student.switch.to(adapter):
+            with student.switch.activate(adapter):
                 made[adapter] = student.velocity(z, time, batch.texts)
     assert student.switch.active == "generator"
     assert not torch.equal(made["generator"], made[REGULARISER])
@@ -139,11 +139,11 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
         z = student.generate(batch.low, batch.noise.posterior, batch.texts)
     found = []
     for _ in range(12):
-        with student.switch.to(REGULARISER):
-            loss = regulariser_loss(student, z, batch)
+        with student.switch.activate(REGULARISER):
+            loss = compute_regulariser_loss(student, z, batch)
             loss.backward()
         begun.updates.optimizers[1].step()
-        begun.updates.forget()
+        begun.updates.drop_gradients()
         found.append(float(loss.detach()))
     assert found == sorted(found, reverse=True)  # a dozen steps, each of them better
 
@@ -151,12 +151,12 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
 def test_checkpointing_changes_no_gradient(begun):
     def gradients() -> list[torch.Tensor]:
         student, batch = begun.student, a_batch(begun)
-        z, total, _ = generator_loss(student, batch, begun.settings.losses, None)
+        z, total, _ = compute_generator_loss(student, batch, begun.settings.losses, None)
         total.backward()
-        with student.switch.to(REGULARISER):
-            regulariser_loss(student, z, batch).backward()
+        with student.switch.activate(REGULARISER):
+            compute_regulariser_loss(student, z, batch).backward()
         found = [p.grad for group in begun.groups.values() for p in group.values()]
-        begun.updates.forget()
+        begun.updates.drop_gradients()
         return found
 
     without = gradients()
@@ -200,8 +200,8 @@ def test_what_a_run_leaves(whole):
 
 def test_the_backbone_makes_what_the_trainer_made(whole):
     """Merged and unmerged weights round in another order; a grey level where 8 bits are cut."""
-    example = whole.shown[0]
-    expected = restore(whole.student, whole.texts, example, 0, 0)
+    example = whole.sheet_examples[0]
+    expected = restore_example(whole.student, whole.texts, example, 0, 0)
     backbone = load_backbone("osediff-sd3", base=TINY, lora=whole.folder, device="cpu")
     backbone.load()
     assert (backbone.shift_in, backbone.t5, backbone.t5_tokens) == (True, True, 16)
@@ -309,13 +309,13 @@ def test_the_second_stage_begins_where_the_first_ended(whole, pictures, tmp_path
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_whole_step(pictures, tmp_path, monkeypatch):
     made = start(pictures, tmp_path / "run", losses={"network": "none"})
-    real = trainer.generator_loss
+    real = trainer.compute_generator_loss
 
     def bad(student, batch, weights, perceptual):
         z, total, parts = real(student, batch, weights, perceptual)
         return (z, total * float("nan"), parts) if made.step == 2 else (z, total, parts)
 
-    monkeypatch.setattr(trainer, "generator_loss", bad)
+    monkeypatch.setattr(trainer, "compute_generator_loss", bad)
     with pytest.raises(BackboneError, match="generator became no number in step 3; what step 2 left is kept"):
         made.run()
     monkeypatch.undo()
@@ -384,11 +384,11 @@ def test_captions_are_embedded_once_and_reach_the_network(pictures, tmp_path, mo
     made = start(pictures, tmp_path / "run", data=data, run={"steps": 1})
     assert made.texts.freed
     assert made.texts.pipeline.text_encoder is None
-    assert {"picture 0", "picture 1", "picture 2"} <= set(made.texts.kept)
+    assert {"picture 0", "picture 1", "picture 2"} <= set(made.texts.embeddings)
     freed = made.run().losses
     assert freed != start(pictures, tmp_path / "without", run={"steps": 1}).run().losses
-    monkeypatch.setattr(texts, "KEPT", 1)  # more captions than are kept: the encoders stay, the losses, too
+    monkeypatch.setattr(texts, "MAX_EMBEDDED", 1)  # more captions than are kept: the encoders stay, the losses, too
     made = start(pictures, tmp_path / "stay", data=data, run={"steps": 1})
     assert not made.texts.freed
     assert made.run().losses == freed
-    assert len(made.texts.kept) == 1
+    assert len(made.texts.embeddings) == 1

@@ -19,9 +19,9 @@ from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
-    from chain_of_zoom.distillation.estimate import Row
+    from chain_of_zoom.distillation.estimate import MemoryRow
     from chain_of_zoom.distillation.settings import Settings
-    from chain_of_zoom.distillation.trainer import Trained
+    from chain_of_zoom.distillation.trainer import TrainingResult
 
 train_app = typer.Typer()
 
@@ -138,7 +138,7 @@ def train(
         echo_lines(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
 
 
-def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained | None:
+def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> TrainingResult | None:
     """Train with a bar; None in processes that are not the first."""
     from chain_of_zoom.cli.progress import Display
     from chain_of_zoom.distillation.trainer import Trainer
@@ -167,7 +167,7 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trained
     return trained
 
 
-def _print_estimate(rows: list[Row], *, as_json: bool) -> None:
+def _print_estimate(rows: list[MemoryRow], *, as_json: bool) -> None:
     if as_json:
         echo_lines(format_json(rows))
         return

@@ -51,7 +51,7 @@ def degrade(
 
     from chain_of_zoom.distillation.data import check_options
     from chain_of_zoom.distillation.degradation import sample_operations
-    from chain_of_zoom.distillation.sheet import degradation_sheet
+    from chain_of_zoom.distillation.sheet import draw_degradation_sheet
     from chain_of_zoom.files import write_atomic
     from chain_of_zoom.imaging.encode import encode_png
     from chain_of_zoom.imaging.geometry import Size
@@ -73,7 +73,7 @@ def degrade(
         for seed in range(1 if is_fixed else seeds or SEEDS)
     }
     headings = [f"{photo.name}: {stage}" + ("" if is_fixed else f", seed {seed}") for seed in drawn]
-    sheet = degradation_sheet(crop, list(zip(headings, drawn.values(), strict=True)))
+    sheet = draw_degradation_sheet(crop, list(zip(headings, drawn.values(), strict=True)))
     path = out or Path(f"{photo.stem}_degraded.png")
     write_atomic(path, encode_png(sheet))
     if as_json:

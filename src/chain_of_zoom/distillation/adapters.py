@@ -1,7 +1,7 @@
-"""Low-rank adapters that can be switched: several networks in the memory of one.
+"""Low-rank adapters that can be switched on and off, so that several networks share the memory of one.
 
-W x becomes W x + scale * up(down(x)) with the adapter that is switched on, W x with none. Names are those of PEFT
-(`base_layer`, `lora_A`, `lora_B`), which the published files use, too.
+A layer W x computes W x + scale * up(down(x)) with the active adapter, and W x while none is active. Attributes have
+the names of PEFT (`base_layer`, `lora_A`, `lora_B`), which the published files use as well.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ _ENCODER_TARGETS = (
 
 
 class Switch:
-    """Which adapter is on; one switch is shared by all layers of a network."""
+    """Names the active adapter; all layers of a network share one switch."""
 
     def __init__(self, active: str | None) -> None:
         self.active = active
 
     @contextmanager
-    def to(self, name: str | None) -> Iterator[None]:
-        """Another adapter, or none, meanwhile. Backward passes with checkpointing must run under the same one."""
-        before, self.active = self.active, name
+    def activate(self, name: str | None) -> Iterator[None]:
+        """Activate another adapter, or none, inside the `with` block.
+
+        With checkpointing, the backward pass computes activations again and so must run in the same block.
+        """
+        previous, self.active = self.active, name
         try:
             yield
         finally:
-            self.active = before
+            self.active = previous
 
 
 class AdaptedLayer(nn.Module):
-    """A Linear or a convolution with adapters in parallel; its own weights are not trained."""
+    """Runs a Linear or a convolution with adapters in parallel; the weights of the layer itself are not trained."""
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, names: Iterable[str], scale: float, switch: Switch) -> None:
         super().__init__()
         self.base_layer, self.scale, self.switch = layer, scale, switch
-        pairs = {name: _pair(layer) for name in names}
+        pairs = {name: _make_pair(layer) for name in names}
         self.lora_A = nn.ModuleDict({name: pair[0] for name, pair in pairs.items()})
         self.lora_B = nn.ModuleDict({name: pair[1] for name, pair in pairs.items()})
 
     def forward(self, x: Tensor) -> Tensor:
-        """As the layer, plus the adapter that is on."""
+        """Compute the layer, plus the active adapter in float32; the result has the dtype of the layer."""
         y: Tensor = self.base_layer(x)
         name = self.switch.active
         if name is None:
@@ -60,8 +63,8 @@ class AdaptedLayer(nn.Module):
         return y + (self.scale * low).to(y.dtype)
 
 
-def _pair(layer: nn.Linear | nn.Conv2d) -> tuple[nn.Module, nn.Module]:
-    """Down and up, float32, beside the layer: up is zero, so that nothing changes before training."""
+def _make_pair(layer: nn.Linear | nn.Conv2d) -> tuple[nn.Module, nn.Module]:
+    """Create down and up in float32 on the device of the layer; up is zero, so that nothing changes before training."""
     down: nn.Linear | nn.Conv2d
     up: nn.Linear | nn.Conv2d
     device = layer.weight.device
@@ -77,7 +80,7 @@ def _pair(layer: nn.Linear | nn.Conv2d) -> tuple[nn.Module, nn.Module]:
 
 
 def adapt_transformer(transformer: nn.Module, switch: Switch) -> list[str]:
-    """Give the modulation Linears the adapters of generator and regulariser; returns their names, in module order."""
+    """Add the adapters of generator and regulariser to the modulation Linears; return their names in module order."""
     layers = list(modulation_linears(transformer))
     for name, layer in layers:
         _replace(transformer, name, AdaptedLayer(layer, (GENERATOR, REGULARISER), TRANSFORMER_SCALE, switch))
@@ -85,7 +88,7 @@ def adapt_transformer(transformer: nn.Module, switch: Switch) -> list[str]:
 
 
 def adapt_encoder(encoder: nn.Module) -> list[str]:
-    """Give the published layers of a VAE encoder their adapter, always on; returns their names, in module order."""
+    """Add an adapter that is always active to the published layers of a VAE encoder; return their names in order."""
     switch = Switch(ENCODER)
     layers = [
         (name, layer)
@@ -104,18 +107,21 @@ def _replace(root: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def parameters_of(root: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
-    """The weights of one adapter by the name of the layer: "<layer>.lora_A.weight" and "<layer>.lora_B.weight"."""
-    mark = f".{adapter}.weight"
+    """Collect the weights of one adapter by name: "<layer>.lora_A.weight" and "<layer>.lora_B.weight"."""
+    suffix = f".{adapter}.weight"
     return {
-        name.removesuffix(mark) + ".weight": parameter
+        name.removesuffix(suffix) + ".weight": parameter
         for name, parameter in root.named_parameters()
-        if name.endswith(mark) and ".lora_" in name
+        if name.endswith(suffix) and ".lora_" in name
     }
 
 
 @torch.no_grad()
 def draw_adapters(parameters: Sequence[dict[str, nn.Parameter]], seed: int) -> None:
-    """Start values: down ~ N(0, 1/rank), up = 0, drawn on the CPU in a fixed order."""
+    """Set the start values: down is normal with deviation 1/rank, up is zero.
+
+    They are drawn on the CPU in a fixed order, so that all devices agree.
+    """
     generator = torch.Generator().manual_seed(seed)
     for adapters in parameters:
         for name, parameter in adapters.items():

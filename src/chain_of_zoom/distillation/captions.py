@@ -1,6 +1,6 @@
-"""Captions of training pictures, written beforehand: what a prompter says of each, in a file of lines of JSON.
+"""Captions of training pictures, which a prompter writes beforehand into a file with a line of JSON for each.
 
-The first line says who wrote them; each other line holds one picture: its name, the SHA-256 of its file, the caption.
+The first line names the prompter; each line after it holds the name of a picture, the SHA-256 of its file, the caption.
 """
 
 from __future__ import annotations
@@ -17,53 +17,63 @@ from chain_of_zoom.parsing import parse_json
 
 
 class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who wrote the captions: a prompter with its options. Captions of others are not mixed with them."""
+    """Identifies the prompter that wrote a file of captions; captions of different authors are not mixed."""
 
     version: Literal[1] = 1
+    """Version of the file format."""
     prompter: str
+    """Name of the prompter."""
     options: dict[str, Any] = {}
+    """Options of the prompter that change its texts."""
     weights_sha256: dict[str, str] = {}
+    """SHA-256 of its weight files by their names."""
     package: str | None = None
+    """Package and version of a prompter that is a plugin."""
 
 
 class Caption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The caption of one picture. name: relative to the folder of the set, with slashes. sha256: of the file."""
+    """Holds the caption of one picture."""
 
     name: str
+    """Path of the picture relative to the folder of the set, with slashes."""
     sha256: str
+    """SHA-256 of the picture's file."""
     text: str
+    """The caption; may be empty."""
 
 
 class Captions(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of captions."""
+    """Holds the content of a file of captions."""
 
     author: Author
+    """The prompter that wrote all of them."""
     lines: tuple[Caption, ...] = ()
+    """The captions, in the order of the file."""
 
     def by_name(self) -> dict[str, Caption]:
-        """The captions by the names of their pictures."""
+        """Return the captions by the names of their pictures."""
         return {line.name: line for line in self.lines}
 
 
 def read_captions(path: Path) -> Captions:
-    """Raises BadInputError for a file that is absent or not of this kind."""
+    """Read a file of captions. Raises BadInputError for a file that is absent or of another kind."""
     try:
-        first, *others = path.read_bytes().splitlines()
-        author = parse_json(first, Author)
-        lines = tuple(parse_json(line, Caption) for line in others)
+        header, *body = path.read_bytes().splitlines()
+        author = parse_json(header, Author)
+        lines = tuple(parse_json(line, Caption) for line in body)
     except (OSError, ValueError) as error:  # of msgspec, of UTF-8, or no line at all
         raise BadInputError(
             f"{path} is no file of captions ({error}); accepted: what coz train captions writes; "
-            f"type: {command('FOLDER', path)}"
+            f"type: {captions_command('FOLDER', path)}"
         ) from error
     return Captions(author=author, lines=lines)
 
 
 def write_captions(path: Path, author: Author, lines: Iterable[Caption]) -> None:
-    """Whole or not at all. Raises OutputError."""
+    """Replace a file of captions, completely or not at all. Raises OutputError."""
     write_atomic(path, b"".join(msgspec.json.encode(line) + b"\n" for line in (author, *lines)))
 
 
-def command(data: object, path: Path) -> str:
-    """What to type for captions."""
+def captions_command(data: object, path: Path) -> str:
+    """Return the command that writes captions of a set to `path`."""
     return f"coz train captions --data {data} --prompter NAME -o {path}"

@@ -1,4 +1,4 @@
-"""A run's state in one file of tensors: adapters, both optimizers, and how far it is. No pickle; whole or absent."""
+"""Saves the state of a training run (adapters, optimizers, steps) in one safetensors file, without pickle."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ Optimizers = Mapping[str, tuple[Any, tuple[str, ...]]]  # its name -> the optimi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """step: steps done. identity: of the settings. scale: of the losses in half precision; None without."""
+class TrainingProgress:
+    """Says how far a run is, and of which settings it is."""
 
     step: int
+    """Finished steps of the optimizers."""
     identity: dict[str, Any]
+    """Settings that must not change when the run is resumed (see `Settings.identity`)."""
     scale: dict[str, Any] | None = None
+    """State of the scaler of losses in float16; None in other precisions."""
 
 
-def save_checkpoint(folder: Path, progress: Progress, groups: Groups, optimizers: Optimizers) -> None:
-    """Replace the folder's checkpoint. Raises OutputError; the one before stays then."""
+def save_checkpoint(folder: Path, progress: TrainingProgress, groups: Groups, optimizers: Optimizers) -> None:
+    """Replace the checkpoint of the folder. Raises OutputError; the earlier checkpoint is intact then."""
     tensors = {
         f"{group}/{name}": parameter.detach().cpu().contiguous()
         for group, parameters in groups.items()
@@ -48,20 +51,20 @@ def save_checkpoint(folder: Path, progress: Progress, groups: Groups, optimizers
     write_atomic(folder / NAME, save(tensors, about))
 
 
-def read_progress(folder: Path) -> Progress | None:
-    """How far the run in the folder is; None without a checkpoint. Raises MissingError for a damaged one."""
+def read_progress(folder: Path) -> TrainingProgress | None:
+    """Read how far the run in the folder is; None without a checkpoint. Raises MissingError for a damaged one."""
     path = folder / NAME
     if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
-            return Progress(**json.loads(file.metadata()["progress"]))
+            return TrainingProgress(**json.loads(file.metadata()["progress"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
 def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> None:
-    """Take adapters and optimizers from the folder's checkpoint; all of its tensors are used. Raises MissingError."""
+    """Load adapters and optimizers from the checkpoint of the folder. Raises MissingError for one that does not fit."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
@@ -69,8 +72,8 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
         _fill(groups, tensors)
         for optimizer, names in optimizers.values():
             keys = _keys(groups, names)
-            found = {i: {m: tensors.pop(f"{m}/{key}") for m in _MOMENTS} for i, key in enumerate(keys)}
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": found})
+            state = {i: {m: tensors.pop(f"{m}/{key}") for m in _MOMENTS} for i, key in enumerate(keys)}
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise _damaged(path, error) from error
     if tensors:
@@ -78,7 +81,7 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
 
 
 def load_adapters(folder: Path, groups: Groups) -> None:
-    """Take the adapters alone, to begin another run with. Raises MissingError."""
+    """Load the adapters alone, to begin another run with. Raises MissingError."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
@@ -102,5 +105,5 @@ def _fill(groups: Groups, tensors: dict[str, Tensor]) -> None:
             parameter.copy_(tensors.pop(f"{group}/{name}"))
 
 
-def _damaged(path: Path, why: object) -> MissingError:
-    return MissingError(f"{path} is damaged ({why}); accepted: what coz train wrote; type: --force to begin anew")
+def _damaged(path: Path, reason: object) -> MissingError:
+    return MissingError(f"{path} is damaged ({reason}); accepted: what coz train wrote; type: --force to begin anew")

@@ -1,7 +1,7 @@
 """Training pairs: a crop of a picture, a degraded copy of it, and a caption.
 
-Nothing is stored: an example is a function of the seed, the epoch and its number, so that a run can be resumed and any
-example looked at again.
+Examples are not stored: each is a function of the seed, the epoch and its number, so that a run can be resumed and any
+example can be made again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chain_of_zoom.distillation.captions import Caption, command, read_captions
+from chain_of_zoom.distillation.captions import Caption, captions_command, read_captions
 from chain_of_zoom.distillation.degradation import DEGRADATIONS, SCALE, Degradation, degrade
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
 from chain_of_zoom.imaging.decode import peek_size
@@ -20,61 +20,65 @@ from chain_of_zoom.imaging.folder import is_file, is_folder, pictures_in
 from chain_of_zoom.imaging.images import RGB8, load
 from chain_of_zoom.parsing import read_text
 
-Skipped = tuple[str, str]  # the name of a picture, and why it is left out
+Skipped = tuple[str, str]
+"""Name of a picture and the reason why it is left out."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training pair.
-
-    name: of the picture. hr: the truth, uint8, size x size x 3, sRGB. lr: the same after the degradation, enlarged
-    back to that size. caption: of the whole picture; empty without a file of captions.
-    """
+    """Holds one training pair."""
 
     name: str
+    """Name of the picture that the crop is from."""
     hr: RGB8
+    """The truth: a crop, uint8, size x size x 3, sRGB."""
     lr: RGB8
+    """The crop after the degradation, enlarged back to the same size: uint8, size x size x 3."""
     caption: str
+    """Caption of the whole picture; empty without a file of captions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Pictures to draw examples from. Opened by `open_training_set`; can be sent to other processes.
-
-    pictures: names and paths. captions: by name; None where there is no file of captions.
-    """
+    """Draws examples from pictures. `open_training_set` makes one; it can be sent to other processes."""
 
     pictures: tuple[tuple[str, Path], ...]
+    """Names and paths of the pictures, in order."""
     size: int
+    """Side of a crop in pixels; a multiple of 4."""
     stage: Degradation
+    """The degradation of crops."""
     seed: int
+    """Seed of crops and degradations."""
     captions: Mapping[str, Caption] | None
+    """Captions by the names of pictures; None without a file of captions."""
     _skipped: dict[str, str] = field(default_factory=dict)
+    """Reasons by the names of pictures that are left out."""
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """Pictures left out, and why. It grows where damage shows as a picture is drawn, in that process alone."""
+        """Pictures left out so far; more join, in this process alone, when a picture proves damaged as it is drawn."""
         return tuple(self._skipped.items())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the set, one sentence each."""
+        """Remarks about the set for the user, one sentence each."""
         notes = []
         if self._skipped:
-            name, why = next(iter(self._skipped.items()))
-            notes.append(f"pictures skipped: {len(self._skipped)}, the first {name}: {why}")
+            name, reason = next(iter(self._skipped.items()))
+            notes.append(f"pictures skipped: {len(self._skipped)}, the first {name}: {reason}")
         if self.captions is None:
             notes.append("no captions: every picture is trained with the empty text")
         return tuple(notes)
 
     def example(self, index: int, epoch: int) -> Example:
-        """Example `index` (from 0, below the length) of an epoch: a pure function of both and the seed.
+        """Make example `index` (from 0, below the length) of an epoch, a pure function of both and the seed.
 
-        A picture that turns out to be damaged, or changed since its caption was written, is skipped, and the next one
-        taken. Raises BadInputError when none is left.
+        A picture that proves damaged, or has changed since its caption was written, is skipped in favour of the next
+        one. Raises BadInputError when no picture is left.
         """
         rng = np.random.default_rng((self.seed, epoch, index))
         for step in range(len(self)):
@@ -109,27 +113,27 @@ def open_training_set(
     seed: int = 0,
     captions: Path | None = None,
 ) -> TrainingSet:
-    """The pictures of a folder and the folders in it, or of a list, to draw crops of size x size from.
+    """Open the pictures of a folder and the folders in it, or of a list, to draw crops of size x size from.
 
-    source: a folder, or a text file of paths, one a line, relative to the file; lines from # on are comments.
-    size: a multiple of 4. Only headers are read. Pictures that cannot be read, or have a smaller side, are skipped.
-    captions: what `coz train captions` wrote, with a line for each picture; without it captions are empty.
+    source: a folder, or a text file with a path on each line, relative to the file; lines that begin with # are
+    comments. Only headers of pictures are read; pictures that cannot be read, or have a side below `size`, are skipped.
+    captions: a file that `coz train captions` wrote, with a line for each picture; without it captions are empty.
     Raises BadInputError when no picture is left or a caption is missing, UsageError for options that make no sense.
     """
     check_options(size, stage, seed)
-    paths, skipped = usable_pictures(source, size)
+    paths, skipped = find_usable_pictures(source, size)
     return TrainingSet(
         pictures=tuple(paths.items()),
         size=size,
         stage=stage,
         seed=seed,
-        captions=None if captions is None else _captions(captions, paths, source),
+        captions=None if captions is None else _read_all_captions(captions, paths, source),
         _skipped=skipped,
     )
 
 
 def check_options(size: int, stage: str, seed: int = 0) -> None:
-    """Raises UsageError for options that make no sense."""
+    """Check options of a training set. Raises UsageError for those that make no sense."""
     if size < SCALE or size % SCALE:
         raise UsageError(f"size {size}; accepted: multiples of {SCALE}; for example 512")
     if stage not in DEGRADATIONS:
@@ -138,14 +142,15 @@ def check_options(size: int, stage: str, seed: int = 0) -> None:
         raise UsageError(f"seed {seed}; accepted: whole numbers from 0; for example 0")
 
 
-def usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str, str]]:
-    """The pictures of a folder or list whose sides are at least `size`, by name; and why the others are left out.
+def find_usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str, str]]:
+    """Find the pictures of a folder or list whose sides are at least `size`.
 
-    Raises BadInputError when there are none.
+    Returns their paths by name, and the reasons by the names of all other pictures. Raises BadInputError when no
+    picture serves.
     """
     paths: dict[str, Path] = {}
     skipped: dict[str, str] = {}
-    for name, path in _listed(source):
+    for name, path in _list_pictures(source):
         try:
             _check_size(*peek_size(path), size)
         except (BadInputError, MissingError) as error:
@@ -153,16 +158,16 @@ def usable_pictures(source: Path, size: int) -> tuple[dict[str, Path], dict[str,
         else:
             paths[name] = path
     if not paths:
-        name, why = next(iter(skipped.items()), (str(source), "it holds no picture"))
+        name, reason = next(iter(skipped.items()), (str(source), "it holds no picture"))
         raise BadInputError(
-            f"{source} has no picture to train on, {len(skipped)} skipped ({name}: {why}); accepted: a folder or a "
+            f"{source} has no picture to train on, {len(skipped)} skipped ({name}: {reason}); accepted: a folder or a "
             f"list of pictures of at least {size}x{size} pixels; check the path or make --size smaller"
         )
     return paths, skipped
 
 
-def _listed(source: Path) -> Iterable[tuple[str, Path]]:
-    """Names and paths, in order and without repetitions."""
+def _list_pictures(source: Path) -> Iterable[tuple[str, Path]]:
+    """List names and paths of the pictures of a folder or list, in order and without repetitions."""
     if is_folder(source):
         return [(path.relative_to(source).as_posix(), path) for path in pictures_in(source, recursive=True)]
     if source.suffix.lower() != ".txt" or not is_file(source):
@@ -183,20 +188,20 @@ def _check_size(width: int, height: int, size: int) -> None:
         raise BadInputError(f"{width}x{height} pixels; accepted: at least {size}x{size}")
 
 
-def _captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Caption]:
-    known = read_captions(path).by_name()
-    lacking = [name for name in names if name not in known]
-    if lacking:
+def _read_all_captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Caption]:
+    captions = read_captions(path).by_name()
+    missing = [name for name in names if name not in captions]
+    if missing:
         raise BadInputError(
-            f"captions missing from {path}: {len(lacking)}, the first for {lacking[0]}; accepted: one for each; "
-            f"type: {command(source, path)}"
+            f"captions missing from {path}: {len(missing)}, the first for {missing[0]}; accepted: one for each; "
+            f"type: {captions_command(source, path)}"
         )
-    return known
+    return captions
 
 
 def _crop(pixels: RGB8, size: int, rng: np.random.Generator) -> RGB8:
-    """A random square, flipped every other time."""
+    """Cut a random square out of the picture and mirror it in half of the cases."""
     height, width = pixels.shape[:2]
-    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-    crop = pixels[top : top + size, left : left + size]
+    y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    crop = pixels[y : y + size, x : x + size]
     return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

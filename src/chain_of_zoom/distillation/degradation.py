@@ -1,4 +1,4 @@
-"""What turns a sharp picture into one that a backbone is to restore.
+"""Draws degradations, which turn a sharp picture into one that a backbone learns to restore.
 
 real-esrgan: two rounds of blur, resize, noise and JPEG, at random (Wang et al.: Real-ESRGAN, ICCVW 2021, section 3;
 numbers of the public training options for 4x), as OSEDiff uses them: enlarged back, without sharpening the truth.
@@ -37,23 +37,26 @@ _INTERPOLATIONS: tuple[Interpolation, ...] = ("area", "bilinear", "bicubic")
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """Ranges and probabilities of one round.
-
-    blurred: probability of a blur. sigma: of the kernel, in pixels. resized: probabilities of enlarging, reducing and
-    keeping the size. factor: the least and the largest factor. gaussian: probability of Gaussian noise, Poisson noise
-    otherwise. level: of Gaussian noise, of 255. scale: of Poisson noise. grey: probability of one noise for all
-    channels. quality: of JPEG.
-    """
+    """Holds the ranges and probabilities of one round of blur, resize, noise and JPEG."""
 
     blurred: float
+    """Probability of a blur."""
     sigma: tuple[float, float]
+    """Range of the kernel's standard deviations, in pixels."""
     resized: tuple[float, float, float]
+    """Probabilities of enlarging, of reducing and of leaving the size."""
     factor: tuple[float, float]
+    """The smallest and the largest factor of the resize."""
     gaussian: float = 0.5
+    """Probability of Gaussian noise; it is Poisson noise otherwise."""
     level: tuple[float, float]
+    """Range of the standard deviation of Gaussian noise, in levels of 255."""
     scale: tuple[float, float]
+    """Range of the factor on Poisson noise."""
     grey: float = 0.4
+    """Probability that all channels get the same noise."""
     quality: tuple[int, int] = (30, 95)
+    """Range of the quality of JPEG, both ends included."""
 
 
 FIRST = Round(blurred=1, sigma=(0.2, 3), resized=(0.2, 0.7, 0.1), factor=(0.15, 1.5), level=(1, 30), scale=(0.05, 3))
@@ -61,13 +64,15 @@ SECOND = Round(
     blurred=0.8, sigma=(0.2, 1.5), resized=(0.3, 0.4, 0.3), factor=(0.3, 1.2), level=(1, 25), scale=(0.05, 2.5)
 )
 LAST_SINC = 0.8
+"""Probability of a sinc filter at the end."""
 JPEG_LAST = 0.5
+"""Probability that JPEG comes after the last resize and sinc filter."""
 
 
-def sample_operations(how: Degradation, rng: Generator, size: Size) -> tuple[Operation, ...]:
-    """Draw a degradation of a picture of `size`, in multiples of 4; its result has that size too."""
+def sample_operations(stage: Degradation, rng: Generator, size: Size) -> tuple[Operation, ...]:
+    """Draw a degradation of a picture of `size`, whose sides are multiples of 4; the result has the same size."""
     small = Size(size.width // SCALE, size.height // SCALE)
-    if how == "bicubic":
+    if stage == "bicubic":
         return Bicubic(*small), Bicubic(*size)
     operations = [*_round(rng, FIRST, size), _jpeg(rng, FIRST), *_round(rng, SECOND, small)]
     end: list[Operation] = [Resize(*small, _interpolation(rng))]
@@ -79,18 +84,18 @@ def sample_operations(how: Degradation, rng: Generator, size: Size) -> tuple[Ope
     return (*operations, Resize(*size, _interpolation(rng)))
 
 
-def degrade(picture: RGB8, how: Degradation, rng: Generator) -> RGB8:
-    """A degraded copy of a picture whose sides are multiples of 4: uint8, same shape."""
-    *_, last = apply(picture, sample_operations(how, rng, size_of(picture)))
+def degrade(picture: RGB8, stage: Degradation, rng: Generator) -> RGB8:
+    """Make a degraded copy of a picture whose sides are multiples of 4: uint8, same shape."""
+    *_, last = apply(picture, sample_operations(stage, rng, size_of(picture)))
     return to_uint8(last)
 
 
 def _round(rng: Generator, ranges: Round, size: Size) -> Iterator[Operation]:
-    """Blur, resize relative to `size`, noise."""
+    """Draw a blur, a resize relative to `size`, and noise."""
     if rng.random() < ranges.blurred:
         yield Blur(sample_kernel(rng, ranges.sigma))
-    least, most = ranges.factor
-    spans = ((1.0, most), (least, 1.0), (1.0, 1.0))  # enlarge, reduce, keep
+    lowest, highest = ranges.factor
+    spans = ((1.0, highest), (lowest, 1.0), (1.0, 1.0))  # enlarge, reduce, keep
     factor = float(rng.uniform(*spans[rng.choice(3, p=ranges.resized)]))
     yield Resize(max(1, int(size.width * factor)), max(1, int(size.height * factor)), _interpolation(rng))
     grey, seed = bool(rng.random() < ranges.grey), int(rng.integers(2**32))

@@ -1,6 +1,6 @@
-"""Memory of a training run by count: from the configurations alone, on torch's meta device, which holds no numbers.
+"""Estimates the memory of a training run from configurations alone, on torch's meta device, which holds no numbers.
 
-Activations are what autograd saves for the backward pass, each tensor counted once; attention as fused kernels do it.
+Activations are the tensors that autograd saves for the backward pass, each counted once; attention is fused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.distillation.settings import Settings
-from chain_of_zoom.distillation.texts import KEPT
+from chain_of_zoom.distillation.texts import MAX_EMBEDDED
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 
@@ -45,23 +45,27 @@ _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """parameters: how many. bytes: here. published: with a transformer per network and everything resident."""
+class MemoryRow:
+    """Holds the memory of one part of a training run."""
 
     what: str
+    """Name of the part, for people."""
     parameters: int | None
+    """Number of weights; None where the part is no network."""
     bytes: int
+    """Memory that the part takes here."""
     published: int
+    """Memory it takes in the published training: a transformer for each network, and everything resident."""
 
 
-def estimate(settings: Settings) -> list[Row]:
-    """Rows of memory on one device, their sum, and what lies in main memory. Raises MissingError for a broken base."""
+def estimate(settings: Settings) -> list[MemoryRow]:
+    """List the memory of all parts on one device, their sum, and main memory. Raises MissingError for a broken base."""
     dtype = choose_dtype(settings.run.dtype, choose_device(settings.run.device))
     if settings.run.device == "auto":
         dtype = torch.bfloat16  # training at full size is for GPUs, wherever the estimate is made
     width = dtype.itemsize
-    pipeline = _Parts(Path(settings.model.base), t5=settings.model.t5)
-    counts = {name: _count(part) for name, part in (("transformer", pipeline.transformer), ("vae", pipeline.vae))}
+    pipeline = MetaPipeline(Path(settings.model.base), t5=settings.model.t5)
+    transformer, vae = _count(pipeline.transformer), _count(pipeline.vae)
     texts = sum(map(_count, pipeline.encoders))
     with torch.device("meta"):
         student = Student(
@@ -72,40 +76,42 @@ def estimate(settings: Settings) -> list[Row]:
         p.numel() for group in (student.generator, student.encoder, student.regulariser) for p in group.values()
     )
     nn.Module.to(student.transformer, dtype)  # diffusers' own warns of layers that this one does not have
-    sizes = [_activations(student, vgg, settings, checkpointing=on) for on in (True, False)]
-    chosen = sizes[0 if settings.model.checkpointing else 1]
-    kept = KEPT * (77 + settings.model.t5_tokens) * pipeline.transformer.config.joint_attention_dim * width
+    activations = {on: _measure_activations(student, vgg, settings, checkpointing=on) for on in (True, False)}
+    captions = MAX_EMBEDDED * (77 + settings.model.t5_tokens) * pipeline.transformer.config.joint_attention_dim * width
     rows = [
-        Row(what="transformer: here one copy, published three", parameters=counts["transformer"],
-            bytes=counts["transformer"] * width, published=3 * counts["transformer"] * width),
-        Row(what="VAE, float32", parameters=counts["vae"], bytes=counts["vae"] * 4, published=counts["vae"] * 4),
-        Row(what="text encoders: here freed after up to 256 captions", parameters=texts, bytes=0,
+        MemoryRow(what="transformer: here one copy, published three", parameters=transformer,
+            bytes=transformer * width, published=3 * transformer * width),
+        MemoryRow(what="VAE, float32", parameters=vae, bytes=vae * 4, published=vae * 4),
+        MemoryRow(what="text encoders: here freed after up to 256 captions", parameters=texts, bytes=0,
             published=texts * width),
-        Row(what="adapters, float32", parameters=trained, bytes=trained * 4, published=trained * 4),
-        Row(what="their gradients and AdamW's moments", parameters=None, bytes=trained * 12, published=trained * 12),
-        Row(what=f"activations of a batch of {settings.optimizer.batch} at {settings.data.size} px, "
+        MemoryRow(what="adapters, float32", parameters=trained, bytes=trained * 4, published=trained * 4),
+        MemoryRow(what="their gradients and AdamW's moments", parameters=None,
+            bytes=trained * 12, published=trained * 12),
+        MemoryRow(what=f"activations of a batch of {settings.optimizer.batch} at {settings.data.size} px, "
             f"{'with' if settings.model.checkpointing else 'without'} checkpointing",
-            parameters=None, bytes=chosen, published=sizes[1]),
+            parameters=None, bytes=activations[settings.model.checkpointing], published=activations[False]),
     ]  # fmt: skip
     if vgg:
         vgg_bytes = _count(vgg) * 4
-        rows.insert(4, Row(what="VGG16 of LPIPS", parameters=_count(vgg), bytes=vgg_bytes, published=vgg_bytes))
-    total = Row(
+        rows.insert(4, MemoryRow(what="VGG16 of LPIPS", parameters=_count(vgg), bytes=vgg_bytes, published=vgg_bytes))
+    total = MemoryRow(
         what="on the device", parameters=None,
         bytes=sum(row.bytes for row in rows), published=sum(row.published for row in rows),
     )  # fmt: skip
-    host = Row(what="beside it, in main memory: 256 embedded captions", parameters=None, bytes=kept, published=0)
+    host = MemoryRow(
+        what="beside it, in main memory: 256 embedded captions", parameters=None, bytes=captions, published=0
+    )
     return [*rows, total, host]
 
 
-class _Parts:
-    """Transformer, VAE, scheduler and text encoders on the meta device; from a folder's configurations, if there."""
+class MetaPipeline:
+    """Holds transformer, VAE, scheduler and text encoders on the meta device, configured by a folder or as SD3."""
 
     def __init__(self, base: Path, *, t5: bool) -> None:
         import diffusers
         from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
-        local = base.is_dir()
+        is_local = base.is_dir()
         names = ["text_encoder", "text_encoder_2", *(["text_encoder_3"] if t5 else [])]
         kinds: list[tuple[Any, Any, dict[str, Any]]] = [
             (CLIPTextConfig, CLIPTextModelWithProjection, _CLIP_L | {"projection_dim": 768}),
@@ -115,10 +121,12 @@ class _Parts:
         models: Any = diffusers
         try:
             with torch.device("meta"):
-                self.transformer = _diffusers(models.SD3Transformer2DModel, base / "transformer", _TRANSFORMER, local)
-                self.vae = _diffusers(models.AutoencoderKL, base / "vae", _VAE, local)
+                self.transformer = _make_model(
+                    models.SD3Transformer2DModel, base / "transformer", _TRANSFORMER, is_local
+                )
+                self.vae = _make_model(models.AutoencoderKL, base / "vae", _VAE, is_local)
                 self.encoders = [
-                    model(config.from_pretrained(base / name) if local else config(**values))
+                    model(config.from_pretrained(base / name) if is_local else config(**values))
                     for name, (config, model, values) in zip(names, kinds, strict=False)
                 ]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -130,8 +138,8 @@ class _Parts:
         self.scheduler = models.FlowMatchEulerDiscreteScheduler(shift=3.0)
 
 
-def _diffusers(model: Any, folder: Path, values: dict[str, Any], local: bool) -> Any:
-    return model.from_config(model.load_config(folder)) if local else model(**values)
+def _make_model(model: Any, folder: Path, values: dict[str, Any], is_local: bool) -> Any:
+    return model.from_config(model.load_config(folder)) if is_local else model(**values)
 
 
 def _count(module: nn.Module) -> int:
@@ -147,75 +155,82 @@ def _vgg() -> nn.Module:
     return nn.Sequential(*layers).requires_grad_(False)
 
 
-def _activations(student: Student, vgg: nn.Module | None, settings: Settings, *, checkpointing: bool) -> int:
-    """Bytes that the generator's loss keeps for its backward pass, and the largest part that is computed again."""
+def _measure_activations(student: Student, vgg: nn.Module | None, settings: Settings, *, checkpointing: bool) -> int:
+    """Count the bytes that the generator's loss saves for its backward pass, and the largest block computed again."""
     count, size = settings.optimizer.batch, settings.data.size
     config = student.transformer.config
-    saved, again = _Saved(student), 0
+    saved, largest_block = SavedTensors(student), 0
 
-    def recount(block: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal again
+    def checkpoint_block(block: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal largest_block
         for argument in arguments:
             if isinstance(argument, Tensor):
                 saved.add(argument)
-        inner = _Saved(student)
-        with inner.counting():
-            made = block(*arguments)
-        again = max(again, inner.bytes)
-        return made
+        inner = SavedTensors(student)
+        with inner.count():
+            result = block(*arguments)
+        largest_block = max(largest_block, inner.bytes)
+        return result
 
     for module in (student.transformer, student.vae):
-        module.enable_gradient_checkpointing(recount) if checkpointing else module.disable_gradient_checkpointing()
-    with saved.counting(), _Fused():
+        if checkpointing:
+            module.enable_gradient_checkpointing(checkpoint_block)
+        else:
+            module.disable_gradient_checkpointing()
+    with saved.count(), _FusedAttention():
         pictures = torch.empty(count, 3, size, size, device="meta")
         texts = (
             torch.empty(count, 77 + settings.model.t5_tokens, config.joint_attention_dim, device="meta"),
             torch.empty(count, config.pooled_projection_dim, device="meta"),
         )
         noise = torch.empty(count, *student.latent_shape(size), device="meta")
-        made = student.decode(student.generate(pictures, noise, texts))
-        ends = [made, vgg(made)] if vgg else [made]
-    del ends
-    return saved.bytes + again
+        restored = student.decode(student.generate(pictures, noise, texts))
+        results = [restored, vgg(restored)] if vgg else [restored]
+    del results  # alive until here, as the graph is that they belong to
+    return saved.bytes + largest_block
 
 
-class _Saved:
-    """What autograd saves: bytes of distinct tensors that are no weights."""
+class SavedTensors:
+    """Counts the bytes of distinct tensors that autograd saves and that are no weights."""
 
     def __init__(self, student: Student) -> None:
         weights = [*student.transformer.parameters(), *student.vae.parameters()]
-        self.known = {weight.untyped_storage()._cdata for weight in weights}
-        self.kept: list[Tensor] = []
+        self.storages = {weight.untyped_storage()._cdata for weight in weights}
+        self.tensors: list[Tensor] = []
         self.bytes = 0
 
     def add(self, tensor: Tensor) -> Tensor:
+        """Count a tensor unless its storage is counted already; return it unchanged."""
         storage = tensor.untyped_storage()
-        if storage._cdata not in self.known and not isinstance(tensor, nn.Parameter):
-            self.known.add(storage._cdata)
-            self.kept.append(tensor)  # alive, so that no other storage takes its address
+        if storage._cdata not in self.storages and not isinstance(tensor, nn.Parameter):
+            self.storages.add(storage._cdata)
+            self.tensors.append(tensor)  # alive, so that no other storage takes its address
             self.bytes += storage.nbytes()
         return tensor
 
     @contextmanager
-    def counting(self) -> Iterator[None]:
+    def count(self) -> Iterator[None]:
+        """Count all tensors that are saved inside the `with` block."""
         with saved_tensors_hooks(self.add, lambda tensor: tensor):
             yield
 
 
-class _Attention(torch.autograd.Function):
-    """Of fused attention only what it saves: queries, keys, values and the result."""
+class _AttentionMemory(torch.autograd.Function):
+    """Saves the tensors that fused attention saves (queries, keys, values and the result) and computes nothing."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        made = torch.empty_like(query)
-        ctx.save_for_backward(query, key, value, made)
-        return made
+        result = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, result)
+        return result
 
 
-class _Fused(TorchFunctionMode):
+class _FusedAttention(TorchFunctionMode):
+    """Replaces attention by a stand-in for its fused kernel."""
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is scaled_dot_product_attention:
-            named = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
-            apply: Any = _Attention.apply
-            return apply(named["query"], named["key"], named["value"])
+            tensors = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+            apply: Any = _AttentionMemory.apply
+            return apply(tensors["query"], tensors["key"], tensors["value"])
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""What a run is for: its adapters as files that `coz zoom` loads, with how they are to be used."""
+"""Exports the adapters of a run as files that `coz zoom` loads, with the options they were trained for."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from chain_of_zoom.weights.files import ABOUT, TRAINED
 
 
 def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> Path:
-    """Both adapters in one file, named as diffusers names LoRA, float32; returns its path. Raises OutputError.
+    """Write both adapters to one file, float32, with names as diffusers gives to LoRA; return its path.
 
-    about: goes into the header; its "use" holds the options that the backbone takes from there.
+    about: goes into the header; its "use" holds options that the backbone reads there. Raises OutputError.
     """
     parts = ((TRANSFORMER_PREFIX, student.generator), (ENCODER_PREFIX, student.encoder))
     tensors = {prefix + name: _plain(weight) for prefix, weights in parts for name, weight in weights.items()}
@@ -32,9 +32,10 @@ def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> P
 
 
 def write_published(folder: Path, student: Student, step: int) -> tuple[Path, Path]:
-    """The two files of the published layout (method, section 3): a list of up, down ... and the encoder in float16.
+    """Write the two files of the published layout (method, section 3); return the paths of adapter and encoder.
 
-    They cannot say whether the shift was subtracted in training. Raises OutputError.
+    The first holds a list of tensors (up, down, up, down ...) of the transformer's adapter, the second the encoder in
+    float16. The layout cannot say whether the shift was subtracted in training. Raises OutputError.
     """
     parts = ("lora_B", "lora_A")
     pairs = [_plain(student.generator[f"{name}.{part}.weight"]) for name in student.layers for part in parts]

@@ -1,4 +1,4 @@
-"""The losses of every step: lines of a CSV file, and curves for TensorBoard."""
+"""Writes the losses of all steps to a CSV file and as curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ COLUMNS = ("step", "l2", "perceptual", "matching", "generator", "regulariser")
 
 
 class Journal:
-    """Losses by step, in `losses.csv` and `tensorboard/`. What came after `step` of an earlier start is dropped."""
+    """Appends losses to `losses.csv` and `tensorboard/`; entries of an earlier start after `step` are dropped."""
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         writer: Any = SummaryWriter
         self.path = folder / NAME
-        write_atomic(self.path, "".join(f"{line}\n" for line in _kept(self.path, step)).encode())
+        write_atomic(self.path, "".join(f"{line}\n" for line in _read_earlier_lines(self.path, step)).encode())
         try:
             self.file = open_inner(self.path, "a", encoding="utf-8")
             self.curves = writer(str(folder / "tensorboard"), purge_step=step + 1)
@@ -29,7 +29,7 @@ class Journal:
             raise OutputError(f"cannot write {folder} ({error.strerror}); name another folder with -o") from error
 
     def write(self, step: int, losses: Mapping[str, float]) -> None:
-        """One step. Raises OutputError."""
+        """Write the losses of one step. Raises OutputError."""
         line = ",".join([str(step), *(repr(losses[name]) for name in COLUMNS[1:])])
         try:
             self.file.write(line + "\n")
@@ -40,13 +40,13 @@ class Journal:
             raise OutputError(f"cannot write {self.path} ({error.strerror}); make room, and run it again") from error
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write everything that is still in memory, and close both files."""
         self.file.close()
         self.curves.close()
 
 
-def _kept(path: Path, step: int) -> list[str]:
-    """The header, and the whole lines of an earlier start up to its step."""
+def _read_earlier_lines(path: Path, step: int) -> list[str]:
+    """Return the header, and the complete lines of an earlier start up to `step`."""
     lines = path.read_text(encoding="utf-8").split("\n")[1:-1] if path.is_file() and step else []
-    kept = [line for line in lines if line.partition(",")[0].isdecimal() and int(line.partition(",")[0]) <= step]
-    return [",".join(COLUMNS), *kept]
+    numbered_lines = ((line.partition(",")[0], line) for line in lines)
+    return [",".join(COLUMNS), *(line for number, line in numbered_lines if number.isdecimal() and int(number) <= step)]

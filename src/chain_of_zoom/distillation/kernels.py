@@ -1,6 +1,6 @@
 """Blur kernels of Real-ESRGAN (Wang et al., 2021, section 3): Gaussians, generalised ones, plateaus, sinc filters.
 
-Parameters are drawn first and make the kernel afterwards, so that a drawn kernel can be written down.
+First parameters are drawn, then the kernel is computed from them, so that a kernel can be written down.
 """
 
 from __future__ import annotations
@@ -32,30 +32,32 @@ BETA_PLATEAU = (1.0, 2.0)
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A blur kernel by its parameters.
-
-    size: odd, in pixels. sigma: standard deviations along two axes, in pixels, turned by `angle` radians.
-    beta: the exponent of generalised Gaussians and plateaus. cutoff: of sinc filters, in radians per pixel, up to pi.
-    """
+    """Describes a blur kernel by its parameters."""
 
     shape: Shape
+    """Family of the kernel."""
     size: int
+    """Side in pixels, odd."""
     sigma: tuple[float, float] = (1.0, 1.0)
+    """Standard deviations along the two axes of the kernel, in pixels."""
     angle: float = 0.0
+    """Angle of the first axis, in radians."""
     beta: float = 1.0
+    """Exponent of generalised Gaussians and plateaus."""
     cutoff: float = np.pi
+    """Cut-off frequency of sinc filters in radians per pixel, up to pi."""
 
     def weights(self) -> NDArray[np.float64]:
-        """size x size weights with the sum 1."""
-        return _weights(self)
+        """Compute size x size weights whose sum is 1."""
+        return _compute_weights(self)
 
     def __str__(self) -> str:
         if self.shape == "sinc":
             return f"sinc {self.size} px, cutoff {self.cutoff / np.pi:.2f} pi"
         x, y = self.sigma
-        wide = f"{x:.2f}" if x == y else f"{x:.2f} x {y:.2f} at {np.degrees(self.angle):.0f} deg"
+        widths = f"{x:.2f}" if x == y else f"{x:.2f} x {y:.2f} at {np.degrees(self.angle):.0f} deg"
         beta = "" if self.shape in ("iso", "aniso") else f", beta {self.beta:.2f}"
-        return f"{self.shape.replace('_', ' ')} {self.size} px, sigma {wide}{beta}"
+        return f"{self.shape.replace('_', ' ')} {self.size} px, sigma {widths}{beta}"
 
 
 def sample_kernel(rng: Generator, sigma: tuple[float, float]) -> Kernel:
@@ -76,13 +78,13 @@ def sample_kernel(rng: Generator, sigma: tuple[float, float]) -> Kernel:
 
 
 def sample_sinc(rng: Generator, size: int | None = None, lowest: float = np.pi / 3) -> Kernel:
-    """Draw a sinc filter: what rings around edges, as sharpening and JPEG do."""
+    """Draw a sinc filter, which rings around edges as sharpening and JPEG do."""
     size = int(rng.choice(SIZES)) if size is None else size
     return Kernel(shape="sinc", size=size, cutoff=float(rng.uniform(lowest, np.pi)))
 
 
 @lru_cache(maxsize=8)
-def _weights(kernel: Kernel) -> NDArray[np.float64]:
+def _compute_weights(kernel: Kernel) -> NDArray[np.float64]:
     axis = np.arange(kernel.size) - kernel.size // 2
     x, y = np.meshgrid(axis, axis)
     if kernel.shape == "sinc":
@@ -98,14 +100,14 @@ def _weights(kernel: Kernel) -> NDArray[np.float64]:
 
 
 def _circular_lowpass(radius: NDArray[np.float64], cutoff: float) -> NDArray[np.float64]:
-    """The ideal circular low-pass, cutoff * J1(cutoff * r) / (2 pi r); its limit in the middle is cutoff^2 / (4 pi)."""
+    """Compute the circular low-pass cutoff * J1(cutoff * r) / (2 pi r), whose limit at r = 0 is cutoff^2 / (4 pi)."""
     middle = radius == 0
     away = np.where(middle, 1, radius)
     return np.where(middle, cutoff**2 / (4 * np.pi), cutoff * bessel_j1(cutoff * away) / (2 * np.pi * away))
 
 
 def bessel_j1(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The Bessel function of the first kind and order 1, for |x| below 100; scipy is not in the core.
+    """Compute the Bessel function of the first kind and order 1, for |x| below 100, without scipy.
 
     The mean of its periodic integrand at 128 points is exact to rounding there (the trapezoid rule).
     """

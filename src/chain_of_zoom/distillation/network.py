@@ -1,4 +1,4 @@
-"""The three networks of the distillation, generator, regulariser and original, in one copy of the base weights."""
+"""Runs the three networks of the distillation (generator, regulariser, original) with one copy of the base weights."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from chain_of_zoom.distillation.adapters import (
     parameters_of,
 )
 
-Texts = tuple[Tensor, Tensor]  # sequence (B x tokens x width) and pooled (B x width) embeddings
+Texts = tuple[Tensor, Tensor]
+"""Sequence (B x tokens x width) and pooled (B x width) embeddings."""
 Parameters = dict[str, nn.Parameter]
 
 
 class Student:
-    """Stable Diffusion 3 with the adapters of generator and regulariser, which one switch turns on and off.
+    """Runs Stable Diffusion 3 with the adapters of generator and regulariser, which one switch turns on and off.
 
-    pipeline: a StableDiffusion3Pipeline; its transformer and VAE are changed in place. autocast: makes the context that
-    the transformer runs in; the VAE is always in float32. generator, encoder, regulariser: what is trained, by name.
-    shift_in: whether the VAE's shift is subtracted on the way in, as the published training does.
+    pipeline: a StableDiffusion3Pipeline, whose transformer and VAE are changed in place. shift_in: subtract the VAE's
+    shift on the way in, as the published training does. autocast: makes the context that the transformer runs in; the
+    VAE always runs in float32. The attributes generator, encoder and regulariser hold the trained weights by name.
     """
 
     def __init__(
@@ -66,20 +67,20 @@ class Student:
             self.vae.enable_gradient_checkpointing()
 
     def encode(self, pictures: Tensor, noise: Tensor) -> Tensor:
-        """Latents of B x 3 x H x W pictures in [-1, 1]; noise, of the latents' shape, samples the posterior."""
+        """Encode B x 3 x H x W pictures in [-1, 1]; noise, in the shape of the latents, samples the posterior."""
         posterior = self.vae.encode(pictures).latent_dist
         shift = self.vae.config.shift_factor or 0.0 if self.shift_in else 0.0
         latents: Tensor = (posterior.mean + posterior.std * noise - shift) * self.vae.config.scaling_factor
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures of latents, about [-1, 1]: not clamped, so that a value out of range has a gradient, too."""
+        """Decode latents to pictures, roughly in [-1, 1]; not clamped, so that values out of range have a gradient."""
         z = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
         pictures: Tensor = self.vae.decode(z, return_dict=False)[0]
         return pictures
 
     def velocity(self, z: Tensor, timestep: Tensor, texts: Texts) -> Tensor:
-        """What the transformer predicts with the adapter that is on; float32, shaped as z. timestep: B."""
+        """Predict the velocity with the active adapter; float32, shaped as z. timestep: B."""
         dtype = self.transformer.dtype
         with self.autocast():
             v: Tensor = self.transformer(
@@ -92,11 +93,11 @@ class Student:
         return v.float()
 
     def generate(self, pictures: Tensor, noise: Tensor, texts: Texts) -> Tensor:
-        """The generator's latents of degraded pictures: one step, no guidance."""
+        """Compute the latents of restored pictures from degraded ones, in one step without guidance."""
         z = self.encode(pictures, noise)
         return z - self.velocity(z, self.step.expand(len(z)), texts)
 
     def latent_shape(self, size: int) -> tuple[int, int, int]:
-        """Channels, height and width of the latent of a square picture."""
+        """Return channels, height and width of the latents of a square picture."""
         side = size // 2 ** (len(self.vae.config.block_out_channels) - 1)
         return self.vae.config.latent_channels, side, side

@@ -1,7 +1,7 @@
-"""What a degradation is made of: blur, resize, noise, JPEG.
+"""The operations of a degradation: blur, resize, noise, JPEG.
 
-Each is a value with every number it needs, the seed of its noise included, and a pure function of a picture: float32,
-H x W x 3, RGB in [0, 1]. So a list of operations is a degradation that can be written down as JSON and made again.
+Each is a value with all numbers it needs, the seed of its noise included, and a pure function of a picture: float32,
+H x W x 3, RGB in [0, 1]. So a list of operations is a degradation that can be written down as JSON and repeated.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _FAST_LENGTHS = sorted(2**a * 3**b * 5**c for a in range(13) for b in range(4) f
 
 
 class Blur(msgspec.Struct, frozen=True, tag="blur", forbid_unknown_fields=True):
-    """Convolution with a kernel; the picture is mirrored at its border."""
+    """Convolves the picture, mirrored at its border, with a kernel."""
 
     kernel: Kernel
+    """The kernel by its parameters."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """Same shape; sinc kernels leave [0, 1]."""
+        """Blur the picture; the result of sinc kernels may leave [0, 1]."""
         return convolve(picture, self.kernel.weights())
 
     def __str__(self) -> str:
@@ -40,14 +41,17 @@ class Blur(msgspec.Struct, frozen=True, tag="blur", forbid_unknown_fields=True):
 
 
 class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=True):
-    """Resampling without antialiasing, as published: bilinear and bicubic alias where they reduce, area averages."""
+    """Resamples without antialiasing, as published: bilinear and bicubic alias where they reduce, area averages."""
 
     width: int
+    """Width of the result in pixels."""
     height: int
+    """Height of the result in pixels."""
     how: Interpolation
+    """Interpolation between pixels."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """height x width x 3; bicubic may leave [0, 1]."""
+        """Resample to height x width x 3; the result of bicubic may leave [0, 1]."""
         rows = _resample(picture, self.height, self.how)
         columns = _resample(np.ascontiguousarray(rows.swapaxes(0, 1)), self.width, self.how)
         return np.ascontiguousarray(columns.swapaxes(0, 1))
@@ -57,13 +61,15 @@ class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=Tr
 
 
 class Bicubic(msgspec.Struct, frozen=True, tag="bicubic", forbid_unknown_fields=True):
-    """Bicubic resampling as a zoom does it (Pillow, 8 bits): antialiased where it reduces."""
+    """Resamples as a zoom does (Pillow, bicubic, 8 bits): antialiased where it reduces."""
 
     width: int
+    """Width of the result in pixels."""
     height: int
+    """Height of the result in pixels."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """height x width x 3, whole levels of 255 in [0, 1]."""
+        """Resample to height x width x 3, in whole levels of 255 in [0, 1]."""
         return _to_float(resize(to_uint8(picture), Size(self.width, self.height), "bicubic"))
 
     def __str__(self) -> str:
@@ -71,14 +77,17 @@ class Bicubic(msgspec.Struct, frozen=True, tag="bicubic", forbid_unknown_fields=
 
 
 class GaussianNoise(msgspec.Struct, frozen=True, tag="gaussian", forbid_unknown_fields=True):
-    """Gaussian noise. sigma: in levels of 255. grey: the same for all channels."""
+    """Adds Gaussian noise."""
 
     sigma: float
+    """Standard deviation in levels of 255."""
     grey: bool
+    """Whether all channels get the same noise."""
     seed: int
+    """Seed of the noise."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """Same shape, clamped to [0, 1]."""
+        """Add the noise and clamp to [0, 1]."""
         shape = (*picture.shape[:2], 1 if self.grey else 3)
         noise = np.random.default_rng(self.seed).standard_normal(shape, dtype=np.float32)
         noisy: RGBF = picture + noise * np.float32(self.sigma / 255)
@@ -89,17 +98,20 @@ class GaussianNoise(msgspec.Struct, frozen=True, tag="gaussian", forbid_unknown_
 
 
 class PoissonNoise(msgspec.Struct, frozen=True, tag="poisson", forbid_unknown_fields=True):
-    """Noise of counting, stronger where it is brighter. scale: factor on it. grey: the same for all channels.
+    """Adds the noise of counting, which is stronger in brighter places.
 
     White counts as many events as the picture has different values, rounded up to a power of two.
     """
 
     scale: float
+    """Factor on the noise."""
     grey: bool
+    """Whether all channels get the same noise."""
     seed: int
+    """Seed of the noise."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """Same shape, clamped to [0, 1]."""
+        """Add the noise and clamp to [0, 1]."""
         clean = (picture @ _GREY)[..., None] if self.grey else picture
         levels = to_uint8(clean)
         white = 2.0 ** np.ceil(np.log2(np.count_nonzero(np.bincount(levels.ravel(), minlength=256))))
@@ -114,12 +126,13 @@ class PoissonNoise(msgspec.Struct, frozen=True, tag="poisson", forbid_unknown_fi
 
 
 class Jpeg(msgspec.Struct, frozen=True, tag="jpeg", forbid_unknown_fields=True):
-    """JPEG, written and read again. quality: 1 to 95."""
+    """Writes the picture as JPEG and reads it again."""
 
     quality: int
+    """Quality from 1 to 95."""
 
     def __call__(self, picture: RGBF) -> RGBF:
-        """Same shape, whole levels of 255 in [0, 1]."""
+        """Compress the picture; the result has whole levels of 255 in [0, 1]."""
         buffer = io.BytesIO()
         Image.fromarray(to_uint8(picture)).save(buffer, "JPEG", quality=self.quality)
         with Image.open(buffer, formats=("JPEG",)) as image:
@@ -133,7 +146,7 @@ Operation = Blur | Resize | Bicubic | GaussianNoise | PoissonNoise | Jpeg
 
 
 def apply(picture: RGB8, operations: Sequence[Operation]) -> Iterator[RGBF]:
-    """The picture (uint8, H x W x 3) after each of the operations, float32 RGB."""
+    """Yield the picture (uint8, H x W x 3) after every operation, in float32 RGB."""
     current = _to_float(picture)
     for operation in operations:
         current = operation(current)
@@ -145,9 +158,9 @@ def _to_float(pixels: RGB8) -> RGBF:
 
 
 def convolve(picture: RGBF, weights: NDArray[np.float64]) -> RGBF:
-    """The picture (H x W x 3) blurred with odd x odd weights, mirrored at the border without repeating it.
+    """Blur a picture (H x W x 3) with odd x odd weights, mirrored at the border without repeating it.
 
-    By Fourier transforms: the same time for every kernel, and no library.
+    Fourier transforms take the same time for all kernels and need no library.
     """
     reach_y, reach_x = (side // 2 for side in weights.shape)
     height, width = picture.shape[:2]
@@ -157,24 +170,24 @@ def convolve(picture: RGBF, weights: NDArray[np.float64]) -> RGBF:
     # Only sums that do not wrap around are kept, so the transform need not be longer than the padded picture.
     kernel = np.fft.rfft2(weights.astype(np.float32), shape)
     blurred = np.fft.irfft2(np.fft.rfft2(padded, shape) * kernel, shape)
-    kept = blurred[:, 2 * reach_y : 2 * reach_y + height, 2 * reach_x : 2 * reach_x + width]
-    return np.ascontiguousarray(kept.transpose(1, 2, 0), dtype=np.float32)
+    inside = blurred[:, 2 * reach_y : 2 * reach_y + height, 2 * reach_x : 2 * reach_x + width]
+    return np.ascontiguousarray(inside.transpose(1, 2, 0), dtype=np.float32)
 
 
 def _resample(pixels: RGBF, count: int, how: Interpolation) -> RGBF:
-    """`count` rows instead of those of `pixels`: sums of few rows each, in a fixed order."""
+    """Resample the rows of `pixels` to `count` rows: sums of a few rows each, in a fixed order."""
     rows, weights = _taps(len(pixels), count, how)
     result = np.zeros((count, *pixels.shape[1:]), np.float32)
     term = np.empty_like(result)
-    for each, weight in zip(rows, weights, strict=True):
-        np.take(pixels, each, axis=0, out=term, mode="clip")
+    for tap_rows, weight in zip(rows, weights, strict=True):
+        np.take(pixels, tap_rows, axis=0, out=term, mode="clip")
         term *= weight[:, None, None]
         result += term
     return result
 
 
 def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Which rows every new row is made of, and with what weights: taps x new, pixel centres at halves.
+    """Compute the old rows of every new row and their weights: two arrays of taps x new, pixel centres at halves.
 
     Rows outside the picture stand for its border.
     """
@@ -196,7 +209,7 @@ def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDA
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' cubic convolution kernel, for distances from 0 to 2."""
+    """Evaluate Keys' cubic convolution kernel at distances from 0 to 2."""
     a, d = _SHARPNESS, distance
     near = (a + 2) * d**3 - (a + 3) * d**2 + 1
     return np.where(d <= 1, near, a * (d**3 - 5 * d**2 + 8 * d - 4))

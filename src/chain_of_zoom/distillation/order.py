@@ -1,4 +1,4 @@
-"""Which example is drawn when, and its noise: functions of the seed and a running number, so that nothing is restored.
+"""Draws examples and their noise as functions of the seed and a running number, so that a resumed run restores nothing.
 
 Example k of a run belongs to step k // (pictures a step), whatever the number of devices and the size of a batch.
 """
@@ -21,25 +21,28 @@ from chain_of_zoom.errors import BadInputError
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Example number k. skipped: pictures that its process has found to be damaged so far."""
+class NumberedExample:
+    """Holds an example with its number in the run."""
 
     k: int
+    """Number of the example, from 0."""
     example: Example
+    """The example itself."""
     skipped: tuple[tuple[str, str], ...]
+    """Pictures that the process that made it has found damaged so far, with the reasons."""
 
 
-class Draws(Dataset[Draw | BadInputError]):
-    """The examples of a run: each epoch goes through the set once, in an order of its own."""
+class RunExamples(Dataset[NumberedExample | BadInputError]):
+    """Maps numbers to examples: each epoch goes through the set once, in an order of its own."""
 
     def __init__(self, data: TrainingSet, seed: int) -> None:
         self.data, self.seed = data, seed
 
-    def __getitem__(self, k: int) -> Draw | BadInputError:
+    def __getitem__(self, k: int) -> NumberedExample | BadInputError:
         epoch, place = divmod(k, len(self.data))
         index = int(_permutation(len(self.data), self.seed, epoch)[place])
         try:
-            return Draw(k, self.data.example(index, epoch), self.data.skipped)
+            return NumberedExample(k, self.data.example(index, epoch), self.data.skipped)
         except BadInputError as error:  # torch would wrap it into a traceback
             return error
 
@@ -49,17 +52,19 @@ def _permutation(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np
     return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 
-def numbers(step: int, stop: int, *, batch: int, accumulate: int, rank: int, ranks: int) -> Iterator[list[int]]:
-    """The numbers of each batch of one process, from `step` to `stop`: `accumulate` batches a step."""
+def number_batches(step: int, stop: int, *, batch: int, accumulate: int, rank: int, ranks: int) -> Iterator[list[int]]:
+    """Yield the numbers of the batches of one process from `step` to `stop`, `accumulate` batches a step."""
     for part in range(step * accumulate, stop * accumulate):
         first = (part * ranks + rank) * batch
         yield list(range(first, first + batch))
 
 
-def draw(data: TrainingSet, batches: Sequence[list[int]], seed: int, workers: int) -> Iterator[list[Draw]]:
-    """The batches, made ahead by `workers` processes. Raises BadInputError when no picture is left."""
+def draw_batches(
+    data: TrainingSet, batches: Sequence[list[int]], seed: int, workers: int
+) -> Iterator[list[NumberedExample]]:
+    """Yield the batches, made ahead by `workers` processes. Raises BadInputError when no picture is left."""
     loader: Any = DataLoader(
-        Draws(data, seed),
+        RunExamples(data, seed),
         batch_sampler=batches,
         collate_fn=list,
         num_workers=workers,
@@ -67,48 +72,53 @@ def draw(data: TrainingSet, batches: Sequence[list[int]], seed: int, workers: in
         worker_init_fn=_ignore_interrupts,
     )
     for batch in loader:
-        for each in batch:
-            if isinstance(each, BadInputError):
-                raise each
+        for example in batch:
+            if isinstance(example, BadInputError):
+                raise example
         yield batch
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches the trainer, which finishes its step with what the workers make."""
+    """Leave Ctrl-C to the trainer, which finishes its step with the examples of the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The randomness of a batch: of the posterior, and times (0..1000) and noise for matching and for the regulariser.
-
-    posterior, matching, denoising: B x C x H x W, standard normal; matching_time, denoising_time: B, int64.
-    """
+    """Holds the randomness of a batch."""
 
     posterior: Tensor
+    """Standard normal noise that samples the posterior of the encoder: B x C x H x W."""
     matching: Tensor
+    """Standard normal noise of distribution matching: B x C x H x W."""
     matching_time: Tensor
+    """Indices of its timesteps: B, int64."""
     denoising: Tensor
+    """Standard normal noise of the regulariser's loss: B x C x H x W."""
     denoising_time: Tensor
+    """Indices of its timesteps: B, int64."""
 
     def to(self, device: torch.device) -> Noise:
-        """The same on a device."""
+        """Copy the noise to a device."""
         return Noise(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def noise(numbers: Sequence[int], seed: int, shape: tuple[int, int, int], times: int) -> Noise:
-    """Each example's from its own number, drawn on the CPU so that devices agree."""
-    drawn = []
+def draw_noise(numbers: Sequence[int], seed: int, shape: tuple[int, int, int], times: int) -> Noise:
+    """Draw the noise of every example from its own number, on the CPU so that devices agree.
+
+    shape: of one latent. times: the number of timesteps.
+    """
+    samples = []
     for k in numbers:
         state = np.random.SeedSequence((seed, k, 1)).generate_state(1, np.uint64)[0]  # 1: apart from the examples' own
         generator = torch.Generator().manual_seed(int(state))
         normal = torch.randn((3, *shape), generator=generator)
-        drawn.append((normal, torch.randint(times, (2,), generator=generator)))
-    normals, at = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+        samples.append((normal, torch.randint(times, (2,), generator=generator)))
+    normals, indices = (torch.stack(parts) for parts in zip(*samples, strict=True))
     return Noise(
         posterior=normals[:, 0],
         matching=normals[:, 1],
-        matching_time=at[:, 0],
+        matching_time=indices[:, 0],
         denoising=normals[:, 2],
-        denoising_time=at[:, 1],
+        denoising_time=indices[:, 1],
     )

@@ -16,20 +16,20 @@ Perceptual = Callable[[Tensor, Tensor], Tensor]
 
 
 def load_perceptual(kind: str, device: torch.device) -> Perceptual | None:
-    """A function of B x 3 x H x W pictures in [-1, 1], made and truth, to a mean distance with a gradient.
+    """Load a function of B x 3 x H x W pictures in [-1, 1], restored and truth, to a mean distance with a gradient.
 
-    None for "none". Raises UsageError for another name and MissingError for packages that are not there.
+    Returns None for "none". Raises UsageError for another name and MissingError for packages that are not there.
     """
     if kind not in KINDS:
         raise UsageError(f"--perceptual {kind!r}; accepted: {', '.join(KINDS)}; for example --perceptual stlpips")
     if kind == "none":
         return None
-    network: Any = _lpips() if kind == "lpips" else _stlpips()
+    network: Any = _load_lpips() if kind == "lpips" else _load_stlpips()
     network = network.to(device).eval().requires_grad_(False)
-    return lambda made, truth: network(made, truth).mean()
+    return lambda restored, truth: network(restored, truth).mean()
 
 
-def _lpips() -> Any:
+def _load_lpips() -> Any:
     if importlib.util.find_spec("lpips") is None:
         raise MissingError(
             "--perceptual lpips needs the package lpips, and torchvision; accepted: lpips, stlpips, none; "
@@ -47,7 +47,7 @@ def _lpips() -> Any:
         ) from error
 
 
-def _stlpips() -> Any:
+def _load_stlpips() -> Any:
     from chain_of_zoom.networks.stlpips import StLpipsNetwork
 
     return StLpipsNetwork()

@@ -11,23 +11,26 @@ from chain_of_zoom.runtime.placement import choose_device
 
 
 class Processes:
-    """count: how many. rank: which this is; first: whether it is the one that writes and speaks. device: its own."""
+    """Knows the number of processes, the rank and the device of this one, and whether it is the first.
+
+    Only the first process writes files and speaks to the user.
+    """
 
     def __init__(self, device: str) -> None:
-        chosen = choose_device(device)
-        self.state = PartialState(cpu=chosen.type == "cpu")
+        requested = choose_device(device)
+        self.state = PartialState(cpu=requested.type == "cpu")
         self.count: int = self.state.num_processes
         self.rank: int = self.state.process_index
         self.first = self.rank == 0
-        self.device: torch.device = self.state.device if self.count > 1 else chosen
+        self.device: torch.device = self.state.device if self.count > 1 else requested
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes are here."""
         self.state.wait_for_everyone()
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean over all processes."""
+        """Average values over all processes."""
         if self.count == 1:
             return values
-        found: Tensor = reduce(values.to(self.device), reduction="mean")
-        return found
+        mean: Tensor = reduce(values.to(self.device), reduction="mean")
+        return mean

@@ -1,4 +1,4 @@
-"""A sheet that shows what a degradation does to a picture, one operation after the other."""
+"""Draws a sheet of a picture after every operation of its degradations."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _TRUTH = (90, 200, 120)
 _RESULT = (244, 114, 182)
 
 
-def degradation_sheet(picture: RGB8, samples: Sequence[tuple[str, Sequence[Operation]]]) -> RGB8:
-    """A row for each sample (a heading and its operations): the picture, and its middle after every operation.
+def draw_degradation_sheet(picture: RGB8, samples: Sequence[tuple[str, Sequence[Operation]]]) -> RGB8:
+    """Draw a row for each sample (a heading and its operations): the picture, and its middle after every operation.
 
-    picture: uint8, square, x 3; so is the sheet, but not square. The middle is shown pixel by pixel; where an operation
-    made the picture smaller, pixels are repeated.
+    picture: uint8, side x side x 3. The middle is shown pixel by pixel; where an operation reduced the picture, pixels
+    are repeated. Returns uint8, H x W x 3.
     """
     columns = 1 + max(len(operations) for _, operations in samples)
-    rows = [draw_sheet(heading, _panels(picture, operations), (), columns) for heading, operations in samples]
+    rows = [draw_sheet(heading, _make_panels(picture, operations), (), columns) for heading, operations in samples]
     width = max(row.shape[1] for row in rows)
-    return np.concatenate([_widened(row, width) for row in rows])
+    return np.concatenate([_widen(row, width) for row in rows])
 
 
-def _panels(picture: RGB8, operations: Sequence[Operation]) -> list[Panel]:
+def _make_panels(picture: RGB8, operations: Sequence[Operation]) -> list[Panel]:
     size = size_of(picture)
     share = min(Fraction(1), Fraction(CELL, min(size)))
     low, high = float((1 - share) / 2), float((1 + share) / 2)
@@ -45,7 +45,7 @@ def _panels(picture: RGB8, operations: Sequence[Operation]) -> list[Panel]:
         is_last = number == len(operations)
         panels.append(
             Panel(
-                image=_middle(to_uint8(result), share),
+                image=_cut_middle(to_uint8(result), share),
                 title=title,
                 lines=[text, "what the backbone is given"] if is_last else [text],
                 colour=_RESULT if is_last else FAINT,
@@ -54,15 +54,15 @@ def _panels(picture: RGB8, operations: Sequence[Operation]) -> list[Panel]:
     return panels
 
 
-def _middle(pixels: RGB8, share: Fraction) -> RGB8:
-    """The middle `share` of a picture, along each axis."""
+def _cut_middle(pixels: RGB8, share: Fraction) -> RGB8:
+    """Cut the middle of a picture, `share` of it along each axis, enlarged or reduced to a cell of the sheet."""
     width, height = size_of(pixels)
     margin = (1 - share) / 2
     box = Box(width * margin, height * margin, width * (1 - margin), height * (1 - margin))
     return resize(pixels, Size(CELL, CELL), "nearest", box)
 
 
-def _widened(row: RGB8, width: int) -> RGB8:
+def _widen(row: RGB8, width: int) -> RGB8:
     wide = np.empty((len(row), width, 3), np.uint8)
     wide[:] = BACKGROUND
     wide[:, : row.shape[1]] = row

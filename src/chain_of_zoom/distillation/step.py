@@ -1,4 +1,4 @@
-"""The losses of one batch: what is computed with which adapter, and what gradients reach."""
+"""The losses of one batch: which adapter computes them, and which weights their gradients reach."""
 
 from __future__ import annotations
 
@@ -12,58 +12,62 @@ from chain_of_zoom.distillation.adapters import REGULARISER
 from chain_of_zoom.distillation.network import Student, Texts
 from chain_of_zoom.distillation.order import Noise
 from chain_of_zoom.distillation.perceptual import Perceptual
-from chain_of_zoom.distillation.settings import Losses
+from chain_of_zoom.distillation.settings import LossSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """low, high: B x 3 x H x W in [-1, 1], degraded and true; all on the student's device."""
+class TrainingBatch:
+    """Holds the inputs of one batch, on the device of the student."""
 
     low: Tensor
+    """Degraded pictures: B x 3 x H x W in [-1, 1]."""
     high: Tensor
+    """True pictures: B x 3 x H x W in [-1, 1]."""
     texts: Texts
+    """Embeddings of their captions."""
     noise: Noise
+    """Randomness of all losses."""
 
 
-def generator_loss(
-    student: Student, batch: Batch, weights: Losses, perceptual: Perceptual | None
+def compute_generator_loss(
+    student: Student, batch: TrainingBatch, weights: LossSettings, perceptual: Perceptual | None
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """The generator's latents, its loss, and the loss's parts before they are weighted.
+    """Compute the generator's latents, its loss, and the parts of the loss before they are weighted.
 
     Gradients reach the generator's adapter and the encoder's.
     """
     z = student.generate(batch.low, batch.noise.posterior, batch.texts)
-    made = student.decode(z)
+    restored = student.decode(z)
     zero = torch.zeros((), device=z.device)
     parts = {
-        "l2": losses.pixels(made, batch.high),
-        "perceptual": perceptual(made, batch.high) if perceptual else zero,
-        "matching": _matching(student, z, batch) if weights.matching else zero,
+        "l2": losses.pixel_loss(restored, batch.high),
+        "perceptual": perceptual(restored, batch.high) if perceptual else zero,
+        "matching": _compute_matching_loss(student, z, batch) if weights.matching else zero,
     }
     total = weights.l2 * parts["l2"] + weights.perceptual * parts["perceptual"] + weights.matching * parts["matching"]
     return z, total, parts
 
 
-def _matching(student: Student, z: Tensor, batch: Batch) -> Tensor:
+def _compute_matching_loss(student: Student, z: Tensor, batch: TrainingBatch) -> Tensor:
     with torch.no_grad():
         time = batch.noise.matching_time
         sigma, timestep = student.sigmas[time], student.timesteps[time]
-        z_s = losses.noised(z, batch.noise.matching, sigma)
+        z_s = losses.add_noise(z, batch.noise.matching, sigma)
         estimates = []
         for adapter in (REGULARISER, None):
-            with student.switch.to(adapter):
-                estimates.append(losses.clean(z_s, student.velocity(z_s, timestep, batch.texts), sigma))
-    return losses.matching(z, *estimates)
+            with student.switch.activate(adapter):
+                estimates.append(losses.estimate_latents(z_s, student.velocity(z_s, timestep, batch.texts), sigma))
+    return losses.matching_loss(z, *estimates)
 
 
-def regulariser_loss(student: Student, z: Tensor, batch: Batch) -> Tensor:
-    """How well the regulariser knows what the generator makes. Gradients reach its own adapter alone.
+def compute_regulariser_loss(student: Student, z: Tensor, batch: TrainingBatch) -> Tensor:
+    """Compute how well the regulariser denoises latents of the generator; gradients reach its own adapter alone.
 
-    Its backward pass belongs under the same switch, for checkpointing computes activations again.
+    Call it, and its backward pass, while the adapter is active: checkpointing computes activations again.
     """
     z = z.detach()
     time = batch.noise.denoising_time
     sigma = student.sigmas[time]
-    z_s = losses.noised(z, batch.noise.denoising, sigma)
+    z_s = losses.add_noise(z, batch.noise.denoising, sigma)
     v = student.velocity(z_s, student.timesteps[time], batch.texts)
-    return losses.denoising(losses.clean(z_s, v, sigma), z)
+    return losses.denoising_loss(losses.estimate_latents(z_s, v, sigma), z)

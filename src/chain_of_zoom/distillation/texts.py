@@ -1,4 +1,4 @@
-"""Embeddings of captions: made once each, after which the text encoders can go."""
+"""Embeds captions, each once, so that the text encoders can be freed afterwards."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KEPT = 256
-"""Captions whose embeddings are kept at a time: 5 MB each in half precision, of SD3-medium."""
+MAX_EMBEDDED = 256
+"""Embeddings in memory at a time; one of SD3 medium takes 5 MB in half precision."""
 
 
 class CaptionEmbeddings:
-    """The embeddings of a text pipeline, kept on the CPU.
+    """Embeds captions with the encoders of a text pipeline and remembers the results on the CPU.
 
-    captions: all that can be asked for. Up to KEPT of them are embedded at once and the encoders are given up; of more,
-    the encoders stay, and the last KEPT are remembered. freed: which of the two.
+    captions: all that will be asked for. Up to MAX_EMBEDDED of them are embedded at once, after which the encoders are
+    freed (attribute `freed`). Of more, the encoders stay, and the MAX_EMBEDDED used last are remembered.
     """
 
     def __init__(self, pipeline: Any, captions: Collection[str], *, tokens: int, device: torch.device) -> None:
         self.pipeline, self.tokens, self.device = pipeline, tokens, device
-        self.kept: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        self.embeddings: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
         for encoder in self._encoders():
             encoder.eval().requires_grad_(False).to(device)
-        self.freed = len(captions) <= KEPT
+        self.freed = len(captions) <= MAX_EMBEDDED
         if self.freed:
             for caption in sorted(captions):
                 self._embed(caption)
@@ -36,9 +36,9 @@ class CaptionEmbeddings:
                 torch.cuda.empty_cache()
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Sequence (B x tokens x width) and pooled (B x width) embeddings, on the device."""
-        found = [self._embed(caption) for caption in captions]
-        sequence, pooled = (torch.cat(parts).to(self.device) for parts in zip(*found, strict=True))
+        """Return sequence (B x tokens x width) and pooled (B x width) embeddings, on the device."""
+        embeddings = [self._embed(caption) for caption in captions]
+        sequence, pooled = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
         return sequence, pooled
 
     def _encoders(self) -> list[Any]:
@@ -48,9 +48,9 @@ class CaptionEmbeddings:
 
     @torch.no_grad()
     def _embed(self, caption: str) -> tuple[Tensor, Tensor]:
-        if caption in self.kept:
-            self.kept.move_to_end(caption)
-            return self.kept[caption]
+        if caption in self.embeddings:
+            self.embeddings.move_to_end(caption)
+            return self.embeddings[caption]
         sequence, _, pooled, _ = self.pipeline.encode_prompt(
             prompt=caption,
             prompt_2=caption,
@@ -59,7 +59,7 @@ class CaptionEmbeddings:
             do_classifier_free_guidance=False,
             max_sequence_length=self.tokens,
         )
-        self.kept[caption] = sequence.cpu(), pooled.cpu()
-        if len(self.kept) > KEPT:
-            self.kept.popitem(last=False)
-        return self.kept[caption]
+        self.embeddings[caption] = sequence.cpu(), pooled.cpu()
+        if len(self.embeddings) > MAX_EMBEDDED:
+            self.embeddings.popitem(last=False)
+        return self.embeddings[caption]

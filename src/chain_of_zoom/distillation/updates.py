@@ -1,4 +1,4 @@
-"""A step of the optimizers: gradients of every process and batch averaged, clipped and applied."""
+"""Takes steps of the optimizers: averages gradients over processes and batches, clips and applies them."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ import torch
 from torch import Tensor, nn
 
 from chain_of_zoom.distillation.processes import Processes
-from chain_of_zoom.distillation.settings import Optimizer
+from chain_of_zoom.distillation.settings import OptimizerSettings
 
 
 class Updates:
-    """AdamW for the generator (with the encoder) and for the regulariser, each clipped on its own.
+    """Runs AdamW for the generator (with the encoder) and for the regulariser, each clipped on its own.
 
-    scaled: scale losses, for float16. Both are unscaled before either is applied, so that one scale serves both.
+    scaled: scale losses, for float16. Both gradients are unscaled before either is applied, so that one scale serves
+    both.
     """
 
     def __init__(
         self,
         generator: Sequence[nn.Parameter],
         regulariser: Sequence[nn.Parameter],
-        how: Optimizer,
+        settings: OptimizerSettings,
         processes: Processes,
         *,
         scaled: bool,
     ) -> None:
         self.groups = [list(generator), list(regulariser)]
-        self.clip, self.processes = how.clip, processes
-        self.optimizers = [torch.optim.AdamW(group, lr=how.lr, weight_decay=how.weight_decay) for group in self.groups]
+        self.clip, self.processes = settings.clip, processes
+        self.optimizers = [
+            torch.optim.AdamW(group, lr=settings.lr, weight_decay=settings.weight_decay) for group in self.groups
+        ]
         self.scaler = torch.amp.GradScaler(generator[0].device.type, enabled=scaled)
 
     def backward(self, loss: Tensor) -> None:
-        """Add a loss's gradients to those of the step."""
+        """Add the gradients of a loss to those of the step."""
         scaled: Any = self.scaler.scale(loss)
         scaled.backward()
 
     def apply(self) -> bool:
-        """Take the step and forget the gradients. False, and no step, when they are not finite (unless scaled)."""
+        """Take the step and drop the gradients; return False and do neither if they are not finite (unless scaled)."""
         norms = []
         for group, optimizer in zip(self.groups, self.optimizers, strict=True):
             self._average(group)
@@ -50,16 +53,16 @@ class Updates:
         for optimizer in self.optimizers:
             self.scaler.step(optimizer)  # left out where a scaled gradient overflowed
         self.scaler.update()
-        self.forget()
+        self.drop_gradients()
         return True
 
-    def forget(self) -> None:
-        """Drop the gradients."""
+    def drop_gradients(self) -> None:
+        """Drop the gradients of both optimizers."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def _average(self, group: Sequence[nn.Parameter]) -> None:
-        """One message for all gradients of a group; adapters are small."""
+        """Average the gradients of a group over processes, in one message since adapters are small."""
         for parameter in group:
             if parameter.grad is None:  # a loss of weight 0
                 parameter.grad = torch.zeros_like(parameter)
