@@ -199,7 +199,7 @@ class Given(Reward):
 def trainer_for(model: Path, pairs: Path, tmp_path: Path, *rewards: Reward, **changed: Any) -> Any:
     from transformers import PrinterCallback
 
-    from chain_of_zoom.alignment.trainer import AlignTrainer, trl_config
+    from chain_of_zoom.alignment.trainer import AlignTrainer, make_trl_config
 
     weights = {"critic": 0.0, "phrase": 0.0, "repetition": 0.0, "validity": 0.0}
     config = settings(pairs, model, **{"steps": 2, **changed})
@@ -209,7 +209,7 @@ def trainer_for(model: Path, pairs: Path, tmp_path: Path, *rewards: Reward, **ch
         rewards,
         model=vlm.model,
         processing_class=vlm.processor,
-        args=trl_config(config, tmp_path, CPU, torch.float32),
+        args=make_trl_config(config, tmp_path, CPU, torch.float32),
         train_dataset=make_dataset(read_pairs(pairs).select("train")),
         peft_config=make_lora_config(vlm.model, config.lora),
     )

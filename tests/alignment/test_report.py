@@ -35,7 +35,7 @@ def facts(tmp_path: Path) -> ReportData:
         config=resolve("paper", {"data": "pairs", "model": EVIL, "critic": {"name": EVIL}}),
         history=[{"step": step, "reward": step / 50, **parts} for step in range(1, 51)],
         samples=samples,
-        gaps=[UnscoredText(step=i, reward="critic", pair=EVIL, text=EVIL, why=EVIL) for i in range(1, 26)],
+        unscored=[UnscoredText(step=i, reward="critic", pair=EVIL, text=EVIL, why=EVIL) for i in range(1, 26)],
         skipped=[(EVIL, EVIL)],
         pairs={pair.name: pair for pair in pairs.pairs},
         trained_on=2,
@@ -81,7 +81,7 @@ def test_what_is_said(facts):
 
 
 def test_before_the_first_step(facts):
-    empty = ReportData(**{**facts.__dict__, "history": [], "samples": [], "gaps": [], "skipped": []})
+    empty = ReportData(**{**facts.__dict__, "history": [], "samples": [], "unscored": [], "skipped": []})
     text = render_report(empty)
     assert "No step is done yet" in text
     assert "the pairs have no held-out split" in text

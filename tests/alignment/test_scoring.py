@@ -176,7 +176,7 @@ def test_the_page(pairs, tmp_path, browser: Browser):
 
 
 def test_a_page_of_many_pairs_shows_some(pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr("chain_of_zoom.alignment.score_page.SHOWN", 3)
+    monkeypatch.setattr("chain_of_zoom.alignment.score_page.MAX_PAIRS", 3)
     html = write_page(scored(pairs), pairs, tmp_path / "out").read_text()
     assert html.count("<section") == 3
     assert "The first 3" in html

@@ -1,4 +1,4 @@
-"""One alignment from settings to an adapter with its card and its report; stopped, the same call goes on."""
+"""Run one alignment from settings to an adapter with its card and its report; stopped, the same call goes on."""
 
 from __future__ import annotations
 
@@ -46,27 +46,32 @@ Log = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentResult:
-    """What came of it. first, last: logged numbers of the first and the last step. unscored: texts without a reward.
-
-    skipped: pairs that could not be read, and why. resumed: the step it went on from.
-    """
+    """The result of an alignment."""
 
     folder: Path
+    """Folder of the adapter."""
     steps: int
+    """Steps of training in all."""
     resumed: int
+    """The step that this call went on from; 0 for a new run."""
     first: Log
+    """Logged numbers of the first step."""
     last: Log
+    """Logged numbers of the last step."""
     unscored: int
+    """Texts without a score."""
     skipped: tuple[tuple[str, str], ...]
+    """Pairs that could not be read, and the reasons."""
     report: Path
+    """The page with curves and texts."""
 
 
 def align(
     config: AlignConfig, out: Path, *, force: bool = False, progress: Progress | None = None, say: Say | None = None
 ) -> AlignmentResult | None:
-    """Train the adapter in `out`, with checkpoints, curves, card and report; None in all processes but the first.
+    """Train the adapter in `out`, with checkpoints, curves, card and report; return None in every other process.
 
-    progress: hears of logged steps. say: of waiting and of what goes another way.
+    progress: receives every logged step. say: receives lines about waiting and about detours.
     Raises UsageError for settings that make no sense or do not fit this machine, BadInputError for pairs, MissingError
     for models, servers and extras, OccupiedError and OutputError for the folder, and DownError, with a checkpoint,
     when the critic is away for good.
@@ -81,8 +86,10 @@ def align(
 
 
 class _AlignmentRun:
+    """One run: it checks settings and pairs when it is made, and trains when it is called to `go`."""
+
     def __init__(self, config: AlignConfig, out: Path, progress: Progress | None, say: Say) -> None:
-        from chain_of_zoom.alignment.trainer import trl_config
+        from chain_of_zoom.alignment.trainer import make_trl_config
         from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 
         self.config, self.out, self.progress, self.say = config, out, progress, say
@@ -96,10 +103,10 @@ class _AlignmentRun:
                 f"device {config.device}; accepted: auto, cpu, gpu; another GPU: CUDA_VISIBLE_DEVICES={device.index}"
             )
         self.dtype = choose_dtype(config.dtype, device)
-        self.read: Pairs = read_pairs(Path(config.data))
-        self.train, self.held_out = _split(self.read, config)
+        self.pairs: Pairs = read_pairs(Path(config.data))
+        self.train, self.held_out = _split_pairs(self.pairs, config)
         try:
-            self.args = trl_config(config, out / CHECKPOINTS, device, self.dtype)
+            self.args = make_trl_config(config, out / CHECKPOINTS, device, self.dtype)
         except (TypeError, ValueError, ImportError) as error:
             raise UsageError(
                 f"TRL refuses the settings ({' '.join(str(error).split())[:200]}); accepted: arguments of its "
@@ -112,14 +119,14 @@ class _AlignmentRun:
             )
 
     def go(self, force: bool) -> AlignmentResult | None:
-        """All of it."""
+        """Train, unless the folder holds the finished run."""
         with self.args.main_process_first(local=False):
             folder = AlignFolder(self.out, self.config, force=force) if self.is_main else None
         try:
             checkpoint = find_last_checkpoint(self.out)
             resumed = read_step(checkpoint) if checkpoint else 0
             if AlignFolder.is_done(self.out, self.config.steps):
-                return self._outcome(folder, resumed, _history(checkpoint)) if folder else None
+                return self._finish(folder, resumed, _read_history(checkpoint)) if folder else None
             return self._train(folder, checkpoint, resumed)
         finally:
             if folder:
@@ -131,28 +138,29 @@ class _AlignmentRun:
         from chain_of_zoom.networks.vlm.loading import load_vlm
 
         require_memory(self.config, self.args, self.dtype.itemsize, self.train[0])
-        rewards = self._rewards()
+        rewards = self._load_rewards()
         vlm = load_vlm(self.config.model, None, self.args.device, self.dtype)
         if folder and self.held_out and not folder.read_samples():
             before = answer_pairs(vlm, self.held_out, self.config, rewards)
-            folder.write_samples(
-                [HeldOutSample(pair=pair.name, before=one) for pair, one in zip(self.held_out, before, strict=True)]
-            )
+            answers = zip(self.held_out, before, strict=True)
+            folder.write_samples([HeldOutSample(pair=pair.name, before=answer) for pair, answer in answers])
         history = self._learn(vlm, rewards, folder, checkpoint, resumed)
         del vlm
         gc.collect()
         if folder is None:
             return None
-        if samples := folder.read_samples():  # the adapter as a zoom will load it, not as it lies in memory
-            again = load_vlm(self.config.model, self.out, self.args.device, self.dtype)
-            after = answer_pairs(again, self.held_out, self.config, rewards)
-            folder.write_samples([msgspec.structs.replace(a, after=b) for a, b in zip(samples, after, strict=True)])
-        return self._outcome(folder, resumed, history)
+        if samples := folder.read_samples():
+            # The adapter is read from its files, as a zoom will do.
+            aligned = load_vlm(self.config.model, self.out, self.args.device, self.dtype)
+            after = answer_pairs(aligned, self.held_out, self.config, rewards)
+            compared = zip(samples, after, strict=True)
+            folder.write_samples([msgspec.structs.replace(sample, after=answer) for sample, answer in compared])
+        return self._finish(folder, resumed, history)
 
     def _learn(
         self, vlm: LoadedVlm, rewards: list[Reward], folder: AlignFolder | None, checkpoint: Path | None, resumed: int
     ) -> list[Log]:
-        """Train, and save the adapter; what was logged."""
+        """Train, save the adapter and return the logged numbers."""
         import torch
         from transformers import PrinterCallback
 
@@ -169,8 +177,8 @@ class _AlignmentRun:
             peft_config=make_lora_config(vlm.model, self.config.lora),
         )
         trainer.remove_callback(PrinterCallback)
-        watch = TrainingCallback(folder, lambda: self._keep(trainer, folder), self.progress)
-        trainer.add_callback(watch)
+        callback = TrainingCallback(folder, lambda: self._write_files(trainer, folder), self.progress)
+        trainer.add_callback(callback)
         if folder:
             trainer.unscored_texts = folder.read_unscored(until=resumed)
             if "tensorboard" in self.config.loggers:
@@ -183,7 +191,7 @@ class _AlignmentRun:
         except DownError as error:
             step = trainer.state.global_step
             if step > resumed:
-                save_last_step(trainer, watch)
+                save_last_step(trainer, callback)
             raise DownError(
                 f"stopped after step {step} of {self.config.steps}, which is kept in {self.out}: {error}; run the same "
                 "command again to go on"
@@ -194,31 +202,31 @@ class _AlignmentRun:
                 f"example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate}"
             ) from error
         self._save(trainer)
-        return _logged(trainer.state.log_history) if resumed < self.config.steps else _history(checkpoint)
+        return _list_logged(trainer.state.log_history) if resumed < self.config.steps else _read_history(checkpoint)
 
-    def _keep(self, trainer: Any, folder: AlignFolder | None) -> None:
+    def _write_files(self, trainer: Any, folder: AlignFolder | None) -> None:
         if folder:
             folder.write_unscored(trainer.unscored_texts)
-            self._report(folder, _logged(trainer.state.log_history))
+            self._write_report(folder, _list_logged(trainer.state.log_history))
 
     def _save(self, trainer: Any) -> None:
-        """The adapter's two files, and the card; other files of TRL's are in the checkpoints."""
+        """Write the adapter's two files and the card; TRL's other files are in the checkpoints."""
         from chain_of_zoom.alignment.card import format_card
 
         temporary = self.out / CHECKPOINTS / "adapter"
         trainer.save_model(str(temporary))
         if not self.is_main:
             return
-        settings, weights = ADAPTER
-        about = json.loads((temporary / settings).read_text())
-        about["base_model_name_or_path"] = self.config.model
-        write_atomic(self.out / settings, json.dumps(about, indent=2).encode() + b"\n")
-        write_atomic(self.out / weights, (temporary / weights).read_bytes())
+        config_file, weights_file = ADAPTER
+        adapter_config = json.loads((temporary / config_file).read_text())
+        adapter_config["base_model_name_or_path"] = self.config.model
+        write_atomic(self.out / config_file, json.dumps(adapter_config, indent=2).encode() + b"\n")
+        write_atomic(self.out / weights_file, (temporary / weights_file).read_bytes())
         shutil.rmtree(temporary)
-        write_atomic(self.out / CARD, format_card(self.config, self.read, len(self.train)).encode())
+        write_atomic(self.out / CARD, format_card(self.config, self.pairs, len(self.train)).encode())
 
-    def _outcome(self, folder: AlignFolder, resumed: int, history: list[Log]) -> AlignmentResult:
-        report = self._report(folder, history)
+    def _finish(self, folder: AlignFolder, resumed: int, history: list[Log]) -> AlignmentResult:
+        report = self._write_report(folder, history)
         return AlignmentResult(
             folder=self.out,
             steps=self.config.steps,
@@ -226,25 +234,25 @@ class _AlignmentRun:
             first=history[0] if history else {},
             last=history[-1] if history else {},
             unscored=len(folder.read_unscored()),
-            skipped=self.read.skipped,
+            skipped=self.pairs.skipped,
             report=report,
         )
 
-    def _report(self, folder: AlignFolder, history: list[Log]) -> Path:
-        facts = ReportData(
+    def _write_report(self, folder: AlignFolder, history: list[Log]) -> Path:
+        data = ReportData(
             config=self.config,
             history=history,
             samples=folder.read_samples(),
-            gaps=folder.read_unscored(),
-            skipped=self.read.skipped,
+            unscored=folder.read_unscored(),
+            skipped=self.pairs.skipped,
             pairs={pair.name: pair for pair in self.held_out},
             trained_on=len(self.train),
         )
-        return write_report(facts, folder.file(REPORT))
+        return write_report(data, folder.file(REPORT))
 
-    def _rewards(self) -> list[Reward]:
-        """Those that have a weight, ready. Raises what they raise."""
-        made: list[Reward] = []
+    def _load_rewards(self) -> list[Reward]:
+        """Return the rewards with a weight, ready to be asked. Raises their errors."""
+        rewards: list[Reward] = []
         for name in self.config.used:
             if name == "critic":
                 options = msgspec.structs.asdict(self.config.critic)
@@ -255,32 +263,33 @@ class _AlignmentRun:
                 options = self.config.reward.get(name, {})
                 reward = plugins.create("reward", plugins.REWARDS, name, **options)
             reward.load()
-            made.append(reward)
-        return made
+            rewards.append(reward)
+        return rewards
 
 
-def _split(read: Pairs, config: AlignConfig) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """Pairs to learn from, and those that are shown before and after.
+def _split_pairs(pairs: Pairs, config: AlignConfig) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Return the pairs to learn from, and the held-out ones that the model writes about.
 
     Raises BadInputError where a step needs more than there are.
     """
-    train, held_out = read.select("train"), read.select("held-out")
+    train, held_out = pairs.select("train"), pairs.select("held-out")
     needed = config.batch * config.accumulate * int(os.environ.get("WORLD_SIZE", "1")) // config.group
     if len(train) < max(needed, 2):
         raise BadInputError(
-            f"{config.data} has {len(train)} pairs to learn from, {len(held_out)} held out and {len(read.skipped)} "
+            f"{config.data} has {len(train)} pairs to learn from, {len(held_out)} held out and {len(pairs.skipped)} "
             f"unreadable; accepted: {max(needed, 2)} or more, as every step sees {needed}; make more: coz align pairs "
             "PHOTOS -o pairs"
         )
     return train, held_out[: config.samples]
 
 
-def _logged(history: Sequence[dict[str, Any]]) -> list[Log]:
-    """The lines of training: one per logged step."""
+def _list_logged(history: Sequence[dict[str, Any]]) -> list[Log]:
+    """Return the numbers of every logged step."""
     return [{k: v for k, v in line.items() if isinstance(v, int | float)} for line in history if "reward" in line]
 
 
-def _history(checkpoint: Path | None) -> list[Log]:
+def _read_history(checkpoint: Path | None) -> list[Log]:
+    """Return the numbers that a checkpoint remembers."""
     if checkpoint is None:
         return []
-    return _logged(json.loads((checkpoint / "trainer_state.json").read_text())["log_history"])
+    return _list_logged(json.loads((checkpoint / "trainer_state.json").read_text())["log_history"])

@@ -1,4 +1,4 @@
-"""The model card of an adapter: what it was trained on and for, and under which terms its base model is."""
+"""Write the model card of an adapter: what it was trained on and for, and the licence of its base model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNKNOWN = "unknown; see the card of the base model"
 
 
 def format_card(config: AlignConfig, pairs: Pairs, trained_on: int) -> str:
-    """README.md in Markdown with the front matter of the Hugging Face hub."""
+    """Return README.md in Markdown with the front matter of the Hugging Face hub. trained_on: number of pairs."""
     licence = find_base_licence(config.model)
     rewards = "\n".join(f"| {name} | {weight:g} |" for name, weight in config.used.items())
     critic = f"\nThe critic is {config.critic.name}.\n" if "critic" in config.used else ""
@@ -60,7 +60,7 @@ Known risk: nothing but the validity reward asks for longer texts; look at the l
 
 
 def find_base_licence(model: str) -> str:
-    """The licence of the base model: of the paper's from our catalog, else what the model's own card says."""
+    """Return the licence of the base model, from our catalog for the paper's, else from the model's own card."""
     qwen = ITEMS["qwen"]
     if "qwen2.5-vl-3b" in model.lower():
         return f"{qwen.licence} (non-commercial)"
@@ -69,6 +69,6 @@ def find_base_licence(model: str) -> str:
     except (OSError, UnicodeDecodeError):
         return UNKNOWN
     front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    named = dict(re.findall(r"^(license|license_name):[ \t]*([\w .+-]+)$", front[1], re.MULTILINE)) if front else {}
-    found = named.get("license_name") or named.get("license")
-    return str(found).strip() if found else UNKNOWN
+    entries = dict(re.findall(r"^(license|license_name):[ \t]*([\w .+-]+)$", front[1], re.MULTILINE)) if front else {}
+    licence = entries.get("license_name") or entries.get("license")
+    return str(licence).strip() if licence else UNKNOWN

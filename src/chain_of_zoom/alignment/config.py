@@ -1,4 +1,4 @@
-"""Settings of an alignment: a preset with layers of tables over it, checked at once, and written as TOML."""
+"""Define the settings of an alignment: a preset with layers of tables over it, checked at once, and written as TOML."""
 
 from __future__ import annotations
 
@@ -23,85 +23,122 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Lora(_Table, frozen=True, kw_only=True):
-    """The adapter (paper, section 3.3). targets: a regex of module names; null: TARGETS, the language model alone."""
+    """The adapter (paper, section 3.3)."""
 
     r: Count = 8
+    """Rank of its matrices."""
     alpha: Count = 32
+    """Scale of its output, times r."""
     dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.05
+    """Share of its inputs that are dropped while training."""
     targets: str | None = None
+    """Regex of module names; null: TARGETS, the language model alone."""
 
 
 class CriticSettings(_Table, frozen=True, kw_only=True):
-    """Who rates. name: a model of this machine, or the URL of a server; the others as `make_critic` takes them."""
+    """The critic that rates texts, as `make_critic` takes it."""
 
     name: str | None = None
+    """A model of this machine, or the URL of a server."""
     model: str | None = None
+    """Name of the model on that server; null where it has one."""
     device: str = "auto"
+    """Device of a local model."""
     dtype: str = "auto"
+    """Precision of a local model."""
     max_new_tokens: Count = 16
+    """Tokens of an answer at most."""
     timeout: Positive = 60.0
+    """Seconds for an answer of a server."""
     concurrency: Count = 8
+    """Questions that a server is asked at a time."""
     key_variable: str = "OPENAI_API_KEY"
+    """Environment variable with the key of a server."""
     patience: NotNegative = 600.0
+    """Seconds to go on asking a server that is down."""
 
 
 class AlignConfig(_Table, frozen=True, kw_only=True):
-    """Everything that an alignment depends on besides the pairs' pixels and the weights.
-
-    data: pairs. model: the prompter's, a folder or a name in the local cache. steps: of the optimizer. group: texts per
-    pair that are compared. batch: texts per device at a time. accumulate: such batches per step. kl: weight of the KL
-    term (beta). scale: whether advantages are divided by the group's spread. weights: of the rewards, by name; 0 leaves
-    one out. reward: options of rewards, by name. dtype: of the frozen weights. samples: held-out pairs written about
-    before and after. save_every: steps. log_every: steps; 0 for about 1000 points. checkpointing: of gradients; null:
-    on a GPU. vllm: generate with it. loggers: tensorboard, wandb. trl: further arguments of TRL's GRPOConfig.
-    """
+    """Everything that an alignment depends on besides the pairs' pixels and the weights."""
 
     preset: str
+    """Name of the preset below these settings."""
     data: str
+    """Folder or JSONL file of pairs."""
     model: str
+    """Model of the prompter: a folder or a name in the local cache."""
     critic: CriticSettings = CriticSettings()
+    """The critic."""
     steps: Count
+    """Steps of the optimizer."""
     group: Annotated[int, msgspec.Meta(ge=2)]
+    """Texts per pair that are compared."""
     batch: Count
+    """Texts per device at a time."""
     accumulate: Count = 1
+    """Such batches per step."""
     learning_rate: Positive = 1e-5
+    """Step size of the optimizer."""
     kl: NotNegative
+    """Weight of the KL term (beta)."""
     scale: Literal["none", "group"] = "none"
+    """Whether advantages are divided by the group's spread."""
     temperature: Positive = 1.0
+    """Of sampling; higher tries more."""
     max_new_tokens: Count = 32
+    """Tokens of a text at most."""
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    """Decides order, sampling and the adapter's first weights."""
     device: str = "auto"
+    """auto, cpu or gpu."""
     dtype: str = "auto"
+    """Precision of the frozen weights."""
     checkpointing: bool | None = None
+    """Whether activations are computed again to save memory; null: on a GPU."""
     samples: Annotated[int, msgspec.Meta(ge=0)] = 8
+    """Held-out pairs that the model writes about before and after."""
     save_every: Count = 100
+    """Steps between checkpoints."""
     log_every: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Steps between logged numbers; 0 for about 1000 points."""
     vllm: bool = False
+    """Whether vLLM generates the texts."""
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+    """Where curves go besides the report."""
     weights: dict[str, Annotated[float, msgspec.Meta(ge=-100, le=100)]]
+    """Weights of the rewards by name; 0 leaves one out."""
     reward: dict[str, dict[str, Any]] = {}
+    """Options of rewards, by name."""
     lora: Lora = Lora()
+    """The adapter."""
     trl: dict[str, Any] = {}
+    """Further arguments of TRL's GRPOConfig."""
 
     @property
     def used(self) -> dict[str, float]:
-        """The rewards that count, and their weights."""
+        """Return the rewards that count, and their weights."""
         return {name: weight for name, weight in self.weights.items() if weight}
 
     def to_toml(self) -> bytes:
-        """As a file that `coz align --config` reads."""
-        return _toml(msgspec.to_builtins(self)).encode()
+        """Return the settings as a file that `coz align --config` reads."""
+        return _format_toml(msgspec.to_builtins(self)).encode()
 
-    def difference(self, other: AlignConfig) -> str:
-        """What sets two configurations apart that may not change within a run; empty where nothing does."""
-        mine, theirs = (_flat(msgspec.to_builtins(config)) for config in (self, other))
-        keys = [key for key in {**theirs, **mine} if key not in MAY_CHANGE and mine.get(key) != theirs.get(key)]
-        if all(is_url(str(config.critic.name)) for config in (self, other)):
+    def difference(self, earlier: AlignConfig) -> str:
+        """Describe how an earlier configuration differs in what may not change within a run; empty if it does not."""
+        values, earlier_values = (_flatten(msgspec.to_builtins(config)) for config in (self, earlier))
+        keys = [
+            key
+            for key in {**earlier_values, **values}
+            if key not in MAY_CHANGE and values.get(key) != earlier_values.get(key)
+        ]
+        if all(is_url(str(config.critic.name)) for config in (self, earlier)):
             keys = [key for key in keys if key != "critic.name"]  # servers move
-        return "; ".join(f"{key} is {theirs.get(key, 'not set')}, not {mine.get(key, 'not set')}" for key in keys)
+        return "; ".join(
+            f"{key} is {earlier_values.get(key, 'not set')}, not {values.get(key, 'not set')}" for key in keys
+        )
 
 
-# A run may be longer, look elsewhere or wait longer than it began to.
+# A run may go on for longer, on another device, and with more patience for its critic.
 MAY_CHANGE = {"preset", "steps", "save_every", "samples", "device", "critic.device"}
 MAY_CHANGE |= {"critic.patience", "critic.timeout", "critic.concurrency", "critic.key_variable"}
 
@@ -124,12 +161,12 @@ PRESETS: dict[str, Tables] = {
 
 
 def resolve(preset: str, *layers: Tables) -> AlignConfig:
-    """A preset with layers of tables over it, the last one winning. Raises UsageError for what it does not know."""
+    """Lay tables over a preset, the last one winning. Raises UsageError for unknown or missing settings."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset!r}; accepted: {', '.join(PRESETS)}; for example --preset safe")
     merged: dict[str, Any] = {}
     for layer in (PRESETS[preset], *layers, {"preset": preset}):
-        merged = _over(merged, layer)
+        merged = _merge(merged, layer)
     for key, flag in (("data", "--data"), ("model", "--model")):
         if key not in merged:
             raise UsageError(f"{flag} is missing; accepted: {flag} with a value; see coz align --help")
@@ -140,11 +177,11 @@ def resolve(preset: str, *layers: Tables) -> AlignConfig:
             f"settings of the alignment: {error}; accepted: the keys and values of docs/alignment.md; "
             "for example --set group=8 --set lora.r=16"
         ) from error
-    _check(config)
+    _check_config(config)
     return config
 
 
-def _check(config: AlignConfig) -> None:
+def _check_config(config: AlignConfig) -> None:
     try:
         re.compile(config.lora.targets or "")
     except re.error as error:
@@ -171,7 +208,7 @@ def _check(config: AlignConfig) -> None:
 
 
 def is_url(critic: str) -> bool:
-    """Whether a critic is a server."""
+    """Return whether a critic is a server."""
     return critic.startswith(("http://", "https://"))
 
 
@@ -190,41 +227,41 @@ def check_batches(config: AlignConfig, processes: int) -> None:
         )
 
 
-def _over(below: Tables, above: Tables) -> dict[str, Any]:
-    """Tables within tables are merged, anything else replaced."""
+def _merge(below: Tables, above: Tables) -> dict[str, Any]:
+    """Merge tables within tables and replace anything else."""
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _over(merged[key], value) if both else value
+        are_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if are_tables else value
     return merged
 
 
-def _flat(tables: Tables, prefix: str = "") -> dict[str, Any]:
+def _flatten(tables: Tables, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tables.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
 
 
-def _toml(tables: Tables, prefix: str = "") -> str:
-    """Plain values first, then tables; what is not set has no line."""
+def _format_toml(tables: Tables, prefix: str = "") -> str:
+    """Return plain values first, then tables; settings without a value have no line."""
     plain = {key: value for key, value in tables.items() if not isinstance(value, Mapping) and value is not None}
-    lines = [f"{_key(key)} = {_value(value)}\n" for key, value in plain.items()]
+    lines = [f"{_format_key(key)} = {_format_value(value)}\n" for key, value in plain.items()]
     for key, value in tables.items():
         if isinstance(value, Mapping) and value:
-            name = prefix + _key(key)
-            lines.append(f"\n[{name}]\n{_toml(value, f'{name}.')}")
+            name = prefix + _format_key(key)
+            lines.append(f"\n[{name}]\n{_format_toml(value, f'{name}.')}")
     return "".join(lines)
 
 
-def _key(text: str) -> str:
-    return text if text.replace("_", "").replace("-", "").isalnum() and text.isascii() else _value(text)
+def _format_key(text: str) -> str:
+    return text if text.replace("_", "").replace("-", "").isalnum() and text.isascii() else _format_value(text)
 
 
-def _value(value: Any) -> str:
-    """JSON's scalars and lists are TOML's, but for one character and tables in a line."""
+def _format_value(value: Any) -> str:
+    """Return a value in TOML, which is JSON but for one character and for tables in a line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_format_key(key)} = {_format_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(_format_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""The critic: a vision-language model, on this machine or behind a server, that rates texts (paper, section 3.3)."""
+"""Ask the critic: a vision-language model, of this machine or of a server, that rates texts (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from chain_of_zoom.errors import DownError, OutputError, UsageError
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between two tries of a server that is down
-AT_ONCE = 32  # answers after which the cache is written
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds between two tries of a server that is down."""
+AT_ONCE = 32
+"""Answers after which the cache is written."""
 
 
 class CriticModel(Protocol):
-    """What answers: the prompters Vlm and Remote do."""
+    """The model that answers: the prompters Vlm and Remote can."""
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
-        """One answer per conversation."""
+        """Return one answer per conversation."""
 
 
 class Critic:
     """A model that rates, with a cache and patience.
 
-    name: says who it is. identity: whose answers are cached; its name by default. cache: an SQLite file of answers by
+    name: shown to people. identity: whose answers are cached; the name by default. cache: an SQLite file of answers by
     question and pictures, which several processes may share. patience: seconds to go on asking a server that is down.
-    say: hears of waiting.
+    say: receives a line about waiting.
     """
 
     def __init__(
@@ -55,35 +57,36 @@ class Critic:
         self._cache = _AnswerCache(cache) if cache else None
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
-        """Its answers. Raises DownError when the server stays down longer than the patience lasts."""
-        began, pause = time.monotonic(), FIRST_PAUSE
+        """Return one answer per conversation. Raises DownError when a server stays down longer than patience lasts."""
+        start, pause = time.monotonic(), FIRST_PAUSE
         while True:
             try:
                 return self.model.ask(conversations)
             except DownError as error:
-                left = self.patience - (time.monotonic() - began)
-                if left <= 0:
+                seconds_left = self.patience - (time.monotonic() - start)
+                if seconds_left <= 0:
                     raise DownError(f"the critic {self.name} stayed down for {self.patience:g} s: {error}") from error
-                self.say(f"the critic is down, asking again for {left:.0f} s more: {error}")
-                time.sleep(min(pause, left))
+                self.say(f"the critic is down, asking again for {seconds_left:.0f} s more: {error}")
+                time.sleep(min(pause, seconds_left))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     def answer_views(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[str]:
-        """What it says to the paper's question about each (parent, zoomed, text); the same question is asked once."""
+        """Return answers to the paper's question about each (parent, zoomed, text); the same question is asked once."""
         keys = [self._key(*view) for view in views]
-        known = self._cache.find(keys) if self._cache else {}
-        new = list({key: view for key, view in zip(keys, views, strict=True) if key not in known}.items())
-        for start in range(0, len(new), AT_ONCE):
-            some = new[start : start + AT_ONCE]
-            said = self.ask([build_critic_chat(*view) for _, view in some])
-            fresh = dict(zip([key for key, _ in some], said, strict=True))
+        answers = self._cache.find(keys) if self._cache else {}
+        unanswered = {key: view for key, view in zip(keys, views, strict=True) if key not in answers}
+        new_keys = list(unanswered)
+        for start in range(0, len(new_keys), AT_ONCE):
+            batch_keys = new_keys[start : start + AT_ONCE]
+            batch_answers = self.ask([build_critic_chat(*unanswered[key]) for key in batch_keys])
+            new_answers = dict(zip(batch_keys, batch_answers, strict=True))
             if self._cache:
-                self._cache.keep(fresh)
-            known |= fresh
-        return [known[key] for key in keys]
+                self._cache.add(new_answers)
+            answers |= new_answers
+        return [answers[key] for key in keys]
 
     def rate(self, views: Sequence[tuple[RGB8, RGB8, str]]) -> list[float | None]:
-        """Ratings of (parent, zoomed, text), 0 to 1; None for an answer that is no score."""
+        """Return ratings of (parent, zoomed, text), 0 to 1; None for an answer that is no score."""
         return [parse_score(answer) for answer in self.answer_views(views)]
 
     def _key(self, parent: RGB8, zoomed: RGB8, text: str) -> str:
@@ -108,7 +111,7 @@ def make_critic(
     cache: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Critic:
-    """The critic called `critic`: the URL of an OpenAI-compatible server, else a folder or a model of the local cache.
+    """Return the critic `critic`: the URL of an OpenAI-compatible server, else a folder or a model of the local cache.
 
     model: its name on that server; not needed where the server has one. The server is asked at once, weights are read
     at the first question. Raises UsageError for options, MissingError for an absent server, model or extra.
@@ -128,15 +131,15 @@ def make_critic(
     if model is None:
         listed = remote.check()
         if len(listed) != 1:
-            some = ", ".join(listed[:5]) or "none"
-            raise UsageError(f"{critic} serves {len(listed)} models ({some}); type: --set critic.model=NAME")
+            names = ", ".join(listed[:5]) or "none"
+            raise UsageError(f"{critic} serves {len(listed)} models ({names}); type: --set critic.model=NAME")
         [remote.model] = listed
     name = f"{remote.model} at {critic}"
     return Critic(remote, name, identity=remote.model, cache=cache, patience=patience, say=say)
 
 
 class CriticReward(Reward):
-    """The critic's rating of the text, 0 to 1."""
+    """Rewards a text by the critic's rating of it, 0 to 1."""
 
     name = "critic"
 
@@ -150,7 +153,7 @@ class CriticReward(Reward):
             load()
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """Raises DownError when the critic is away for good."""
+        """Return the ratings. Raises DownError when the critic is away for good."""
         answers = self.critic.answer_views([(sample.parent, sample.zoomed, sample.text) for sample in samples])
         return [
             Unscored(f"the critic's answer is no score: {answer[:80]!r}") if score is None else score
@@ -165,27 +168,27 @@ class _AnswerCache:
         self.file = file
         if file.is_symlink():  # SQLite would follow it
             raise OutputError(f"{file} is a link; accepted: a file of this program's; remove it")
-        self._do("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)", [()])
+        self._execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)", [()])
 
     def find(self, keys: Sequence[str]) -> dict[str, str]:
-        return {key: row[0] for key in set(keys) if (row := self._one(key))}
+        return {key: row[0] for key in set(keys) if (row := self._select(key))}
 
-    def keep(self, answers: dict[str, str]) -> None:
-        self._do("INSERT OR IGNORE INTO answers VALUES (?, ?)", list(answers.items()))
+    def add(self, answers: dict[str, str]) -> None:
+        self._execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", list(answers.items()))
 
-    def _one(self, key: str) -> tuple[str] | None:
+    def _select(self, key: str) -> tuple[str] | None:
         row: tuple[str] | None
         try:
-            with closing(sqlite3.connect(self.file, timeout=60)) as base:
-                row = base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            with closing(sqlite3.connect(self.file, timeout=60)) as connection:
+                row = connection.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         except sqlite3.Error as error:
             raise self._failure(error) from error
         return row
 
-    def _do(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
+    def _execute(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
         try:
-            with closing(sqlite3.connect(self.file, timeout=60)) as base, base:
-                base.executemany(statement, rows)
+            with closing(sqlite3.connect(self.file, timeout=60)) as connection, connection:
+                connection.executemany(statement, rows)
         except sqlite3.Error as error:
             raise self._failure(error) from error
 

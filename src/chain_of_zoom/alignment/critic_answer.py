@@ -1,4 +1,4 @@
-"""What a critic is asked about a text, and the score in its answer (paper, section 3.3)."""
+"""Build the critic's question about a text, and read the score in its answer (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ QUESTION = (
     "well it describes the second image. Output only a single score between 0 and 100."
 )
 LONGEST = 1000
-"""Characters; a longer answer is no score, whatever is in it."""
+"""Characters of the longest answer that may hold a score."""
 
 SCALES = (5, 10, 100)
+"""Numbers that a score may be out of."""
 
 _SCALE = re.compile(r"\b(?:between\s+|from\s+)?0\s*(?:-|–|to|and)\s*100\b(?!\.?\d)", re.IGNORECASE)
 _SCORE = re.compile(
@@ -24,7 +25,7 @@ _SCORE = re.compile(
 
 
 def build_critic_chat(parent: RGB8, zoomed: RGB8, text: str) -> Messages:
-    """The paper's question as one turn: both pictures (uint8, H x W x 3), then the words.
+    """Return the paper's question as one turn: both pictures (uint8, H x W x 3), then the words.
 
     The text goes on one line, so that it cannot add a rating of its own below.
     """
@@ -34,7 +35,7 @@ def build_critic_chat(parent: RGB8, zoomed: RGB8, text: str) -> Messages:
 
 
 def parse_score(answer: str) -> float | None:
-    """The score that an answer gives, 0 to 1; None where it gives none, several, or one out of range.
+    """Return the score that an answer gives, 0 to 1; None where it gives none, several, or one out of range.
 
     Plain numbers and per cent count out of 100; "7.5 out of 10" and "4/5" out of that. The scale itself ("0-100") may
     be repeated. Any other number, a sign, or digits of other scripts make an answer unusable: a guess would be learned
@@ -43,15 +44,15 @@ def parse_score(answer: str) -> float | None:
     if len(answer) > LONGEST:
         return None
     text = _SCALE.sub(" ", re.sub(r"[*_`$]", "", answer))
-    found = list(_SCORE.finditer(text))
+    matches = list(_SCORE.finditer(text))
     if any(letter.isnumeric() for letter in _SCORE.sub(" ", text)):
         return None
-    scores = {_share(float(match[1]), match[2]) for match in found}
+    scores = {_scale_score(float(match[1]), match[2]) for match in matches}
     score = scores.pop() if len(scores) == 1 else None
     return score if score is not None and 0 <= score <= 1 else None
 
 
-def _share(value: float, scale: str | None) -> float | None:
+def _scale_score(value: float, scale: str | None) -> float | None:
     if scale is not None:
         return round(value / int(scale), 9) if int(scale) in SCALES else None
     return None if 0 < value < 1 else round(value / 100, 9)

@@ -1,4 +1,4 @@
-"""The report of an alignment: one page with curves, texts before and after, what had no score, and the settings."""
+"""Write the report of an alignment: curves, texts before and after, texts without a score, and the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.curves import Curve, Log, draw_curve
+from chain_of_zoom.alignment.curves import Log, draw_curve
 from chain_of_zoom.alignment.pairs import Pair
 from chain_of_zoom.alignment.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.files import write_atomic
@@ -18,7 +18,7 @@ from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import prompt_statistics
 
-LISTED = 20
+MAX_UNSCORED = 20
 
 NOTES = {
     "critic": "the critic's rating / 100",
@@ -39,82 +39,94 @@ TEXTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReportData:
-    """What a report is made of. pairs: those held out, by name. history: one line of numbers per logged step."""
+    """What a report shows."""
 
     config: AlignConfig
+    """Settings of the run."""
     history: Sequence[Log]
+    """One table of numbers per logged step."""
     samples: Sequence[HeldOutSample]
-    gaps: Sequence[UnscoredText]
+    """Held-out pairs with answers."""
+    unscored: Sequence[UnscoredText]
+    """Texts without a score."""
     skipped: Sequence[tuple[str, str]]
+    """Pairs that could not be read, and the reasons."""
     pairs: Mapping[str, Pair]
+    """The held-out pairs by name."""
     trained_on: int
+    """Number of pairs to learn from."""
 
 
-def write_report(facts: ReportData, file: Path) -> Path:
-    """Write the page; everything is in it. Raises OutputError."""
-    write_atomic(file, render_report(facts).encode())
+def write_report(data: ReportData, file: Path) -> Path:
+    """Write the page, which needs no other file. Raises OutputError."""
+    write_atomic(file, render_report(data).encode())
     return file
 
 
-def render_report(facts: ReportData) -> str:
-    """The page as HTML."""
-    config = facts.config
+def render_report(data: ReportData) -> str:
+    """Return the page as HTML."""
+    config = data.config
     rewards = [
-        draw_curve(name, f"rewards/{name}/mean", f"weight {weight:g}: {NOTES.get(name, 'a plugin')}", facts.history)
+        draw_curve(name, f"rewards/{name}/mean", f"weight {weight:g}: {NOTES.get(name, 'a plugin')}", data.history)
         for name, weight in config.used.items()
     ]
-    total = draw_curve("reward", "reward", "the weighted sum", facts.history)
-    texts = [draw_curve(*each, facts.history) for each in TEXTS]
+    total = draw_curve("reward", "reward", "the weighted sum", data.history)
+    texts = [draw_curve(*text, data.history) for text in TEXTS]
+    samples = [sample for sample in data.samples if sample.pair in data.pairs]
     return render(
         "alignment.html",
         config=config,
-        steps=int(facts.history[-1]["step"]) if facts.history else 0,
+        steps=int(data.history[-1]["step"]) if data.history else 0,
         total=total,
-        charts=_there([total, *rewards]),
-        texts=_there(texts),
-        samples=[_sample(one, facts.pairs[one.pair], config) for one in facts.samples if one.pair in facts.pairs],
-        before_after=_before_after(facts.samples),
-        gaps=facts.gaps[-LISTED:][::-1],
-        gap_count=len(facts.gaps),
-        unscored=draw_curve("", "texts/unscored", "", facts.history),
-        skipped=facts.skipped,
-        trained_on=facts.trained_on,
+        charts=[curve for curve in (total, *rewards) if curve],
+        texts=[curve for curve in texts if curve],
+        samples=[_show_sample(sample, data.pairs[sample.pair], config) for sample in samples],
+        before_after=_compare_means(data.samples),
+        gaps=data.unscored[-MAX_UNSCORED:][::-1],
+        gap_count=len(data.unscored),
+        unscored=draw_curve("", "texts/unscored", "", data.history),
+        skipped=data.skipped,
+        trained_on=data.trained_on,
         toml=config.to_toml().decode(),
     )
 
 
-def _there(curves: Sequence[Curve | None]) -> list[Curve]:
-    return [each for each in curves if each]
+def _show_sample(sample: HeldOutSample, pair: Pair, config: AlignConfig) -> dict[str, object]:
+    after = sample.after.rewards if sample.after else {}
+    rewards = [(name, sample.before.rewards.get(name), after.get(name)) for name in config.used]
+    return {
+        "pair": sample.pair,
+        "before": sample.before.text,
+        "after": sample.after.text if sample.after else None,
+        "parent": _embed_picture(pair.parent),
+        "zoomed": _embed_picture(pair.zoomed),
+        "rewards": rewards,
+    }
 
 
-def _sample(one: HeldOutSample, pair: Pair, config: AlignConfig) -> dict[str, object]:
-    rows = [(name, one.before.rewards.get(name), one.after and one.after.rewards.get(name)) for name in config.used]
-    return {"one": one, "parent": _picture(pair.parent), "zoomed": _picture(pair.zoomed), "rewards": rows}
-
-
-def _picture(file: Path) -> str:
-    """A small picture inside the page."""
+def _embed_picture(file: Path) -> str:
+    """Return a small picture as a URL that holds it."""
     data = thumbnail(encode_png(load(file).pixels))
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
-def _before_after(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | None, float | None]]:
-    """Means over the held-out pairs: rewards, length, variety; after is None while training goes on."""
+def _compare_means(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | None, float | None]]:
+    """Return means over the held-out pairs: rewards, length, variety; after is None while training goes on."""
     if not samples:
         return []
-    before = _means([one.before for one in samples])
-    after = _means([one.after for one in samples if one.after])
+    before = _means([sample.before for sample in samples])
+    after = _means([sample.after for sample in samples if sample.after])
     return [(name, value, after.get(name)) for name, value in before.items()]
 
 
-def _means(side: Sequence[Answer]) -> dict[str, float | None]:
-    if not side:
+def _means(answers: Sequence[Answer]) -> dict[str, float | None]:
+    if not answers:
         return {}
-    statistics = prompt_statistics([told.text for told in side])
-    means = {name: _mean([told.rewards.get(name) for told in side]) for name in side[0].rewards}
+    statistics = prompt_statistics([answer.text for answer in answers])
+    means = {name: _mean([answer.rewards.get(name) for answer in answers]) for name in answers[0].rewards}
     return means | {"words": statistics.words, "distinct words": statistics.distinct_1}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None

@@ -1,4 +1,4 @@
-"""Rewards of a prompt: what makes a text good, as functions of the text, and as objects that training asks.
+"""Define rewards of a prompt: what makes a text good, as functions of the text, and as objects that training asks.
 
 R = 1.0 critic + 0.5 phrase + 0.5 repetition in the paper (section 3.3); `critic` and `sr` have files of their own.
 """
@@ -22,89 +22,98 @@ LONGEST_WORD = 40
 
 @dataclass(frozen=True)
 class Sample:
-    """A text about the zoomed view of a pair. parent, zoomed: uint8, H x W x 3."""
+    """A text about the zoomed view of a pair."""
 
     pair: str
+    """Name of the pair."""
     parent: RGB8
+    """The view, uint8, H x W x 3."""
     zoomed: RGB8
+    """Its zoom, uint8, H x W x 3."""
     text: str
+    """The text to be rewarded."""
 
 
 @dataclass(frozen=True)
 class Unscored:
-    """Why a reward has no number for a sample, which then is left out of learning: neither good nor bad."""
+    """A sample without a number, which is left out of learning: neither good nor bad."""
 
     why: str
+    """Why the reward has no number."""
 
 
 class Reward(ABC):
     """One part of what a prompt is rewarded for.
 
-    Plugins extend it (docs/plugins.md); constructor arguments are options and have defaults. name: in weights, curves
-    and reports. package: name and version of the package that brings it.
+    Plugins extend it (docs/plugins.md); constructor arguments are options and have defaults.
     """
 
     name: str
+    """Name in weights, curves and reports."""
     package: str | None = None
+    """Name and version of the package that brings it."""
 
     def load(self) -> None:  # noqa: B027 - most have nothing to read
         """Read weights or look for servers before training, where there are any. Raises MissingError."""
 
     @abstractmethod
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """One number per sample, in order; higher is better. About -1 to 1, so that weights compare.
+        """Return one number per sample, in order; higher is better. About -1 to 1, so that weights compare.
 
         Raises DownError when a service is away, which stops training with a checkpoint.
         """
 
 
 def check_scores(reward: Reward, samples: Sequence[Sample]) -> list[float | Unscored]:
-    """What a reward says, checked, since plugins are strangers. Raises MissingError for a wrong number of numbers."""
-    found = reward(samples)
-    if len(found) != len(samples):
+    """Ask a reward and check its answer, which may come from a plugin; infinite and NaN become Unscored.
+
+    Raises MissingError for a wrong number of numbers.
+    """
+    numbers = reward(samples)
+    if len(numbers) != len(samples):
         raise MissingError(
-            f"the reward {reward.name} returned {len(found)} numbers for {len(samples)} texts; accepted: one each, see "
-            f"docs/plugins.md; leave it out with --set weights.{reward.name}=0"
+            f"the reward {reward.name} returned {len(numbers)} numbers for {len(samples)} texts; accepted: one each, "
+            f"see docs/plugins.md; leave it out with --set weights.{reward.name}=0"
         )
     return [
-        value if isinstance(value, Unscored) or isfinite(value) else Unscored(f"{reward.name} is {value}")
-        for value in found
+        number if isinstance(number, Unscored) or isfinite(number) else Unscored(f"{reward.name} is {number}")
+        for number in numbers
     ]
 
 
 def phrase_exclusion(text: str, phrases: Iterable[str] = PAPER_PHRASES) -> float:
-    """1 if none of the phrases occurs, else 0.
+    """Return 1 if none of the phrases occurs, else 0.
 
     Phrases are whole words ("image" is not in "images"), in capital or small letters, with any space between words.
     """
-    return 0.0 if any(_phrase(phrase).search(text) for phrase in phrases) else 1.0
+    return 0.0 if any(_compile_phrase(phrase).search(text) for phrase in phrases) else 1.0
 
 
 def repetition_penalty(text: str, n: int = 3) -> float:
-    """Minus the share of repeated n-grams, -1 to 0, over words between spaces; 0 for fewer than n words."""
+    """Return minus the share of repeated n-grams, -1 to 0, over words between spaces; 0 for fewer than n words."""
     return -repetition(text, n)
 
 
 def validity(text: str, least_words: int = 3) -> float:
-    """1 for a text that can be a prompt, 0 for an empty or degenerate one.
+    """Return 1 for a text that can be a prompt, 0 for an empty or degenerate one.
 
     It has at least `least_words` different words (between spaces, without marks), at least half of its words differ,
     two thirds of its visible characters are letters, and no word is longer than 40. Languages without spaces fail.
     """
     words = words_of(text)
     visible = [letter for letter in text if not letter.isspace()]
-    kinds = len(set(words))
-    good = (
-        kinds >= max(least_words, 1)
-        and 2 * kinds >= len(words)
+    different = len(set(words))
+    is_valid = (
+        different >= max(least_words, 1)
+        and 2 * different >= len(words)
         and 3 * sum(letter.isalpha() for letter in visible) >= 2 * len(visible)
         and max(map(len, words)) <= LONGEST_WORD
     )
-    return float(good)
+    return float(is_valid)
 
 
 def read_phrases(file: str | Path) -> tuple[str, ...]:
-    """The phrases of a UTF-8 file, one a line; empty lines and those that start with # are none. Raises UsageError."""
+    """Read the phrases of a UTF-8 file, one a line; empty lines and those with # are skipped. Raises UsageError."""
     try:
         lines = [line.strip() for line in Path(file).expanduser().read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
@@ -118,7 +127,10 @@ def read_phrases(file: str | Path) -> tuple[str, ...]:
 
 
 class Phrase(Reward):
-    """`phrase_exclusion`. file: the phrases, one a line; the paper's two by default."""
+    """Rewards texts without certain phrases, see `phrase_exclusion`.
+
+    file: the phrases, one a line; the paper's two by default.
+    """
 
     name = "phrase"
 
@@ -126,42 +138,42 @@ class Phrase(Reward):
         self.phrases = read_phrases(file) if file else PAPER_PHRASES
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """1 or 0 each."""
+        """Return 1 or 0 for each."""
         return [phrase_exclusion(sample.text, self.phrases) for sample in samples]
 
 
 class Repetition(Reward):
-    """`repetition_penalty`. n: words in a row."""
+    """Punishes repeated words, see `repetition_penalty`. n: words in a row."""
 
     name = "repetition"
 
     def __init__(self, n: int = 3) -> None:
-        self.n = _count("n", n)
+        self.n = _check_count("n", n)
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """-1 to 0 each."""
+        """Return -1 to 0 for each."""
         return [repetition_penalty(sample.text, self.n) for sample in samples]
 
 
 class Validity(Reward):
-    """`validity`, the guard against empty and degenerate texts. least_words: different words that a text needs."""
+    """Guards against empty and degenerate texts, see `validity`. least_words: different words that a text needs."""
 
     name = "validity"
 
     def __init__(self, least_words: int = 3) -> None:
-        self.least_words = _count("least_words", least_words)
+        self.least_words = _check_count("least_words", least_words)
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """1 or 0 each."""
+        """Return 1 or 0 for each."""
         return [validity(sample.text, self.least_words) for sample in samples]
 
 
-def _phrase(phrase: str) -> re.Pattern[str]:
+def _compile_phrase(phrase: str) -> re.Pattern[str]:
     words = r"\s+".join(map(re.escape, phrase.split()))
     return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
-def _count(option: str, value: int) -> int:
+def _check_count(option: str, value: int) -> int:
     if type(value) is not int or value < 1:
         raise UsageError(f"{option} {value!r}; accepted: whole numbers from 1; for example {option}=3")
     return value

@@ -1,4 +1,4 @@
-"""Scores of prompters as a table for the terminal and as a page with pictures and texts."""
+"""Show scores of prompters as a table for the terminal and as a page with pictures and texts."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from chain_of_zoom.pages.table import format_plain_table
 
 PAGE = "index.html"
 PICTURES = "pictures"
-SHOWN = 100
+MAX_PAIRS = 100
 COLUMNS = ("words", "vocabulary", "distinct-1", "distinct-2", "empty", "seconds")
 
 
 def list_columns(scores: Scores) -> list[str]:
-    """What is known of every prompter, in order: its rewards, then statistics."""
+    """Return the titles of a prompter's numbers: its rewards, then statistics."""
     return [*scores.prompters[0].rewards, *COLUMNS]
 
 
 def format_cells(scored: PrompterScore) -> list[str]:
-    """The numbers of one prompter as texts, a dash where there is none."""
-    rewards = [_number(value, 3) for value in scored.rewards.values()]
+    """Return the numbers of one prompter as texts, a dash where there is none."""
+    rewards = [_format_number(value, 3) for value in scored.rewards.values()]
     words = [f"{scored.words:.1f}", str(scored.vocabulary)]
-    distinct = [_number(value, 2) for value in (scored.distinct_1, scored.distinct_2)]
+    distinct = [_format_number(value, 2) for value in (scored.distinct_1, scored.distinct_2)]
     return [*rewards, *words, *distinct, f"{scored.empty:.0%}", f"{scored.seconds:.3f}"]
 
 
 def format_duels(scores: Scores) -> list[str]:
-    """Every duel in one sentence."""
+    """Return every duel in one sentence."""
     lines = []
     for outcome in scores.outcomes:
         duel = outcome.duel
@@ -50,18 +50,21 @@ def format_duels(scores: Scores) -> list[str]:
 
 
 def format_scores(scores: Scores) -> str:
-    """The table, the duels and what is missing, for a terminal."""
-    rows = [["prompter", *list_columns(scores)], *([each.name, *format_cells(each)] for each in scores.prompters)]
-    told = f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}"
-    lines = [told, "", *format_plain_table(rows)]
+    """Return the table, the duels and what is missing, for a terminal."""
+    rows = [["prompter", *list_columns(scores)], *([scored.name, *format_cells(scored)] for scored in scores.prompters)]
+    summary = f"{len(scores.pairs)} held-out pairs of {scores.photos} photos; critic: {scores.critic or 'none'}"
+    lines = [summary, "", *format_plain_table(rows)]
     lines += ["", *format_duels(scores)] if scores.outcomes else []
-    lines += [f"unrated: {each.unrated} texts of {each.name}" for each in scores.prompters if each.unrated]
+    lines += [f"unrated: {scored.unrated} texts of {scored.name}" for scored in scores.prompters if scored.unrated]
     lines += [f"not measured: {gap}" for gap in scores.gaps]
     return "\n".join(lines)
 
 
 def check_folder(folder: Path) -> None:
-    """Before hours of work: raises OccupiedError where a page of something else lies, OutputError without rights."""
+    """Check a folder before hours of work.
+
+    Raises OccupiedError where a page of something else lies, OutputError without rights.
+    """
     make_folder(folder)
     if (folder / PAGE).exists() and not (folder / SCORES).exists():
         raise OccupiedError(f"{folder / PAGE} is the page of something else; name another folder with -o")
@@ -70,18 +73,18 @@ def check_folder(folder: Path) -> None:
 def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
     """Write scores.json and index.html with small pictures of up to 100 pairs. Raises OutputError."""
     make_inner_folder(folder, PICTURES)
-    shown = []
-    for index, pair in enumerate(pairs[:SHOWN]):
+    views = []
+    for index, pair in enumerate(pairs[:MAX_PAIRS]):
         files = {kind: f"{PICTURES}/{index:04d}_{kind}.webp" for kind in ("parent", "zoomed")}
         for kind, file in files.items():
-            write_atomic(folder / file, thumbnail(_png(getattr(pair, kind))))
+            write_atomic(folder / file, thumbnail(_read_png(getattr(pair, kind))))
         outcomes = [(outcome.duel, outcome.verdicts[index]) for outcome in scores.outcomes]
-        shown.append(
+        views.append(
             {
                 "name": pair.name,
                 "files": files,
                 "texts": [(scored.name, scored.texts[index]) for scored in scores.prompters],
-                "ahead": [_ahead(duel.a, duel.b, verdict) for duel, verdict in outcomes],
+                "ahead": [_format_verdict(duel.a, duel.b, verdict) for duel, verdict in outcomes],
             }
         )
     write_atomic(folder / SCORES, format_json(scores))
@@ -91,24 +94,26 @@ def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
         columns=list_columns(scores),
         rows=[(scored.name, format_cells(scored)) for scored in scores.prompters],
         duels=format_duels(scores),
-        shown=shown,
+        shown=views,
         unrated=sum(scored.unrated for scored in scores.prompters),
     )
     write_atomic(folder / PAGE, html.encode())
     return folder / PAGE
 
 
-def _png(file: Path) -> bytes:
-    """A picture as a PNG, with the label that it has if it is one."""
+def _read_png(file: Path) -> bytes:
+    """Return a picture as a PNG, with the label that it has if it is one."""
     data = file.read_bytes()
     return data if data.startswith(b"\x89PNG") else encode_png(load(file).pixels, fast=True)
 
 
-def _ahead(a: str, b: str, verdict: str | None) -> str:
+def _format_verdict(a: str, b: str, verdict: str | None) -> str:
     if verdict is None:
         return f"{a} or {b}: no answer"
-    return f"{a} and {b}: a tie" if verdict == "tie" else f"{a} before {b}" if verdict == "first" else f"{b} before {a}"
+    if verdict == "tie":
+        return f"{a} and {b}: a tie"
+    return f"{a} before {b}" if verdict == "first" else f"{b} before {a}"
 
 
-def _number(value: float | None, digits: int) -> str:
+def _format_number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What prompters write about held-out pairs, and what rewards, statistics and a critic say of it."""
+"""Let prompters write about held-out pairs, and score their texts by rewards, statistics and a critic."""
 
 from __future__ import annotations
 
@@ -28,53 +28,75 @@ Progress = Callable[[str, int, int], None]
 
 
 class ScoredText(msgspec.Struct, frozen=True, kw_only=True):
-    """One text, as extracted. rewards: by name; None where the critic's answer was no rating."""
+    """One text, as extracted."""
 
     pair: str
+    """Name of the pair."""
     text: str
+    """The text."""
     seconds: float
+    """Time that it took."""
     rewards: dict[str, float | None]
+    """Its rewards by name; None where the critic's answer was no rating."""
 
 
 class PrompterScore(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompter. rewards: means over its texts that have one. unrated: texts without a rating.
-
-    words: mean length. vocabulary: different words in all texts. distinct_1, distinct_2, empty, repetition: see
-    PromptStatistics. seconds: median per text, one at a time. weights_sha256: of its files, by role.
-    """
+    """The scores of one prompter."""
 
     name: str
+    """Its label."""
     weights_sha256: dict[str, str]
+    """SHA-256 of its files, by role."""
     rewards: dict[str, float | None]
+    """Means of rewards over the texts that have them."""
     unrated: int
+    """Texts without a rating."""
     words: float
+    """Mean length in words."""
     vocabulary: int
+    """Different words in all texts."""
     distinct_1: float | None
+    """Share of different words, see PromptStatistics."""
     distinct_2: float | None
+    """Share of different pairs of words."""
     empty: float
+    """Share of texts without a word."""
     repetition: float
+    """Share of repeated 3-grams."""
     seconds: float
+    """Median time per text, one at a time."""
     texts: tuple[ScoredText, ...]
+    """Its texts, in the order of the pairs."""
 
 
 class ScoringOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A duel, and who is ahead on every pair: "first" for its a; null where the critic gave no answer."""
+    """A duel and its verdicts."""
 
     duel: Duel
+    """The duel."""
     verdicts: tuple[Literal["first", "second", "tie"] | None, ...]
+    """Who is ahead on every pair: "first" for its a; null where the critic gave no answer."""
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. pairs: their names, in the order of every list. critic: null without one. gaps: what is not there."""
+    """The scores of all prompters, as scores.json holds them."""
 
     version: Literal[1] = 1
+    """Version of this layout."""
     data: str
+    """Name of the set of pairs."""
     pairs: tuple[str, ...]
+    """Names of the pairs, in the order of every list."""
     photos: int
+    """Number of photos that they show."""
     critic: str | None
+    """Name of the critic; null without one."""
     prompters: tuple[PrompterScore, ...]
+    """Scores of every prompter."""
     outcomes: tuple[ScoringOutcome, ...]
+    """Duels of all with all."""
     gaps: tuple[str, ...]
+    """What is not measured, and why."""
 
 
 def score(
@@ -87,111 +109,125 @@ def score(
 ) -> Scores:
     """Ask every prompter about every pair, one at a time as in a zoom; rate, and compare all with all.
 
-    critic: adds its own reward, the paper's total and the duels. prompters is emptied, so that the weights of one are
-    not kept beside those of the next. Raises the errors of prompters and of the critic.
+    critic: adds its own reward, the paper's total and the duels. prompters is emptied, so that the weights of one
+    are not in memory beside those of the next. Raises the errors of prompters and of the critic.
     """
-    say = progress or (lambda what, done, total: None)
-    asked = [*rewards, CriticReward(critic)] if critic else list(rewards)
-    for reward in asked:
+    report = progress or (lambda task, count, total: None)
+    all_rewards = [*rewards, CriticReward(critic)] if critic else list(rewards)
+    for reward in all_rewards:
         reward.load()
-    scored = []
+    scores = []
     for name in list(prompters):
-        scored.append(_scored(name, prompters.pop(name), pairs, asked, say))
-    outcomes = []
-    for a, b in combinations(scored, 2) if critic else ():
-        assert critic
-        contests = [
-            Contest(pair=pair, texts=(one.text, other.text))
-            for pair, one, other in zip(pairs, a.texts, b.texts, strict=True)
-        ]
-        counter = _ProgressCounter(f"{a.name} against {b.name}", len(pairs), say)
-        duel, verdicts = run_duel(a.name, b.name, contests, critic.ask, counter.add)
-        outcomes.append(ScoringOutcome(duel=duel, verdicts=tuple(verdicts)))
+        scores.append(_score_prompter(name, prompters.pop(name), pairs, all_rewards, report))
     gaps = []
     if critic is None:
         gaps.append("reward of the critic, the total, and duels: there is no critic; name one with --critic")
-    elif len(scored) < 2:
+    elif len(scores) < 2:
         gaps.append("duels: there is one prompter; name another one with --prompter")
     return Scores(
         data=data,
         pairs=tuple(pair.name for pair in pairs),
         photos=len({pair.photo for pair in pairs}),
         critic=critic.name if critic else None,
-        prompters=tuple(scored),
-        outcomes=tuple(outcomes),
+        prompters=tuple(scores),
+        outcomes=_run_duels(scores, pairs, critic, report) if critic else (),
         gaps=tuple(gaps),
     )
 
 
-def _scored(
-    name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], say: Progress
+def _run_duels(
+    scores: Sequence[PrompterScore], pairs: Sequence[Pair], critic: Critic, report: Progress
+) -> tuple[ScoringOutcome, ...]:
+    outcomes = []
+    for a, b in combinations(scores, 2):
+        text_pairs = [(first.text, second.text) for first, second in zip(a.texts, b.texts, strict=True)]
+        contests = [
+            Contest(pair=pair, texts=texts_of_pair) for pair, texts_of_pair in zip(pairs, text_pairs, strict=True)
+        ]
+        counter = _ProgressCounter(f"{a.name} against {b.name}", len(pairs), report)
+        duel, verdicts = run_duel(a.name, b.name, contests, critic.ask, counter.add)
+        outcomes.append(ScoringOutcome(duel=duel, verdicts=tuple(verdicts)))
+    return tuple(outcomes)
+
+
+def _score_prompter(
+    name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], report: Progress
 ) -> PrompterScore:
     prompter.load()
-    said: list[tuple[str, float]] = []
-    counter = _ProgressCounter(name, len(pairs), say)
+    texts: list[str] = []
+    seconds: list[float] = []
+    counter = _ProgressCounter(name, len(pairs), report)
     for pair in pairs:
         context = make_context(pair)
-        started = time.perf_counter()
+        start = time.perf_counter()
         [text] = prompter([context])
-        said.append((text, time.perf_counter() - started))
+        texts.append(text)
+        seconds.append(time.perf_counter() - start)
         counter.add(1)
-    found: list[dict[str, float | None]] = []
-    counter = _ProgressCounter(f"rewards of {name}", len(pairs), say)
-    for start in range(0, len(pairs), AT_ONCE):
-        samples = [
-            Sample(pair=pair.name, parent=load(pair.parent).pixels, zoomed=load(pair.zoomed).pixels, text=text)
-            for pair, (text, _) in zip(pairs[start : start + AT_ONCE], said[start : start + AT_ONCE], strict=True)
-        ]
-        values = {reward.name: [_value(each) for each in reward(samples)] for reward in rewards}
-        found += [{key: values[key][i] for key in values} for i in range(len(samples))]
-        counter.add(len(samples))
-    if found[0].keys() >= PAPER_WEIGHTS.keys():
-        found = [{**each, "total": _total(each)} for each in found]
-    written = [
-        ScoredText(pair=pair.name, text=text, seconds=seconds, rewards=each)
-        for pair, (text, seconds), each in zip(pairs, said, found, strict=True)
-    ]
-    texts = [each.text for each in written]
+    rows = _rate_texts(name, texts, pairs, rewards, report)
     statistics = prompt_statistics(texts)
     return PrompterScore(
         name=name,
         weights_sha256=prompter.weights_sha256(),
-        rewards={key: _mean([each.rewards[key] for each in written]) for key in written[0].rewards},
-        unrated=sum(None in each.rewards.values() for each in written),
+        rewards={key: _mean([row[key] for row in rows]) for key in rows[0]},
+        unrated=sum(None in row.values() for row in rows),
         words=statistics.words,
         vocabulary=len({word for text in texts for word in words_of(text)}),
         distinct_1=statistics.distinct_1,
         distinct_2=statistics.distinct_2,
         empty=statistics.empty,
         repetition=statistics.repetition,
-        seconds=median(each.seconds for each in written),
-        texts=tuple(written),
+        seconds=median(seconds),
+        texts=tuple(
+            ScoredText(pair=pair.name, text=text, seconds=duration, rewards=row)
+            for pair, text, duration, row in zip(pairs, texts, seconds, rows, strict=True)
+        ),
     )
+
+
+def _rate_texts(
+    name: str, texts: Sequence[str], pairs: Sequence[Pair], rewards: Sequence[Reward], report: Progress
+) -> list[dict[str, float | None]]:
+    """Return the rewards of every text by name, with the paper's total where all its parts are there."""
+    rows: list[dict[str, float | None]] = []
+    counter = _ProgressCounter(f"rewards of {name}", len(pairs), report)
+    for start in range(0, len(pairs), AT_ONCE):
+        batch = slice(start, start + AT_ONCE)
+        samples = [
+            Sample(pair=pair.name, parent=load(pair.parent).pixels, zoomed=load(pair.zoomed).pixels, text=text)
+            for pair, text in zip(pairs[batch], texts[batch], strict=True)
+        ]
+        columns = {reward.name: [_value(number) for number in reward(samples)] for reward in rewards}
+        rows += [{key: column[i] for key, column in columns.items()} for i in range(len(samples))]
+        counter.add(len(samples))
+    if rows[0].keys() >= PAPER_WEIGHTS.keys():
+        rows = [{**row, "total": _total(row)} for row in rows]
+    return rows
 
 
 def _value(reward: float | Unscored) -> float | None:
     return None if isinstance(reward, Unscored) else reward
 
 
-def _total(found: Mapping[str, float | None]) -> float | None:
-    """The paper's weighted sum; None where a part has no number."""
-    values = [(weight, found[key]) for key, weight in PAPER_WEIGHTS.items()]
+def _total(rewards: Mapping[str, float | None]) -> float | None:
+    """Return the paper's weighted sum; None where a part has no number."""
+    values = [(weight, rewards[key]) for key, weight in PAPER_WEIGHTS.items()]
     return None if any(value is None for _, value in values) else sum(w * v for w, v in values if v is not None)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return mean(numbers) if numbers else None
 
 
 class _ProgressCounter:
-    """Tells how far one part of the work is."""
+    """Reports how far one task is."""
 
-    def __init__(self, what: str, total: int, say: Progress) -> None:
-        self.what, self.total, self.say, self.done = what, total, say, 0
-        say(what, 0, total)
+    def __init__(self, task: str, total: int, report: Progress) -> None:
+        self.task, self.total, self.report, self.count = task, total, report, 0
+        report(task, 0, total)
 
     def add(self, count: int) -> None:
-        """So many more are done."""
-        self.done += count
-        self.say(self.what, self.done, self.total)
+        """Report that `count` more are finished."""
+        self.count += count
+        self.report(self.task, self.count, self.total)

@@ -1,4 +1,4 @@
-"""The reward `sr`: with the prompt, is the next state truer to its parent than without one?"""
+"""Compute the reward `sr`: with the prompt, is the next state truer to its parent than without one?"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chain_of_zoom.imaging.geometry import whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, size_of
 
 FLOOR = 1.0
-"""Levels; states that are truer than this have nothing left to gain."""
+"""Levels of inconsistency below which a state has nothing to gain."""
 
 
 def inconsistency(state: RGBF, window: RGB8) -> float:
-    """How far a state (float32 in [0, 1]) is from the window it was made from (uint8), in levels.
+    """Return how far a state (float32 in [0, 1]) is from the window it was made from (uint8), in levels.
 
     Root mean square over the window's pixels, each against the exact mean of the state over its area.
     """
@@ -27,12 +27,15 @@ def inconsistency(state: RGBF, window: RGB8) -> float:
 
 
 def sr_gain(empty: float, prompted: float) -> float:
-    """The gain of a prompt, -1 to 1, from the inconsistencies (levels) without and with it; 0 where it changes none."""
+    """Return the gain of a prompt, -1 to 1, from the inconsistencies (levels) without and with it.
+
+    It is 0 where the prompt changes none.
+    """
     return (empty - prompted) / max(empty, prompted, FLOOR)
 
 
 class SrFeedback(Reward):
-    """`sr_gain` of every text; the state without a prompt is made once per pair and call.
+    """Rewards each text by its `sr_gain`; the state without a prompt is made once per pair and call.
 
     backbone: one that reads prompts; other options are its own. seed: of every pass. The window that is enlarged is
     the zoomed view reduced by the backbone's factor. Raises UsageError for a backbone that ignores texts.
@@ -54,20 +57,20 @@ class SrFeedback(Reward):
         self.backbone.load()
 
     def __call__(self, samples: Sequence[Sample]) -> list[float | Unscored]:
-        """-1 to 1 each."""
+        """Return -1 to 1 for each."""
         factor = self.backbone.info.factor
-        windows: dict[str, RGB8] = {sample.pair: _window(sample.zoomed, factor) for sample in samples}
-        empty = dict(zip(windows, self._errors(list(windows.values()), [""] * len(windows)), strict=True))
-        prompted = self._errors([windows[sample.pair] for sample in samples], [sample.text for sample in samples])
+        windows: dict[str, RGB8] = {sample.pair: _reduce_view(sample.zoomed, factor) for sample in samples}
+        empty = dict(zip(windows, self._measure(list(windows.values()), [""] * len(windows)), strict=True))
+        prompted = self._measure([windows[sample.pair] for sample in samples], [sample.text for sample in samples])
         return [sr_gain(empty[sample.pair], error) for sample, error in zip(samples, prompted, strict=True)]
 
-    def _errors(self, windows: list[RGB8], prompts: list[str]) -> list[float]:
+    def _measure(self, windows: list[RGB8], prompts: list[str]) -> list[float]:
         states = self.backbone(windows, prompts, [self.seed] * len(windows))
         return [inconsistency(state, window) for state, window in zip(states, windows, strict=True)]
 
 
-def _window(zoomed: RGB8, factor: int) -> RGB8:
-    """What the zoomed view is the enlargement of: the exact means of its blocks (sides cut to whole blocks)."""
+def _reduce_view(zoomed: RGB8, factor: int) -> RGB8:
+    """Reduce the zoomed view to the window it enlarges: exact means of its blocks (sides cut to whole blocks)."""
     height, width = (side // factor * factor for side in zoomed.shape[:2])
     blocks = zoomed[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
     window: RGB8 = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)

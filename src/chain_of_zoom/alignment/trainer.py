@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with our rewards: a text without a score learns nothing, and a failure stops all processes."""
+"""Train by TRL's GRPO with our rewards: a text without a score teaches nothing, and a failure stops all processes."""
 
 from __future__ import annotations
 
@@ -22,48 +22,48 @@ trl: Any = importlib.import_module("trl")  # its names are not typed as exported
 
 
 class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
-    """GRPOTrainer that asks `Reward` objects and keeps what they could not score in `gaps`."""
+    """A GRPOTrainer that asks `Reward` objects and lists texts without a score in `unscored_texts`."""
 
     def __init__(self, rewards: Sequence[Reward], **options: Any) -> None:
         self.rewards = list(rewards)
         self.unscored_texts: list[UnscoredText] = []
-        super().__init__(reward_funcs=[_named(reward.name) for reward in rewards], **options)
+        super().__init__(reward_funcs=[_name_reward(reward.name) for reward in rewards], **options)
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: list[Any], completion_ids_list: Any
     ) -> torch.Tensor:
-        """Rewards of all processes, text by reward. A row with a gap is NaN throughout.
+        """Return rewards of all processes, text by reward. A row with a missing score is NaN throughout.
 
         TRL leaves such rows out of their group's mean and gives them no advantage; a single NaN would count as 0.
         """
         samples = [
-            Sample(row["pair"], np.asarray(row["images"][0]), np.asarray(row["images"][1]), _text(completion))
+            Sample(row["pair"], np.asarray(row["images"][0]), np.asarray(row["images"][1]), _read_text(completion))
             for row, completion in zip(inputs, completions, strict=True)
         ]
-        found: list[list[float | Unscored]] = []
+        columns: list[list[float | Unscored]] = []
         failure: ChainOfZoomError | None = None
         try:
-            found = [check_scores(reward, samples) for reward in self.rewards]
-        except ChainOfZoomError as error:  # the others wait in the next exchange: all stop together
+            columns = [check_scores(reward, samples) for reward in self.rewards]
+        except ChainOfZoomError as error:  # the next exchange stops all processes together
             failure = error
-        if failures := [each for each in exchange.gather_object([failure]) if each is not None]:
+        if failures := [error for error in exchange.gather_object([failure]) if error is not None]:
             raise failures[0]
-        table = torch.tensor([[math.nan if isinstance(v, Unscored) else v for v in column] for column in found]).T
+        table = torch.tensor([[math.nan if isinstance(v, Unscored) else v for v in column] for column in columns]).T
         table[table.isnan().any(dim=1)] = math.nan
         step = self.state.global_step + 1
-        gaps = [
+        unscored = [
             UnscoredText(step=step, reward=reward.name, pair=sample.pair, text=sample.text, why=value.why)
-            for reward, column in zip(self.rewards, found, strict=True)
+            for reward, column in zip(self.rewards, columns, strict=True)
             for sample, value in zip(samples, column, strict=True)
             if isinstance(value, Unscored)
         ]
-        self.unscored_texts += exchange.gather_object(gaps)
-        self._measure([sample.text for sample in samples], len({(gap.pair, gap.text) for gap in gaps}))
+        self.unscored_texts += exchange.gather_object(unscored)
+        self._measure([sample.text for sample in samples], len({(text.pair, text.text) for text in unscored}))
         rows: torch.Tensor = exchange.gather(table.to(self.accelerator.device))
         return rows
 
     def _measure(self, texts: list[str], unscored: int) -> None:
-        """Length, variety and gaps, beside TRL's own measures."""
+        """Record length, variety and missing scores, beside TRL's own measures."""
         texts = exchange.gather_object(texts)
         values = {
             "texts/words": sum(len(words_of(text)) for text in texts) / len(texts),
@@ -75,16 +75,16 @@ class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
             self._metrics["train" if self.model.training else "eval"][name].append(value)
 
     def create_model_card(self, *args: Any, **options: Any) -> None:
-        """Ours is written at the end."""
+        """Do nothing: our card is written at the end."""
 
     def _send_telemetry(self) -> None:
-        """Nothing is sent to anybody."""
+        """Send nothing to anybody."""
 
 
-def trl_config(config: AlignConfig, out: Path, device: torch.device, dtype: torch.dtype) -> Any:
-    """What TRL is told. Raises TypeError or ValueError for arguments of the table [trl] that it refuses."""
+def make_trl_config(config: AlignConfig, out: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return TRL's configuration. Raises TypeError or ValueError for arguments of the table [trl] that it refuses."""
     on_cpu = device.type == "cpu"
-    ours = {
+    fixed = {
         "output_dir": str(out),
         "max_steps": config.steps,
         "per_device_train_batch_size": config.batch,
@@ -111,18 +111,18 @@ def trl_config(config: AlignConfig, out: Path, device: torch.device, dtype: torc
         "push_to_hub": False,
     }
     # Gradients of all clipped texts of a group count alike, as in the first GRPO; the paper says nothing of a schedule.
-    usual = {"loss_type": "grpo", "lr_scheduler_type": "constant", "save_total_limit": 2}
-    if taken := [key for key in config.trl if key in ours]:
-        raise ValueError(f"trl.{taken[0]} is set by another key")
-    return trl.GRPOConfig(**{**ours, **usual, **config.trl})
+    defaults = {"loss_type": "grpo", "lr_scheduler_type": "constant", "save_total_limit": 2}
+    if doubled := [key for key in config.trl if key in fixed]:
+        raise ValueError(f"trl.{doubled[0]} is set by another key")
+    return trl.GRPOConfig(**{**fixed, **defaults, **config.trl})
 
 
-def _text(completion: Any) -> str:
+def _read_text(completion: Any) -> str:
     return str(completion[0]["content"])
 
 
-def _named(name: str) -> Callable[..., list[float]]:
-    """A name for TRL's logs; never called, since `_calculate_rewards` is ours."""
+def _name_reward(name: str) -> Callable[..., list[float]]:
+    """Return a function with a name for TRL's logs; never called, since `_calculate_rewards` is ours."""
 
     def reward(*_: object) -> list[float]:
         raise AssertionError(name)
