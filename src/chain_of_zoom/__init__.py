@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
+    from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
     from chain_of_zoom.api import ChainOfZoom, ZoomResult, animate, load_backbone, load_prompter, zoom
     from chain_of_zoom.backbones.base import Backbone, BackboneInfo
     from chain_of_zoom.batch.many import zoom_many
@@ -56,10 +56,10 @@ _HOME = {
     "Raster": "imaging.raster",
     "Reading": "imaging.reading",
     "Record": "chain.record",
-    "Reward": "alignment.rewards",
-    "Sample": "alignment.rewards",
+    "Reward": "alignment.rewards.base",
+    "Sample": "alignment.rewards.base",
     "ScaleState": "chain.state",
-    "Unscored": "alignment.rewards",
+    "Unscored": "alignment.rewards.base",
     "UsageError": "errors",
     "UpscaleResult": "upscaling.run",
     "ZoomResult": "api",

@@ -47,18 +47,18 @@ PROMPTERS: Table = {
 }
 
 REWARDS: Table = {
-    "critic": ("chain_of_zoom.alignment.critic:CriticReward", {}, None),
-    "phrase": ("chain_of_zoom.alignment.rewards:Phrase", {}, None),
-    "repetition": ("chain_of_zoom.alignment.rewards:Repetition", {}, None),
-    "validity": ("chain_of_zoom.alignment.rewards:Validity", {}, None),
-    "sr": ("chain_of_zoom.alignment.sr_feedback:SrFeedback", {}, None),
+    "critic": ("chain_of_zoom.alignment.rewards.critic:CriticReward", {}, None),
+    "phrase": ("chain_of_zoom.alignment.rewards.text:Phrase", {}, None),
+    "repetition": ("chain_of_zoom.alignment.rewards.text:Repetition", {}, None),
+    "validity": ("chain_of_zoom.alignment.rewards.text:Validity", {}, None),
+    "sr": ("chain_of_zoom.alignment.rewards.sr_feedback:SrFeedback", {}, None),
 }
 
 # kind -> (group of entry points, the class that a plugin of that kind extends)
 PLUGINS = {
     "backbone": ("chain_of_zoom.backbones", "chain_of_zoom.backbones.base:Backbone"),
     "prompter": ("chain_of_zoom.prompters", "chain_of_zoom.prompters.base:Prompter"),
-    "reward": ("chain_of_zoom.rewards", "chain_of_zoom.alignment.rewards:Reward"),
+    "reward": ("chain_of_zoom.rewards", "chain_of_zoom.alignment.rewards.base:Reward"),
 }
 
 

@@ -24,15 +24,15 @@ from conftest import PARITY, ROOT  # noqa: E402
 from tiny_alignment import WORD, Likes, example, make_pairs, run, settings  # noqa: E402
 
 from chain_of_zoom import plugins  # noqa: E402
-from chain_of_zoom.alignment import align as aligning  # noqa: E402
-from chain_of_zoom.alignment.align import align  # noqa: E402
-from chain_of_zoom.alignment.config import resolve  # noqa: E402
-from chain_of_zoom.alignment.critic import Critic  # noqa: E402
-from chain_of_zoom.alignment.pairs import read_pairs  # noqa: E402
-from chain_of_zoom.alignment.policy import TARGETS, find_targets, make_context, make_dataset, make_lora_config  # noqa: E402
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored  # noqa: E402
-from chain_of_zoom.alignment.run_folder import UNSCORED, AlignFolder, HeldOutSample, find_last_checkpoint  # noqa: E402
-from chain_of_zoom.alignment.watch import silence_libraries  # noqa: E402
+from chain_of_zoom.alignment.pairs.read import read_pairs  # noqa: E402
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored  # noqa: E402
+from chain_of_zoom.alignment.rewards.critic import Critic  # noqa: E402
+from chain_of_zoom.alignment.training import align as aligning  # noqa: E402
+from chain_of_zoom.alignment.training.align import align  # noqa: E402
+from chain_of_zoom.alignment.training.callback import silence_libraries  # noqa: E402
+from chain_of_zoom.alignment.training.config import resolve  # noqa: E402
+from chain_of_zoom.alignment.training.policy import TARGETS, find_targets, make_context, make_dataset, make_lora_config  # noqa: E402
+from chain_of_zoom.alignment.training.run_folder import UNSCORED, AlignFolder, HeldOutSample, find_last_checkpoint  # noqa: E402
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, OccupiedError, UsageError  # noqa: E402
 from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
@@ -199,7 +199,7 @@ class Given(Reward):
 def trainer_for(model: Path, pairs: Path, tmp_path: Path, *rewards: Reward, **changed: Any) -> Any:
     from transformers import PrinterCallback
 
-    from chain_of_zoom.alignment.trainer import AlignTrainer, make_trl_config
+    from chain_of_zoom.alignment.training.trainer import AlignTrainer, make_trl_config
 
     weights = {"critic": 0.0, "phrase": 0.0, "repetition": 0.0, "validity": 0.0}
     config = settings(pairs, model, **{"steps": 2, **changed})
@@ -393,7 +393,7 @@ def test_too_few_pairs(model, tmp_path):
 
 
 def test_what_does_not_fit_is_said_before_anything_is_read(model, pairs, tmp_path, monkeypatch):
-    from chain_of_zoom.alignment import budget
+    from chain_of_zoom.alignment.training import budget
 
     monkeypatch.setattr(budget, "total_memory", lambda: 10**9)
     with pytest.raises(

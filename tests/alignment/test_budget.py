@@ -7,8 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from chain_of_zoom.alignment.budget import MemoryBudget, check_memory, estimate_memory  # noqa: E402
-from chain_of_zoom.alignment.config import resolve  # noqa: E402
+from chain_of_zoom.alignment.training.budget import MemoryBudget, check_memory, estimate_memory  # noqa: E402
+from chain_of_zoom.alignment.training.config import resolve  # noqa: E402
 from chain_of_zoom.errors import UsageError  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import LoadedVlm  # noqa: E402
 

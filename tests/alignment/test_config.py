@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_of_zoom.alignment.config import AlignConfig, check_batches, resolve
+from chain_of_zoom.alignment.training.config import AlignConfig, check_batches, resolve
 from chain_of_zoom.errors import UsageError
 
 BASE = {"data": "pairs", "model": "vlm", "critic": {"name": "judge"}}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import noise
 
-from chain_of_zoom.alignment import critic as critics
-from chain_of_zoom.alignment.critic import Critic, CriticReward, make_critic
-from chain_of_zoom.alignment.rewards import Sample, Unscored
+from chain_of_zoom.alignment.rewards import critic as critics
+from chain_of_zoom.alignment.rewards.base import Sample, Unscored
+from chain_of_zoom.alignment.rewards.critic import Critic, CriticReward, make_critic
 from chain_of_zoom.errors import DownError, MissingError, OutputError, UsageError
 
 PARENT, ZOOMED = noise(8, 8), noise(8, 8, 1)

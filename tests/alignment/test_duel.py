@@ -12,9 +12,9 @@ from conftest import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain_of_zoom.alignment import duel
-from chain_of_zoom.alignment.duel import Contest, build_duel_chat, parse_verdict, run_duel
-from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.scoring import duel
+from chain_of_zoom.alignment.scoring.duel import Contest, build_duel_chat, parse_verdict, run_duel
 from chain_of_zoom.prompters.base import Messages
 
 

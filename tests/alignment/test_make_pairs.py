@@ -16,12 +16,12 @@ from conftest import PHOTO, noise
 from PIL import Image
 
 from chain_of_zoom import ChainOfZoom
-from chain_of_zoom.alignment import make_pairs as maker
-from chain_of_zoom.alignment import pair_contact
-from chain_of_zoom.alignment.make_pairs import make_pairs
-from chain_of_zoom.alignment.pair_folder import PairSetRecord, PairSettings
-from chain_of_zoom.alignment.pairs import METADATA, read_pairs
-from chain_of_zoom.alignment.views import PairView, cut_views, list_crops
+from chain_of_zoom.alignment.pairs import contact as pair_contact
+from chain_of_zoom.alignment.pairs import make as maker
+from chain_of_zoom.alignment.pairs.folder import PairSetRecord, PairSettings
+from chain_of_zoom.alignment.pairs.make import make_pairs
+from chain_of_zoom.alignment.pairs.read import METADATA, read_pairs
+from chain_of_zoom.alignment.pairs.views import PairView, cut_views, list_crops
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.datasets import photos
 from chain_of_zoom.datasets.manifest import Dataset, make_manifest, read_data

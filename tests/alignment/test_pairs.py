@@ -12,7 +12,7 @@ from conftest import noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chain_of_zoom.alignment.pairs import METADATA, read_pairs
+from chain_of_zoom.alignment.pairs.read import METADATA, read_pairs
 from chain_of_zoom.errors import BadInputError
 
 

@@ -9,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom import plugins
-from chain_of_zoom.alignment.config import resolve
-from chain_of_zoom.alignment.rewards import (
-    Reward,
-    Sample,
-    Unscored,
-    check_scores,
-    phrase_exclusion,
-    repetition_penalty,
-    validity,
-)
-from chain_of_zoom.alignment.sr_feedback import inconsistency, sr_gain
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.rewards.sr_feedback import inconsistency, sr_gain
+from chain_of_zoom.alignment.rewards.text import phrase_exclusion, repetition_penalty, validity
+from chain_of_zoom.alignment.training.config import resolve
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF, enlarge

@@ -13,10 +13,10 @@ from batch_files import save
 from conftest import noise
 from playwright.sync_api import Browser
 
-from chain_of_zoom.alignment.critic import Critic
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.score_page import format_scores, write_page
-from chain_of_zoom.alignment.scoring import Scores, score
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.rewards.critic import Critic
+from chain_of_zoom.alignment.scoring.page import format_scores, write_page
+from chain_of_zoom.alignment.scoring.score import Scores, score
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages, PromptContext, Prompter
 from chain_of_zoom.prompters.fixed import Fixed
@@ -176,7 +176,7 @@ def test_the_page(pairs, tmp_path, browser: Browser):
 
 
 def test_a_page_of_many_pairs_shows_some(pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr("chain_of_zoom.alignment.score_page.MAX_PAIRS", 3)
+    monkeypatch.setattr("chain_of_zoom.alignment.scoring.page.MAX_PAIRS", 3)
     html = write_page(scored(pairs), pairs, tmp_path / "out").read_text()
     assert html.count("<section") == 3
     assert "The first 3" in html

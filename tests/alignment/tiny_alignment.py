@@ -12,9 +12,9 @@ import torch
 from conftest import PHOTO, ROOT
 from PIL import Image
 
-from chain_of_zoom.alignment.align import align
-from chain_of_zoom.alignment.config import AlignConfig, resolve
-from chain_of_zoom.alignment.run_folder import ADAPTER
+from chain_of_zoom.alignment.training.align import align
+from chain_of_zoom.alignment.training.config import AlignConfig, resolve
+from chain_of_zoom.alignment.training.run_folder import ADAPTER
 
 WORD = "helmet"
 QUICK = {"group": 4, "batch": 4, "learning_rate": 0.01, "max_new_tokens": 6, "loggers": [], "samples": 0}

@@ -9,7 +9,7 @@ import pytest
 from batch_files import save
 from conftest import PHOTO, Coz, noise
 
-from chain_of_zoom.alignment.pairs import read_pairs
+from chain_of_zoom.alignment.pairs.read import read_pairs
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ pytest.importorskip("trl", reason="needs the extra [train]")
 import torch
 from conftest import ROOT
 
-from chain_of_zoom.alignment import align as aligning
-from chain_of_zoom.alignment.align import AlignmentResult
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.watch import LoggedStep, silence_libraries
+from chain_of_zoom.alignment.training import align as aligning
+from chain_of_zoom.alignment.training.align import AlignmentResult
+from chain_of_zoom.alignment.training.callback import LoggedStep, silence_libraries
+from chain_of_zoom.alignment.training.config import AlignConfig
 
 CRITIC = "http://127.0.0.1:9/v1"
 

@@ -16,8 +16,8 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.align import AlignmentResult
-    from chain_of_zoom.alignment.watch import LoggedStep
+    from chain_of_zoom.alignment.training.align import AlignmentResult
+    from chain_of_zoom.alignment.training.callback import LoggedStep
 
 align_app = typer.Typer()
 align_app.command("pairs")(pairs)
@@ -72,8 +72,8 @@ def align(
     """
     if context.invoked_subcommand:
         return
-    from chain_of_zoom.alignment.align import align as run
-    from chain_of_zoom.alignment.config import resolve
+    from chain_of_zoom.alignment.training.align import align as run
+    from chain_of_zoom.alignment.training.config import resolve
 
     file = read_toml(config)
     flags: dict[str, Any] = {"data": data, "model": model, "steps": steps}

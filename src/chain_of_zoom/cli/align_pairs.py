@@ -18,7 +18,7 @@ from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.pair_folder import PairSetRecord
+    from chain_of_zoom.alignment.pairs.folder import PairSetRecord
     from chain_of_zoom.backbones.base import Backbone
 
 
@@ -80,8 +80,8 @@ def pairs(
       coz align pairs photos/ -o pairs
       coz align pairs photos.json --chain-share 0.3 --backbone realsr -o pairs
     """
-    from chain_of_zoom.alignment.make_pairs import make_pairs
-    from chain_of_zoom.alignment.pair_folder import PairSettings
+    from chain_of_zoom.alignment.pairs.folder import PairSettings
+    from chain_of_zoom.alignment.pairs.make import make_pairs
     from chain_of_zoom.datasets.manifest import read_data
 
     if spots != "centre" and not parse_whole(spots):

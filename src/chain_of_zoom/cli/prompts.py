@@ -22,7 +22,7 @@ from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.critic import Critic
+    from chain_of_zoom.alignment.rewards.critic import Critic
     from chain_of_zoom.prompters.base import Prompter
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
@@ -94,9 +94,9 @@ def score(
       coz prompts score --prompter dape --prompter "moss=text:moss, stone" --data pairs
       coz prompts score --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter --data pairs
     """
-    from chain_of_zoom.alignment.pairs import read_pairs
-    from chain_of_zoom.alignment.score_page import check_folder, format_scores, write_page
-    from chain_of_zoom.alignment.scoring import score as scored
+    from chain_of_zoom.alignment.pairs.read import read_pairs
+    from chain_of_zoom.alignment.scoring.page import check_folder, format_scores, write_page
+    from chain_of_zoom.alignment.scoring.score import score as scored
 
     asked = parse_prompters(prompters)
     of_critic = [text for text in sets or [] if text.startswith("critic.")]
@@ -135,7 +135,7 @@ def score(
 
 def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> Critic | None:
     """The critic with its details. Raises UsageError and MissingError."""
-    from chain_of_zoom.alignment.critic import make_critic
+    from chain_of_zoom.alignment.rewards.critic import make_critic
 
     takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
     told = read_sets(sets, ["critic"])["critic"]

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import torch
 
-from chain_of_zoom.alignment.config import AlignConfig, is_url
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import TARGETS, find_targets, make_context
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.rewards.critic import is_url
+from chain_of_zoom.alignment.training.config import AlignConfig
+from chain_of_zoom.alignment.training.policy import TARGETS, find_targets, make_context
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chain_of_zoom import plugins
-from chain_of_zoom.alignment.config import AlignConfig, check_batches
-from chain_of_zoom.alignment.critic import CriticReward, make_critic
-from chain_of_zoom.alignment.pairs import Pair, Pairs, read_pairs
-from chain_of_zoom.alignment.report import ReportData, write_report
-from chain_of_zoom.alignment.rewards import Reward
-from chain_of_zoom.alignment.run_folder import (
+from chain_of_zoom.alignment.pairs.read import Pair, Pairs, read_pairs
+from chain_of_zoom.alignment.rewards.base import Reward
+from chain_of_zoom.alignment.rewards.critic import CriticReward, make_critic
+from chain_of_zoom.alignment.training.config import AlignConfig, check_batches
+from chain_of_zoom.alignment.training.report import ReportData, write_report
+from chain_of_zoom.alignment.training.run_folder import (
     ADAPTER,
     CACHE,
     CARD,
@@ -36,7 +36,7 @@ from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageEr
 from chain_of_zoom.files import write_atomic
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.watch import LoggedStep
+    from chain_of_zoom.alignment.training.callback import LoggedStep
     from chain_of_zoom.networks.vlm.loading import LoadedVlm
 
 Progress = Callable[["LoggedStep"], None]
@@ -79,7 +79,7 @@ def align(
     for package in ("torch", "transformers", "peft", "accelerate", "datasets", "trl"):
         if importlib.util.find_spec(package) is None:
             raise MissingError(f"coz align needs {package}; type: pip install 'chain-of-zoom[train]'")
-    from chain_of_zoom.alignment.watch import silence_libraries
+    from chain_of_zoom.alignment.training.callback import silence_libraries
 
     with silence_libraries():
         return _AlignmentRun(config, out, progress, say or (lambda line: None)).go(force)
@@ -89,7 +89,7 @@ class _AlignmentRun:
     """One run: it checks settings and pairs when it is made, and trains when it is called to `go`."""
 
     def __init__(self, config: AlignConfig, out: Path, progress: Progress | None, say: Say) -> None:
-        from chain_of_zoom.alignment.trainer import make_trl_config
+        from chain_of_zoom.alignment.training.trainer import make_trl_config
         from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 
         self.config, self.out, self.progress, self.say = config, out, progress, say
@@ -133,8 +133,8 @@ class _AlignmentRun:
                 folder.unlock()
 
     def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> AlignmentResult | None:
-        from chain_of_zoom.alignment.budget import require_memory
-        from chain_of_zoom.alignment.held_out_answers import answer_pairs
+        from chain_of_zoom.alignment.training.budget import require_memory
+        from chain_of_zoom.alignment.training.held_out_answers import answer_pairs
         from chain_of_zoom.networks.vlm.loading import load_vlm
 
         require_memory(self.config, self.args, self.dtype.itemsize, self.train[0])
@@ -164,9 +164,9 @@ class _AlignmentRun:
         import torch
         from transformers import PrinterCallback
 
-        from chain_of_zoom.alignment.policy import make_dataset, make_lora_config
-        from chain_of_zoom.alignment.trainer import AlignTrainer
-        from chain_of_zoom.alignment.watch import TrainingCallback, make_tensorboard, save_last_step
+        from chain_of_zoom.alignment.training.callback import TrainingCallback, make_tensorboard, save_last_step
+        from chain_of_zoom.alignment.training.policy import make_dataset, make_lora_config
+        from chain_of_zoom.alignment.training.trainer import AlignTrainer
 
         trainer = AlignTrainer(
             rewards,
@@ -211,7 +211,7 @@ class _AlignmentRun:
 
     def _save(self, trainer: Any) -> None:
         """Write the adapter's two files and the card; TRL's other files are in the checkpoints."""
-        from chain_of_zoom.alignment.card import format_card
+        from chain_of_zoom.alignment.training.card import format_card
 
         temporary = self.out / CHECKPOINTS / "adapter"
         trainer.save_model(str(temporary))

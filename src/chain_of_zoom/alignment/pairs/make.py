@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.alignment.pair_contact import draw_contact_sheet
-from chain_of_zoom.alignment.pair_folder import (
+from chain_of_zoom.alignment.pairs.contact import draw_contact_sheet
+from chain_of_zoom.alignment.pairs.folder import (
     FilteredView,
     PairFolder,
     PairPhoto,
@@ -20,8 +20,8 @@ from chain_of_zoom.alignment.pair_folder import (
     PairSettings,
     PhotoEntry,
 )
-from chain_of_zoom.alignment.pairs import FullPairRow, Split
-from chain_of_zoom.alignment.views import Crop, PairView, cut_views, list_crops
+from chain_of_zoom.alignment.pairs.read import FullPairRow, Split
+from chain_of_zoom.alignment.pairs.views import Crop, PairView, cut_views, list_crops
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.record import software
 from chain_of_zoom.datasets.manifest import Dataset, ManifestItem

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.pairs.read import Pair
 from chain_of_zoom.imaging.images import RGB8, load
 from chain_of_zoom.prompters.base import Messages
 

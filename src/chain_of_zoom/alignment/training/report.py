@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.curves import Log, draw_curve
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.run_folder import Answer, HeldOutSample, UnscoredText
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.training.config import AlignConfig
+from chain_of_zoom.alignment.training.curves import Log, draw_curve
+from chain_of_zoom.alignment.training.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import load

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from chain_of_zoom import plugins
-from chain_of_zoom.alignment.config import is_url
-from chain_of_zoom.alignment.critic_answer import build_critic_chat, parse_score
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
+from chain_of_zoom.alignment.rewards.critic_answer import build_critic_chat, parse_score
 from chain_of_zoom.errors import DownError, OutputError, UsageError
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages
@@ -95,6 +94,11 @@ class Critic:
         for picture in (parent, zoomed):
             digest.update(f"{picture.shape}".encode() + picture.tobytes())
         return digest.hexdigest()
+
+
+def is_url(critic: str) -> bool:
+    """Return whether a critic is a server."""
+    return critic.startswith(("http://", "https://"))
 
 
 def make_critic(

@@ -10,12 +10,13 @@ from typing import Literal
 
 import msgspec
 
-from chain_of_zoom.alignment.config import PRESETS
-from chain_of_zoom.alignment.critic import Critic, CriticReward
-from chain_of_zoom.alignment.duel import AT_ONCE, Contest, Duel, run_duel
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import make_context
-from chain_of_zoom.alignment.rewards import Phrase, Repetition, Reward, Sample, Unscored, Validity
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
+from chain_of_zoom.alignment.rewards.critic import Critic, CriticReward
+from chain_of_zoom.alignment.rewards.text import Phrase, Repetition, Validity
+from chain_of_zoom.alignment.scoring.duel import AT_ONCE, Contest, Duel, run_duel
+from chain_of_zoom.alignment.training.config import PRESETS
+from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.prompters.words import prompt_statistics, words_of

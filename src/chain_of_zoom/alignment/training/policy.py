@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from chain_of_zoom.alignment.config import Lora
-from chain_of_zoom.alignment.pairs import Pair
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.training.config import Lora
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chain_of_zoom import plugins
+from chain_of_zoom.alignment.rewards.critic import is_url
 from chain_of_zoom.errors import UsageError
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -205,11 +206,6 @@ def _check_config(config: AlignConfig) -> None:
             "--critic is missing; accepted: a model of this machine or the URL of a server; for example --critic "
             "http://127.0.0.1:8000/v1, or without a critic --set weights.critic=0"
         )
-
-
-def is_url(critic: str) -> bool:
-    """Return whether a critic is a server."""
-    return critic.startswith(("http://", "https://"))
 
 
 def check_batches(config: AlignConfig, processes: int) -> None:

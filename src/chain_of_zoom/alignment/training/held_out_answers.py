@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.policy import make_context
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, check_scores
-from chain_of_zoom.alignment.run_folder import Answer
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.training.config import AlignConfig
+from chain_of_zoom.alignment.training.policy import make_context
+from chain_of_zoom.alignment.training.run_folder import Answer
 from chain_of_zoom.networks.vlm.loading import LoadedVlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import answers

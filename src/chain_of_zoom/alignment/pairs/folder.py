@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import msgspec
 
-from chain_of_zoom.alignment.pairs import METADATA, FullPairRow, Split
+from chain_of_zoom.alignment.pairs.read import METADATA, FullPairRow, Split
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
 from chain_of_zoom.imaging.texture import Spot

@@ -12,9 +12,9 @@ import accelerate.utils as exchange
 import numpy as np
 import torch
 
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored, check_scores
-from chain_of_zoom.alignment.run_folder import UnscoredText
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.training.config import AlignConfig
+from chain_of_zoom.alignment.training.run_folder import UnscoredText
 from chain_of_zoom.errors import ChainOfZoomError
 from chain_of_zoom.prompters.words import distinct, words_of
 

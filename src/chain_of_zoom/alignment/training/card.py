@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from chain_of_zoom.alignment.config import AlignConfig
-from chain_of_zoom.alignment.pairs import Pairs
+from chain_of_zoom.alignment.pairs.read import Pairs
+from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.weights.catalog import ITEMS
 
 UNKNOWN = "unknown; see the card of the base model"

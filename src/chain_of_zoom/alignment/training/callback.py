@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from chain_of_zoom.alignment.run_folder import CHECKPOINTS, COMPLETE_MARK, AlignFolder
+from chain_of_zoom.alignment.training.run_folder import CHECKPOINTS, COMPLETE_MARK, AlignFolder
 from chain_of_zoom.errors import MissingError
 
 

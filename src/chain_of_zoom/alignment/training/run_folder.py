@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chain_of_zoom.alignment.config import AlignConfig
+from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.json_bytes import format_json

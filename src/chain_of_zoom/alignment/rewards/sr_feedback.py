@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chain_of_zoom import plugins
-from chain_of_zoom.alignment.rewards import Reward, Sample, Unscored
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import whole_picture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from chain_of_zoom.alignment.pairs import Pair
-from chain_of_zoom.alignment.scoring import SCORES, PrompterScore, Scores
+from chain_of_zoom.alignment.pairs.read import Pair
+from chain_of_zoom.alignment.scoring.score import SCORES, PrompterScore, Scores
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png

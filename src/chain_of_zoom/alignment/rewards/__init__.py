@@ -1,0 +1,1 @@
+"""Rewards of texts: what training strengthens, and the critic that rates."""

@@ -1,0 +1,1 @@
+"""One alignment from settings to an adapter with its card and its report."""
