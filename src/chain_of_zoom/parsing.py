@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Callable
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
@@ -78,6 +79,19 @@ def read_text(path: Path) -> str:
 def printable(text: object) -> str:
     """The text with bytes that are not UTF-8 replaced, for file names that cannot be shown or written down."""
     return re.sub("[\ud800-\udfff]", "\ufffd", str(text))
+
+
+def make_unique(name: str, keys: set[str], key: Callable[[str], str] = str) -> str:
+    """Return the name, or the first of name-2, name-3 ... whose key is new, and add its key to `keys`.
+
+    key: says which names count as the same.
+    """
+    unique, number = name, 1
+    while key(unique) in keys:
+        number += 1
+        unique = f"{name}-{number}"
+    keys.add(key(unique))
+    return unique
 
 
 def is_text(text: str) -> bool:

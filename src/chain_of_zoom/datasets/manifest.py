@@ -1,4 +1,6 @@
-"""Pictures to measure on or learn from: a folder of them, one, or a manifest that pins files, checksums and spots.
+"""Reads sets of pictures to measure on or learn from: a folder, one picture, or a manifest.
+
+A manifest pins files, their checksums and spots to zoom into.
 
 The sets of the papers are recognised by their layout: DIV2K_train_HR (0001.png to 0800.png), DIV2K_valid_HR (0801.png
 to 0900.png), and folders of DIV8K (0001.png ...).
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +24,7 @@ from chain_of_zoom.imaging.folder import is_file, is_folder, pictures_in
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.texture import RULE, Spot, textured
 from chain_of_zoom.json_bytes import format_json
-from chain_of_zoom.parsing import parse_json, printable
+from chain_of_zoom.parsing import make_unique, parse_json, printable
 from chain_of_zoom.weights.files import file_sha256
 
 WHERE = {
@@ -34,57 +36,73 @@ _DIV2K = {"div2k_train_hr": (DIV2K_TRAIN, range(1, 801)), "div2k_valid_hr": ("DI
 
 
 class ManifestPicture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One picture of a manifest. path: absolute, or relative to the manifest. spots: x, y in pixels."""
+    """Pins one picture of a manifest."""
 
     id: str
+    """Unique name of the picture; a plain file name."""
     path: str
+    """Path of the file, absolute or relative to the manifest."""
     sha256: str
+    """SHA-256 of the file."""
     size: tuple[int, int]
+    """Width and height in pixels."""
     spots: tuple[Spot, ...] = ()
+    """Spots to zoom into: x and y in pixels."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A set of pictures, pinned. Nothing of them is copied."""
+    """Pins a set of pictures without copying them."""
 
     version: Literal[1] = 1
+    """Version of the file format."""
     name: str
+    """Name of the set."""
     spot_rule: str = ""
+    """Rule that chose the spots, in words."""
     pictures: tuple[ManifestPicture, ...]
+    """The pictures, in order."""
 
     def to_json(self) -> bytes:
-        """Indented JSON."""
+        """Encode the manifest as indented JSON."""
         return format_json(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestItem:
-    """One picture. spots: those of a manifest, or None, and whoever uses it chooses."""
+    """Names one picture of a set."""
 
     id: str
+    """Unique name within the set."""
     path: Path
+    """Path of the file."""
     sha256: str
+    """SHA-256 of the file."""
     spots: tuple[Spot, ...] | None = None
+    """Spots of the manifest; None where the user of the set chooses them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A set of pictures. known: the published set that they are, all of it, or None."""
+    """Names a set of pictures."""
 
     name: str
+    """Name of the folder or manifest."""
     items: tuple[ManifestItem, ...]
+    """The pictures, in order."""
     known: str | None = None
+    """Name of the published set that these pictures are as a whole; None otherwise."""
 
 
 def read_data(path: Path, limit: int | None = None) -> Dataset:
-    """The pictures of a folder, of a manifest, or one picture; the first `limit` of them.
+    """Read the pictures of a folder, of a manifest, or one picture; at most the first `limit` of them.
 
-    Raises BadInputError: nothing there, no picture, or a file that is not the one a manifest pinned.
+    Raises BadInputError where nothing or no picture is there, or a file is not the one that the manifest pins.
     """
     if is_folder(path):
         name = printable(path.resolve().name)
-        files = dict(zip(_ids(found := _pictures(path)), found, strict=True))
-        items = [ManifestItem(id=key, path=file, sha256=_sha256(file)) for key, file in list(files.items())[:limit]]
-        return Dataset(name=name, items=tuple(items), known=_known(item.path for item in items))
+        files = list(_list_pictures(path).items())[:limit]
+        items = [ManifestItem(id=key, path=file, sha256=_sha256(file)) for key, file in files]
+        return Dataset(name=name, items=tuple(items), known=_recognise(item.path for item in items))
     if not is_file(path):
         raise BadInputError(
             f"{path}: no such folder or manifest; accepted: a folder of pictures, a picture, or a manifest; "
@@ -94,12 +112,12 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
         name = printable(path.stem)
         return Dataset(name=name, items=(ManifestItem(id=name, path=path, sha256=_sha256(path)),))
     manifest = read_manifest(path)
-    items = [_checked(picture, path.parent) for picture in manifest.pictures[:limit]]
-    return Dataset(name=manifest.name, items=tuple(items), known=_known(item.path for item in items))
+    items = [_check_picture(picture, path.parent) for picture in manifest.pictures[:limit]]
+    return Dataset(name=manifest.name, items=tuple(items), known=_recognise(item.path for item in items))
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises BadInputError when the file is no manifest."""
+    """Read a manifest without its pictures. Raises BadInputError when the file is none."""
     try:
         manifest = parse_json(path.read_bytes(), Manifest)
     except (OSError, msgspec.DecodeError) as error:
@@ -114,20 +132,19 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Manifest:
-    """The manifest of a set of photos by name, or of a folder. Raises MissingError and BadInputError.
+def make_manifest(source: str, out: Path, *, spots: int = 3, seed: int = 0) -> Manifest:
+    """Make the manifest of a set of photos by name, or of a folder. Raises MissingError and BadInputError.
 
-    out: where it will lie; pictures below that folder are named relative to it.
+    out: path that the manifest will be written to; pictures below its folder are named relative to it.
     """
-    if what in photos.SETS and not is_folder(Path(what)):
-        files: Mapping[str, Path] = photos.paths(what)
-        name = what
-    elif is_folder(folder := Path(what)):
-        found = _pictures(folder)
-        files, name = dict(zip(_ids(found), found, strict=True)), folder.resolve().name
+    folder = Path(source)
+    if source in photos.SETS and not is_folder(folder):
+        files, name = photos.find_photos(source), source
+    elif is_folder(folder):
+        files, name = _list_pictures(folder), folder.resolve().name
     else:
         raise BadInputError(
-            f"{what}: neither a folder nor a set; accepted: a folder of pictures, {', '.join(photos.SETS)}; "
+            f"{source}: neither a folder nor a set; accepted: a folder of pictures, {', '.join(photos.SETS)}; "
             f"{_where(folder)}"
         )
     home = out.resolve().parent
@@ -147,36 +164,27 @@ def make_manifest(what: str, out: Path, *, spots: int = 3, seed: int = 0) -> Man
     return Manifest(name=name, spot_rule=f"{RULE}; seed {seed}", pictures=tuple(pictures))
 
 
-def _pictures(folder: Path) -> list[Path]:
-    found = [path for path in pictures_in(folder) if is_file(path)]
-    if found:
-        return found
+def _list_pictures(folder: Path) -> dict[str, Path]:
+    """List the pictures of a folder by ids: stems that can be written down, unique by -2, -3."""
+    ids: set[str] = set()
+    files = {make_unique(printable(path.stem), ids): path for path in pictures_in(folder) if is_file(path)}
+    if files:
+        return files
     inside = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in _DIV2K]
     hint = f"name one of {', '.join(inside)} in it" if inside else _where(folder)
     raise BadInputError(f"{folder} holds no picture; {ACCEPTED}, right in it; {hint}")
 
 
-def _ids(files: Iterable[Path]) -> list[str]:
-    """Stems that can be written down, made different by -2, -3 where two files share one."""
-    ids: list[str] = []
-    for file in files:
-        key, count = printable(file.stem), 1
-        while key in ids:
-            count += 1
-            key = f"{printable(file.stem)}-{count}"
-        ids.append(key)
-    return ids
-
-
 def _sha256(file: Path) -> str:
-    """The SHA-256 of a file; of one that cannot be read a text of its own: it fails alone, when it is loaded."""
+    """Return the SHA-256 of a file, or a unique text for one that cannot be read so that it fails alone, on loading."""
     try:
         return file_sha256(file)
     except OSError:
         return f"unreadable {printable(file)}"
 
 
-def _checked(picture: ManifestPicture, home: Path) -> ManifestItem:
+def _check_picture(picture: ManifestPicture, home: Path) -> ManifestItem:
+    """Find a picture of a manifest in `home`. Raises BadInputError where the file is not the pinned one."""
     path = home / picture.path
     if not is_file(path):
         raise BadInputError(f"{path} of the manifest is not there; accepted: the file it pins; {_where(path)}")
@@ -188,20 +196,21 @@ def _checked(picture: ManifestPicture, home: Path) -> ManifestItem:
     return ManifestItem(id=picture.id, path=path, sha256=sha256, spots=picture.spots or None)
 
 
-def _known(files: Iterable[Path]) -> str | None:
-    """The published set that these files are, by folder and names; a part of one is not it."""
-    files = list(files)
+def _recognise(paths: Iterable[Path]) -> str | None:
+    """Name the published set that these files are, by folder and names; None for others and for a part of a set."""
+    files = list(paths)
     folders = {file.resolve().parent for file in files}
     stems = [file.stem for file in files]
     if len(folders) != 1 or not all(re.fullmatch(r"\d{4}", stem) for stem in stems):
         return None
     folder = folders.pop()
-    if (found := _DIV2K.get(folder.name.lower())) and [int(stem) for stem in stems] == list(found[1]):
-        return found[0]
+    name, numbers = _DIV2K.get(folder.name.lower(), ("", range(0)))
+    if name and [int(stem) for stem in stems] == list(numbers):
+        return name
     return "DIV8K" if any("div8k" in part.lower() for part in folder.parts[-2:]) else None
 
 
 def _where(path: Path) -> str:
-    """Where to get what the path seems to mean."""
+    """Say where to get the set that the path seems to mean."""
     text = str(path).lower()
     return next((hint for name, hint in WHERE.items() if name in text), "type: coz eval data photos -o photos.json")

@@ -30,7 +30,7 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import Picture, load
 from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.imaging.texture import centre, textured
-from chain_of_zoom.parsing import printable
+from chain_of_zoom.parsing import make_unique, printable
 
 Progress = Callable[[str, int, int], None]
 SIDES = (64, 2048)
@@ -122,8 +122,7 @@ def _list_photos(
     photos = []
     for sha256, item in first.items():
         stem = re.sub(r"[^\w-]+", "_", printable(item.id))[:80].strip("_") or "photo"
-        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(first) + 2))) if n.casefold() not in names)
-        names.add(name.casefold())
+        name = make_unique(stem, names, str.casefold)
         split: Split = "held-out" if sha256 in held_out else "train"
         file = printable(item.path.name)
         photos.append(PairPhoto(name=name, file=file, sha256=sha256, split=split, spots=item.spots or ()))
