@@ -1,4 +1,4 @@
-"""The page of a batch: every run at a glance, from the file system, without a request to anywhere."""
+"""Renders the page of a batch: all runs at a glance, read from the file system without requests to anywhere."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ from chain_of_zoom.pages.render import render
 
 @dataclass(frozen=True, kw_only=True)
 class IndexPicture:
-    """One state as the page shows it; kind: the class of its colour."""
+    """Describes one state as the page shows it."""
 
     file: str
+    """Path of the state, relative to the page."""
     thumbnail: str | None
+    """Path of its thumbnail; None for states between the first and the last."""
     name: str
+    """Its magnification, in words."""
     kind: str
+    """CSS class of its colour."""
     label: str
+    """Its origin, in words."""
 
     @classmethod
     def of(cls, state: StateSummary) -> IndexPicture:
-        """The view of a state."""
+        """Describe a state."""
         beyond = ", beyond evidence" if state.beyond_evidence else ""
         return cls(
             file=state.file,
@@ -36,7 +41,10 @@ class IndexPicture:
 
 
 def index_page(summary: Summary, *, running: bool) -> bytes:
-    """The page as HTML; without times, so that a resumed batch ends with the same bytes. running: it reloads itself."""
+    """Render the page as HTML, without times so that a resumed batch ends with the same bytes.
+
+    running: let the page reload itself while runs wait.
+    """
     return render(
         "index.html",
         backbone=summary.backbone.name,
@@ -67,11 +75,11 @@ def _photo(run: RunSummary) -> str:
 
 
 def spot(request: ZoomRequest) -> str:
-    """What was asked for, short: `at 0.62,0.4, 64x`."""
-    return ", ".join(_asked(request))
+    """Describe the spot and the magnification of a request: `at 0.62,0.4, 64x`."""
+    return ", ".join(_describe(request))
 
 
-def _asked(request: ZoomRequest) -> Iterator[str]:
+def _describe(request: ZoomRequest) -> Iterator[str]:
     if request.box:
         yield f"box {request.box}"
     else:

@@ -101,7 +101,7 @@ def _paths(photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) ->
 def plan_batch(
     photos: Sequence[Path], listed: Path | None, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool
 ) -> list[Task]:
-    """The zooms of the photos and then those of the list, each with a folder name of its own. Raises UsageError."""
+    """Plan the zooms of the photos and then those of the list, with unique folder names. Raises UsageError."""
     if not photos and not listed:
         raise UsageError("no photo; accepted: photos, folders or --list CSV; for example coz zoom photo.jpg --zoom 64")
     tasks = plan_tasks(photos, spots, base, out, recursive=recursive)
@@ -115,6 +115,7 @@ def plan_batch(
 def _spots(at: Spot | Sequence[Spot] | None) -> list[str]:
     if at is None:
         return []
-    several = not isinstance(at, str) and isinstance(at, Sequence) and not all(isinstance(x, int | float) for x in at)
-    spots = [spot_text(spot) for spot in (cast("Sequence[Spot]", at) if several else [cast("Spot", at)])]
-    return [spot for spot in spots if spot is not None]
+    is_list = not isinstance(at, str) and isinstance(at, Sequence)
+    is_one_spot = not is_list or all(isinstance(x, int | float) for x in at)
+    spots = [cast("Spot", at)] if is_one_spot else cast("Sequence[Spot]", at)
+    return [text for text in map(spot_text, spots) if text is not None]

@@ -1,4 +1,4 @@
-"""What a batch leaves beside its runs: `summary.json` for programs, `index.html` with thumbnails for people."""
+"""Writes the report of a batch: `summary.json` for programs, `index.html` with thumbnails for people."""
 
 from __future__ import annotations
 
@@ -23,30 +23,34 @@ from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_at
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.runs.lock import lock_folder
 
-QUIET_SECONDS = 2.0  # between two versions of the page while runs are merely kept
+QUIET_SECONDS = 2.0
+"""Seconds between two versions of the page while runs are merely kept."""
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.webp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a task: "done" now, "kept" complete from before, or "failed" with an error.
-
-    folder: where the run lies. record: of a complete run. seconds: that it took in this call.
-    """
+    """Says how a task of a batch ended."""
 
     task: Task
+    """The task."""
     folder: Path
+    """Folder of the run."""
     status: Literal["done", "kept", "failed"]
+    """"done" in this call, "kept" complete from an earlier one, or "failed" with an error."""
     record: Record | None
+    """Record of a complete run."""
     error: Exception | None
+    """Reason of a failure."""
     seconds: float
+    """Seconds that it took in this call."""
 
 
 class Report:
-    """Keeps summary and page of a batch up to date, and other processes out of its folder, inside a `with` block."""
+    """Keeps summary and page of a batch up to date and locks its folder, inside a `with` block."""
 
     def __init__(self, chain: ChainOfZoom, tasks: Sequence[Task], out: Path, *, force: bool = False) -> None:
-        self.backbone = chain.backbone_record  # weights that are not there leave nothing behind
+        self.backbone = chain.backbone_record  # first, so that missing weights leave no folder behind
         self.prompter = chain.prompter.name
         self.out = out
         self.force = force
@@ -57,11 +61,11 @@ class Report:
         self._saved = 0.0
 
     def __enter__(self) -> Self:
-        """Make the folder. Raises OccupiedError when it is in use or its page is somebody else's."""
+        """Make and lock the folder. Raises OccupiedError when it is in use or holds a page of another program."""
         with naming(make_folder(self.out)):
             self._unlock = lock_folder(self, self.out)
         try:
-            self._refuse_strangers()
+            self._refuse_foreign_files()
             self._save(running=True)
         except BaseException:
             self._unlock()
@@ -74,13 +78,13 @@ class Report:
                 self._save(running=False)
                 self._tidy()
             else:
-                with suppress(OutputError):  # the reason of the stop matters more
+                with suppress(OutputError):  # the error that ended the block matters more
                     self._save(running=False)
         finally:
             self._unlock()
 
     def add(self, outcome: Outcome) -> None:
-        """The next task's outcome. Raises OutputError when it cannot be written down."""
+        """Add the outcome of the next task. Raises OutputError when it cannot be written."""
         run = msgspec.structs.replace(self.runs[self.count], status=outcome.status, seconds=outcome.seconds)
         if outcome.error:
             run = msgspec.structs.replace(run, error=Failure.of(outcome.error))
@@ -93,7 +97,7 @@ class Report:
 
     @property
     def summary(self) -> Summary:
-        """The batch as it stands."""
+        """Summary of the batch at this moment."""
         return Summary.of(tuple(self.runs), self.backbone, self.prompter)
 
     def _with_files(self, run: RunSummary, folder: Path, record: Record) -> RunSummary:
@@ -112,7 +116,7 @@ class Report:
         )
 
     def _thumbnail(self, state: Path, sha256: str) -> str | None:
-        """A small copy, named after the state's hash so that it never shows another one."""
+        """Write a small copy, named after the hash of the state so that it never shows another one; return its path."""
         from chain_of_zoom.imaging.thumbnail import thumbnail
 
         name = f"{sha256[:16]}.webp"
@@ -138,23 +142,24 @@ class Report:
 
     def _tidy(self) -> None:
         """Remove thumbnails of runs that were replaced."""
-        shown = {state.thumbnail for run in self.runs for state in run.states}
+        thumbnails = {state.thumbnail for run in self.runs for state in run.states}
         with naming(self.out):
             for file in (self.out / THUMBNAILS).glob("*.webp"):
-                if _THUMBNAIL.fullmatch(file.name) and f"{THUMBNAILS}/{file.name}" not in shown:
+                if _THUMBNAIL.fullmatch(file.name) and f"{THUMBNAILS}/{file.name}" not in thumbnails:
                     file.unlink()
 
-    def _refuse_strangers(self) -> None:
+    def _refuse_foreign_files(self) -> None:
+        """Raise OccupiedError where summary or page are not of this program, unless `force` is given."""
         try:
             Summary.from_json((self.out / SUMMARY).read_bytes())
-            stranger = None
+            foreign_file = None
         except FileNotFoundError:
-            stranger = self.out / INDEX if (self.out / INDEX).exists() else None
+            foreign_file = self.out / INDEX if (self.out / INDEX).exists() else None
         except (OSError, msgspec.DecodeError):
-            stranger = self.out / SUMMARY
-        if stranger and not self.force:
+            foreign_file = self.out / SUMMARY
+        if foreign_file and not self.force:
             raise OccupiedError(
-                f"{stranger} is there already and is not of this program; "
+                f"{foreign_file} is there already and is not of this program; "
                 "add --force to overwrite it, or name another folder with -o"
             )
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
@@ -29,31 +30,34 @@ READERS = 4
 
 
 class Watcher:
-    """Hears of a batch while it runs, from several threads; overridden by whoever shows it."""
+    """Receives the events of a batch, in several threads; subclasses show them to the user."""
 
     def on_task_start(self, task: Task) -> None:
-        """A task has its turn."""
+        """Called when a task has its turn."""
 
     def on_task_planned(self, task: Task, enlargements: int) -> None:
-        """Its photo is there, and so many enlargements are still to be made."""
+        """Called when the photo is read, with the number of enlargements that are still to be made."""
 
     def on_state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
-        """A state was written."""
+        """Called when a state is written."""
 
     def on_group_failed(self, error: Exception) -> None:
-        """Something was wrong with zooms that advanced together; each goes on alone."""
+        """Called when an error stops zooms that advanced together, after which each goes on alone."""
 
     def on_task_end(self, outcome: Outcome) -> None:
-        """A task is over; an error still has its traceback here, and not later, since that holds the photo."""
+        """Called when a task is over.
+
+        An error has its traceback only during this call, since tracebacks keep the photo in memory.
+        """
 
 
 class Batch:
-    """Zooms of many photos into one folder: a folder for each run, summary.json, index.html and thumbnails.
+    """Zooms into many photos and writes a folder for each run, summary.json, index.html and thumbnails.
 
     tasks: each with a name of its own (see `assign_folder_names`). skip_done: keep runs that are complete for the same
     photo and settings without reading their states, whatever versions of the software made them. together: how many
     photos advance together; by default as many as pay on this machine. The rest is as for one zoom.
-    Raises MissingError for weights that are not there. `report.summary` says how it stands.
+    Raises MissingError for weights that are not there. `report.summary` holds the state of the batch.
     """
 
     def __init__(
@@ -111,9 +115,9 @@ class Batch:
                     yield outcome
 
     def _look(self, task: Task) -> Picture | Record:
-        """The photo, decoded once for tasks that follow one another, or the record of its complete run."""
+        """Read the photo, once for tasks that follow one another, or the record of its complete run."""
         check_folder(task.photo)
-        if not self.force and (record := self._kept(task)):
+        if not self.force and (record := self._find_complete_run(task)):
             return record
         with self._reading.setdefault(task.photo, Lock()):
             photo = self._decoded.get(task.photo)
@@ -121,7 +125,8 @@ class Batch:
                 photo = self._decoded[task.photo] = self.chain.read_photo(task.photo)
             return photo
 
-    def _kept(self, task: Task) -> Record | None:
+    def _find_complete_run(self, task: Task) -> Record | None:
+        """Read the record of an earlier run that is complete, of the same photo and settings; None without one."""
         record = finished(self._home(task), intact=not self.skip_done)
         if self.animate and not self.skip_done and not (record and record.animation):
             return None
@@ -129,26 +134,29 @@ class Batch:
             if record is None or file_sha256(task.photo) != record.input.sha256:
                 return None
         except OSError:
-            return None  # it is opened once more to be zoomed into, and then the error is told
-        ours = begin_record(self.chain, record.input, task.request)
-        return None if ours.difference(record, but="software" if self.skip_done else "") else record
+            return None  # the error is raised when the photo is opened to zoom into it
+        new_record = begin_record(self.chain, record.input, task.request)
+        return None if new_record.difference(record, but="software" if self.skip_done else "") else record
 
     def _outcome(self, task: Task, coming: Future[Picture | Record], record: Record | None, seconds: float) -> Outcome:
-        """What comes of a task, made now unless there is a record already; seconds: that it took until now."""
+        """Zoom unless there is a record already, and return the outcome. seconds: that the task took until now."""
         started = time.perf_counter() - seconds
-        error, kept = None, False
+        status: Literal["done", "kept", "failed"] = "done"
+        error: Exception | None = None
         try:
-            found = coming.result()
-            kept = isinstance(found, Record)
-            record = record or (found if isinstance(found, Record) else self._zoom(task, found))
-        except Exception as caught:  # whatever is wrong with one photo, the others go on
-            if coming.exception() is None and _affects_every_task(caught):
+            photo = coming.result()
+            if isinstance(photo, Record):
+                status, record = "kept", photo
+            elif record is None:
+                record = self._zoom(task, photo)
+        except Exception as exception:  # whatever is wrong with one photo, the others go on
+            if coming.exception() is None and _affects_every_task(exception):
                 raise
-            error = caught
+            status, error = "failed", exception
         return Outcome(
             task=task,
             folder=self._home(task),
-            status="failed" if error else "kept" if kept else "done",
+            status=status,
             record=record,
             error=error,
             seconds=time.perf_counter() - started,
@@ -168,9 +176,9 @@ class Batch:
         return folder.record
 
     def _zoom_together(self, group: Sequence[Task], looked: Sequence[Future[Picture | Record]]) -> dict[str, Record]:
-        """The records of those that came to their end, by name. The others are left to be tried alone.
+        """Zoom into the photos of a group together and return the records of complete runs by name.
 
-        Alone they go on where they are, and say themselves what is wrong.
+        The other tasks are tried alone afterwards: they go on where they are, and raise their errors themselves.
         """
         with ExitStack() as stack:
             runs = []
@@ -189,24 +197,24 @@ class Batch:
                 zoom_together(runs, choose_encoder(self.animate), on_state=self.watcher.on_state)
             except Exception as error:
                 self.watcher.on_group_failed(error)
-            records = {one.task.name: one.run.folder.record for one in runs}
+            records = {task_run.task.name: task_run.run.folder.record for task_run in runs}
             return {name: record for name, record in records.items() if record.complete}
 
     def _path(self, task: Task) -> Path:
         return self.out if self.layout == "published" else self.out / task.name
 
     def _home(self, task: Task) -> Path:
-        """Where the record lies."""
+        """Return the folder of the record."""
         return FOLDERS[self.layout].home(self._path(task), task.name)
 
 
 def _affects_every_task(error: Exception) -> bool:
-    """True when every other task would fail in the same way."""
+    """Return whether every other task would fail in the same way."""
     return isinstance(error, OutputError | MissingError) and not isinstance(error, OccupiedError)
 
 
 def _drop_frames(error: BaseException | None) -> None:
-    """Let go of the tracebacks, which would keep the photo in memory."""
+    """Drop the tracebacks, which would keep the photo in memory."""
     while error:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""A list of zooms in a CSV file: one row each, checked as a whole before anything runs."""
+"""Reads a list of zooms from a CSV file, a row for each, and checks all of it before anything runs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from chain_of_zoom.parsing import parse_whole, read_text
 
 
 def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool = False) -> list[Task]:
-    """The tasks of a CSV file with the columns photo, and any of at, zoom, box, size, prompt, seed and name.
+    """Read the tasks of a CSV file with the column photo, and any of at, zoom, box, size, prompt, seed and name.
 
-    Photos are relative to the file. An empty cell means what the command says (`base`, and `spots` for `at`);
+    Photos are relative to the file. An empty cell stands for the command's setting (`base`, and `spots` for `at`);
     a row with a box leaves the command's spots and magnification alone, and the other way round.
     Raises UsageError that names line and column.
     """
     tasks: list[Task] = []
-    for line, row in _rows(file):
+    for line, row in _read_rows(file):
         where = f"{file}, line {line}"
-        values = {column: _value(where, column, cell) for column, cell in row.items() if cell}
+        values = {column: _parse_cell(where, column, cell) for column, cell in row.items() if cell}
         if "photo" not in values:
             raise UsageError(f"{where}, column photo: it is empty; accepted: the path of a photo; fill it in")
         photo, name = file.parent / values.pop("photo"), values.pop("name", "")
@@ -36,22 +36,22 @@ def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *,
             values = {"at": None, "zoom": None, **values}
         elif "at" in values or "zoom" in values:
             values = {"box": None, **values}
-        own = not spots or "at" in values  # also with a box, which has set it to None
-        for each in [values] if own else [{**values, "at": spot} for spot in spots]:
-            request = _checked(where, "at, box and zoom", partial(msgspec.structs.replace, base, **each))
+        has_own_spot = not spots or "at" in values  # also with a box, which has set it to None
+        for settings in [values] if has_own_spot else [{**values, "at": spot} for spot in spots]:
+            request = _name_cell(where, "at, box and zoom", partial(msgspec.structs.replace, base, **settings))
             tasks += [Task(photo=p, request=request, name=name) for p in expand(photo, out, recursive=recursive)]
     if not tasks:
         raise UsageError(f"{file} lists no photo; accepted: a line of column names, then one line for each zoom")
     return tasks
 
 
-def _name(cell: str) -> str:
+def _parse_name(cell: str) -> str:
     if cell in (".", "..") or len(cell) > 200 or not cell.isprintable() or any(mark in cell for mark in '/\\:*?"<>|'):
         raise UsageError(f"{cell!r} names no folder; accepted: a plain name without / and the like; for example wing")
     return cell
 
 
-def _seed(cell: str) -> int:
+def _parse_seed(cell: str) -> int:
     if (seed := parse_whole(cell)) is None:
         raise UsageError(f"seed {cell!r}; accepted: whole numbers from 0; for example 7")
     return ZoomRequest(seed=seed).seed
@@ -64,24 +64,25 @@ _COLUMNS: dict[str, Callable[[str], Any]] = {
     "box": lambda cell: ZoomRequest(box=cell).box,
     "size": lambda cell: ZoomRequest(size=parse_size(cell)).size,
     "prompt": str,
-    "seed": _seed,
-    "name": _name,
+    "seed": _parse_seed,
+    "name": _parse_name,
 }
 
 
-def _value(where: str, column: str, cell: str) -> Any:
-    return _checked(where, column, partial(_COLUMNS[column], cell))
+def _parse_cell(where: str, column: str, cell: str) -> Any:
+    return _name_cell(where, column, partial(_COLUMNS[column], cell))
 
 
-def _checked(where: str, column: str, make: Callable[[], Any]) -> Any:
+def _name_cell(where: str, column: str, make: Callable[[], Any]) -> Any:
+    """Return the value of `make`; name line and column in its UsageError."""
     try:
         return make()
     except UsageError as error:
         raise UsageError(f"{where}, column {column}: {error}") from error
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of every row that is not empty."""
+def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read line number and cells, by column, of every row that is not empty."""
     try:
         text = read_text(file)
     except (OSError, ValueError) as error:
@@ -94,14 +95,14 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     rows: list[tuple[int, dict[str, str]]] = []
     columns: list[str] = []
     try:
-        begun = 1
+        next_line = 1
         for cells in reader:
-            line, begun = begun, reader.line_num + 1
+            line, next_line = next_line, reader.line_num + 1
             cells = [cell.strip() for cell in cells]
             if not any(cells):
                 continue
             if not columns:
-                columns = _header(f"{file}, line {line}", cells)
+                columns = _read_header(f"{file}, line {line}", cells)
             elif len(cells) > len(columns):
                 raise UsageError(
                     f"{file}, line {line}, column {columns[-1]}: {len(cells)} cells for {len(columns)} columns; "
@@ -116,16 +117,16 @@ def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _header(where: str, cells: list[str]) -> list[str]:
+def _read_header(where: str, cells: list[str]) -> list[str]:
     columns = [cell.lower() for cell in cells]
-    known = ", ".join(_COLUMNS)
+    names = ", ".join(_COLUMNS)
     for column, cell in zip(columns, cells, strict=True):
         if column not in _COLUMNS:
             near = difflib.get_close_matches(column, _COLUMNS, 1)
             hint = f"did you mean {near[0]}?" if near else "remove it"
-            raise UsageError(f"{where}, column {cell!r}: no such column; accepted: {known}; {hint}")
+            raise UsageError(f"{where}, column {cell!r}: no such column; accepted: {names}; {hint}")
         if columns.count(column) > 1:
-            raise UsageError(f"{where}, column {cell!r}: it is there twice; accepted: {known}, each once; remove one")
+            raise UsageError(f"{where}, column {cell!r}: it is there twice; accepted: {names}, each once; remove one")
     if "photo" not in columns:
-        raise UsageError(f"{where}: no column photo; accepted: {known}; begin with a line of column names")
+        raise UsageError(f"{where}: no column photo; accepted: {names}; begin with a line of column names")
     return columns

@@ -1,4 +1,4 @@
-"""How a batch stands: every run, what came of it, and where its files are. Its keys are stable.
+"""The state of a batch as a JSON file: all runs, how they ended, and their files. Its keys are stable.
 
 The JSON schema beside this file is generated from these classes (`python -m chain_of_zoom.batch.summary`).
 """
@@ -26,15 +26,18 @@ Status = Literal["done", "kept", "failed", "waiting"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong: exit code, class of the error, and its one line."""
+    """Describes the error of a run."""
 
     code: int
+    """Exit code of the error."""
     kind: str
+    """Class of the error."""
     message: str
+    """Its message, in one line."""
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """The failure that an error is."""
+        """Describe an error."""
         kind = type(error).__name__
         code = getattr(error, "exit_code", 1)
         message = printable(" ".join(str(error).split())) or kind
@@ -42,17 +45,22 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One state; thumbnail: of the first and the last."""
+    """Describes one state of a run."""
 
     file: str
+    """Path of the state, relative to the summary."""
     magnification: float
+    """Magnification against the whole photo."""
     origin: Origin
+    """Origin of its pixels."""
     beyond_evidence: bool
+    """Whether it shows less of the photo than can be told from it."""
     thumbnail: str | None = None
+    """Path of a thumbnail, for the first and the last state."""
 
     @classmethod
     def of(cls, entry: StateRecord, folder: str, thumbnail: str | None) -> StateSummary:
-        """The summary of a recorded state."""
+        """Describe a recorded state."""
         return cls(
             file=f"{folder}/{entry.file}",
             magnification=entry.magnification,
@@ -63,46 +71,67 @@ class StateSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. Paths are relative to the summary and have slashes.
+    """Describes one run. Paths are relative to the summary and have slashes.
 
     status: "done" in this call, "kept" complete from before, "failed", or "waiting" for its turn.
     seconds: of this call. record, sheet, animation and states: of complete runs.
     """
 
     name: str
+    """Name of the run and of its folder."""
     photo: str
+    """Path of the photo."""
     settings: ZoomRequest
+    """Settings of the zoom."""
     status: Status = "waiting"
+    """How far the run is."""
     seconds: float = 0.0
+    """Seconds that it took in this call."""
     record: str | None = None
+    """Path of its record."""
     sheet: str | None = None
+    """Path of its sheet."""
     animation: str | None = None
+    """Path of its animation, if there is one."""
     states: tuple[StateSummary, ...] = ()
+    """Its states, from the widest."""
     error: Failure | None = None
+    """Error of a failed run."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch.
+    """Describes a batch.
 
     complete: every run has had its turn, failed or not. exit_code: what the command returned, once complete; that of
     the first failure. done, kept, failed, waiting: how many runs. backbone and prompter: as in the records.
     """
 
     version: Literal[1] = 1
+    """Version of the file format."""
     complete: bool
+    """Whether every run has had its turn, failed or not."""
     exit_code: int
+    """Exit code of the first failure, which the command returns once the batch is complete; 0 without one."""
     done: int
+    """Number of runs finished in this call."""
     kept: int
+    """Number of runs that were complete before."""
     failed: int
+    """Number of failed runs."""
     waiting: int
+    """Number of runs that wait for their turn."""
     seconds: float
+    """Seconds of all runs in this call."""
     backbone: BackboneRecord
+    """The backbone, as in the records."""
     prompter: str
+    """Name of the prompter."""
     runs: tuple[RunSummary, ...]
+    """All runs, in order."""
 
     @classmethod
     def of(cls, runs: tuple[RunSummary, ...], backbone: BackboneRecord, prompter: str) -> Summary:
-        """The summary of runs as they stand."""
+        """Summarise runs at this moment."""
         counts = Counter(run.status for run in runs)
         return cls(
             complete=not counts["waiting"],
@@ -118,17 +147,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def to_json(self) -> bytes:
-        """Indented JSON."""
+        """Encode the summary as indented JSON."""
         return format_json(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Summary:
-        """Raises msgspec.DecodeError when `data` is no summary of this version."""
+        """Decode a summary. Raises msgspec.DecodeError for data that is none of this version."""
         return parse_json(data, cls)
 
 
 def schema() -> bytes:
-    """The JSON schema of `Summary`, as shipped in `SCHEMA`."""
+    """Generate the JSON schema of `Summary`, which `SCHEMA` holds."""
     return format_json(msgspec.json.schema(Summary))
 
 

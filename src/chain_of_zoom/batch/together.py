@@ -21,11 +21,11 @@ class TaskRun:
     """The zoom of a task on its way into its folder."""
 
     task: Task
-    """What it is for."""
+    """The task that the zoom is made for."""
     run: ZoomRun
     """The zoom, with its folder open."""
     states: list[ScaleState]
-    """The states that are made, which may not be written yet."""
+    """The finished states, of which some may not be written yet."""
 
     @property
     def is_made(self) -> bool:

@@ -1,4 +1,4 @@
-"""Files are written in a thread of their own, in order, while the next states are made."""
+"""Writes files in a thread of its own, in order, while the next states are made."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Self
 
 
 class Writer:
-    """Does what it is given, one after the other; used as a `with` block, whose end waits for all of it.
+    """Runs calls one after the other in a thread; the end of its `with` block waits for all of them.
 
-    What fails is raised by the next `put` or at the end of the block, and nothing after it is done: a record never
-    lists a state whose predecessor is not there. limit: how much may wait; then `put` waits.
+    An error is raised by the next `put` or at the end of the block, and later calls are dropped: a record never lists a
+    state whose predecessor is missing. limit: calls that may wait, beyond which `put` waits.
     """
 
     def __init__(self, limit: int = 64) -> None:
@@ -22,13 +22,13 @@ class Writer:
         self._failed = False
 
     def put(self, work: Callable[[], object]) -> None:
-        """Have something done. Raises what was wrong with something before."""
+        """Append a call. Raises the error of an earlier one."""
         while self._pending and (self._pending[0].done() or len(self._pending) >= self.limit):
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(self._do, work))
 
     def flush(self) -> None:
-        """Wait until all is done. Raises what was wrong."""
+        """Wait until all calls are finished. Raises the error of one that failed."""
         while self._pending:
             self._pending.popleft().result()
 
@@ -49,4 +49,4 @@ class Writer:
             if kind is None:
                 self.flush()
         finally:
-            self._pool.shutdown()  # what is on its way to the disk is let through
+            self._pool.shutdown()  # waits for the file that is being written
