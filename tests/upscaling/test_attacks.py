@@ -54,7 +54,7 @@ def test_names_that_just_fit(tmp_path, stem, suffix):
 
 @pytest.mark.parametrize(("stem", "suffix"), [(247, ".png"), (251, ".png"), (250, ".dzi"), (300, ".tif")])
 def test_names_that_do_not_are_refused_before_the_work(tmp_path, stem, suffix):
-    with pytest.raises(OutputError, match=r"too long\); name another file with -o"):
+    with pytest.raises(OutputError, match=r"too long\); name another file with out"):
         enlarge(tmp_path / ("u" * stem + suffix))
     assert not list(tmp_path.iterdir())
 
