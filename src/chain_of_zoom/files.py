@@ -84,7 +84,7 @@ def replacement(path: Path, folder: Path | None = None) -> Iterator[BinaryIO]:
 
 
 def open_inner(path: Path, mode: str, **options: Any) -> Any:
-    """Open a file of this program's in place, to change it. Raises OSError, also for a link or a pipe."""
+    """Open a file of this program's in place, but not to empty it. Raises OSError, also for a link or a pipe."""
 
     def opened(name: str, flags: int) -> int:
         handle = os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)

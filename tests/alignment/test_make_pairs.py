@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,18 @@ def test_lost_pictures_are_made_again(folder, tmp_path):
     made(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
     next((tmp_path / "out" / "pictures").iterdir()).unlink()
+    made(folder, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_row_from_elsewhere_shows_no_file_outside(folder, tmp_path):
+    made(folder, tmp_path / "out")
+    before = contents(tmp_path / "out")
+    shutil.copy(next((tmp_path / "out" / "pictures").iterdir()), tmp_path / "secret.png")
+    metadata = tmp_path / "out" / "metadata.jsonl"
+    first, *rows = metadata.read_text().splitlines()
+    first = json.dumps({**json.loads(first), "parent_file_name": "../secret.png"})
+    metadata.write_text("\n".join([first, *rows]))
     made(folder, tmp_path / "out")
     assert contents(tmp_path / "out") == before
 

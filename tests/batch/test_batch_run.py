@@ -312,3 +312,36 @@ def test_spots_as_numbers_and_as_texts(tmp_path, photos):
         outcomes = list(zoom_many(photos[0], at=at, out=tmp_path / "out", **FAST))
         assert [outcome.record.settings.at for outcome in outcomes] == spots
     assert np.asarray(outcomes[0].record.states[0].window).tolist() == [0, 0, 48, 32]
+
+
+@pytest.mark.parametrize("sha256", ["../../outside/x", "/etc/passwd", "g" * 64, "", "a\0b"])
+def test_a_hash_from_elsewhere_names_no_file(tmp_path, photos, sha256):
+    out = tmp_path / "out"
+    list(zoom_many(photos[:1], out=out, **FAST))
+    file = out / "a" / "record.json"
+    data = json.loads(file.read_bytes())
+    for state in data["states"]:
+        state["sha256"] = sha256
+    file.write_text(json.dumps(data))
+    before = set(tmp_path.rglob("*"))
+    list(zoom_many(photos[:1], out=out, skip_done=True, **FAST))
+    assert set(tmp_path.rglob("*")) <= before
+    assert all(
+        state.thumbnail is None or "/.." not in state.thumbnail for run in read(out).runs for state in run.states
+    )
+
+
+def test_thumbnails_go_through_no_link(tmp_path, photos):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thumbnails").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is a link"):
+        list(zoom_many(photos[:1], out=tmp_path / "out", **FAST))
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_the_users_own_temporary_files_stay(tmp_path, photos):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".draft.tmp").write_bytes(b"precious")
+    list(zoom_many(photos[:1], out=tmp_path / "out", **FAST))
+    assert (tmp_path / "out" / ".draft.tmp").read_bytes() == b"precious"

@@ -149,3 +149,26 @@ def test_a_record_that_is_none_is_not_overwritten(tmp_path):
     with pytest.raises(OutputError, match="no record of this program"):
         zoom(PHOTO, magnification=4, out=tmp_path, **FAST)
     assert (tmp_path / "record.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_a_record_from_elsewhere_removes_no_file_that_is_not_of_a_run(tmp_path, force):
+    here = tmp_path / "a"
+    zoom(PHOTO, magnification=100, out=here, **FAST)
+    for name in ("thesis.odt", "1.txt", "holiday.webp"):
+        (here / name).write_bytes(b"precious")
+    data = json.loads((here / "record.json").read_bytes())
+    data["states"][-1]["file"], data["animation"] = "thesis.odt", "holiday.webp"
+    offered = [{**data["states"][-1], "file": "1.txt"}]
+    data["candidates"] = [{"step": 1, "sheet": "thesis.odt", "states": offered}]
+    (here / "record.json").write_text(json.dumps(data))
+    zoom(PHOTO, magnification=100, out=here, force=force, **FAST)
+    assert all((here / name).read_bytes() == b"precious" for name in ("thesis.odt", "1.txt", "holiday.webp"))
+
+
+def test_the_users_own_temporary_files_stay(tmp_path):
+    (tmp_path / ".cache.tmp").mkdir()
+    (tmp_path / ".notes.tmp").write_bytes(b"precious")
+    zoom(PHOTO, magnification=16, out=tmp_path, **FAST)
+    assert (tmp_path / ".notes.tmp").read_bytes() == b"precious"
+    assert (tmp_path / ".cache.tmp").is_dir()

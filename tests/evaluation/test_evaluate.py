@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from chain_of_zoom.evaluation.evaluate import Benchmark, _Clock, evaluate
 from chain_of_zoom.evaluation.methods import parse_method, parse_methods
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.protocols import Paper
-from chain_of_zoom.evaluation.results import Results, read_results
+from chain_of_zoom.evaluation.results import Results, Value, read_results, to_csv
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
 from chain_of_zoom.imaging.images import load
 
@@ -88,6 +90,13 @@ def test_results_come_back_from_their_files(small):
     assert rows[0] == "picture,spot,method,depth,metric,value"
     assert len(rows) == 1 + len(results.values)
     assert float(rows[1].rsplit(",", 1)[1]) == results.values[0].value
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\t=1"])
+def test_names_are_no_formulas(name):
+    value = Value(picture=name, spot=1, method="bicubic", depth=4, metric="niqe", value=-1.5)
+    (_, row) = csv.reader(io.StringIO(to_csv([value]).decode()))
+    assert row == [f"'{name}", "1", "bicubic", "4", "niqe", "-1.5"]
 
 
 def test_a_second_run_computes_nothing_and_one_more_method_only_itself(folder, small, monkeypatch, tmp_path):

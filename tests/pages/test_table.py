@@ -19,3 +19,7 @@ def test_texts_begin_below_each_other():
 
 def test_markdown():
     assert format_markdown_table(ROWS[:2]) == ("| name | a | long heading |\n|---|---|---|\n| much longer | 1 |  |\n")
+
+
+def test_cells_of_markdown_stay_cells():
+    assert format_markdown_table([["a"], ["x|y\n| z <script>"]]).splitlines()[-1] == r"| x\|y \| z &lt;script> |"

@@ -86,3 +86,13 @@ def test_its_room_is_taken_at_once_and_a_full_disk_is_said(tmp_path, monkeypatch
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OutputError, match=r"No space left.*finished tiles are kept; make room"):
         Canvas(tmp_path / "b.raw", SIZE, 3, np.dtype(np.uint8))
+
+
+@pytest.mark.parametrize("name", ["a.raw", "a.journal"])
+def test_a_link_in_its_place_is_refused(tmp_path, name):
+    (tmp_path / "outside").write_bytes(b"victim")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(OutputError):
+        canvas(tmp_path / "work")
+    assert (tmp_path / "outside").read_bytes() == b"victim"

@@ -224,9 +224,9 @@ class PairFolder:
             return False
 
     def _has_pictures(self, rows: Iterable[FullPairRow]) -> bool:
-        return all(
-            (self.path / name).is_file() for row in rows for name in (row.parent_file_name, row.zoomed_file_name)
-        )
+        names = [name for row in rows for name in (row.parent_file_name, row.zoomed_file_name)]
+        # A row from elsewhere may name any file, and the contact sheet would show it.
+        return all(name == f"{PICTURES}/{Path(name).name}" and (self.path / name).is_file() for name in names)
 
     def _remove_pairs(self) -> None:
         """Remove the files of earlier pairs; other files in the folder are not touched."""

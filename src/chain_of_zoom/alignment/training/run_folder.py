@@ -139,7 +139,8 @@ class AlignFolder:
 def find_last_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint of a run's folder; None without one."""
     checkpoints = [mark.parent for mark in (folder / CHECKPOINTS).glob(f"checkpoint-*/{COMPLETE_MARK}")]
-    return max(checkpoints, key=read_step, default=None)
+    numbered = [checkpoint for checkpoint in checkpoints if checkpoint.name.rpartition("-")[2].isdecimal()]
+    return max(numbered, key=read_step, default=None)
 
 
 def read_step(checkpoint: Path) -> int:
