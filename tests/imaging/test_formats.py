@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import FLAT, saved
 from formats_table import OTHERS, VARIANTS, canvas
 from PIL import Image, UnidentifiedImageError
 
@@ -67,6 +68,14 @@ def test_the_limit_of_density_can_be_raised_and_leaves_small_pictures_alone():
     image = decoding._open(small, "a", Limits())
     assert image.size == (7000, 7000)
     assert decoding._open(canvas(9000, 9000), "a", Limits(density=10**7)).size == (9000, 9000)
+
+
+def test_an_avif_of_wild_sides_is_refused_before_libvips_sees_it(capfd):
+    """It would write of it to stderr."""
+    data = saved(FLAT, "RGB", "AVIF")
+    at = data.index(b"ispe") + 8
+    assert "2130706464x32 pixels" in said(data[:at] + (0x7F000020).to_bytes(4) + (32).to_bytes(4) + data[at + 8 :])
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("mode", "bands"), [("RGB", 3), ("RGBA", 4), ("L", 1)])

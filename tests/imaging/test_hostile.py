@@ -133,6 +133,7 @@ def hostile() -> dict[str, bytes]:
         "webp of 16384 x 16384": riff(16384, 16384),
         "webp of 16 M x 16 M": riff(1 << 24, 1 << 24),
         "avif of a million a side": avif[:spatial] + huge + avif[spatial + 8 :],
+        "avif of 2 billion a side": avif[:spatial] + struct.pack(">II", 0x7F000020, 32) + avif[spatial + 8 :],
         "bmp of 20000 x 20000": resized("BMP", "<ii", (48, 32), (20000, 20000)),
         "bmp of a negative size": resized("BMP", "<ii", (48, 32), (-48, 32)),
         "heif of nothing": b"\0\0\0\x18ftypheic" + bytes(12) + b"\xff\xff\xff\xffmeta" + bytes(100),

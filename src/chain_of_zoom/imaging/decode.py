@@ -178,6 +178,8 @@ def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
     """The picture with its header read. Pillow's own limit, 179 MP, is below what cameras stitch."""
     check_blocks(data, name)
     bmp.check(data, name)
+    if deep.is_avif(data):
+        deep.check_extents(data, name, limits)
     with _OPENING:
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

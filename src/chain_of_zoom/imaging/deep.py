@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Samples, by_rows
 
 _FIELDS = {"exif": "exif-data", "xmp": "xmp-data", "icc_profile": "icc-profile-data"}
+_EXTENTS = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)  # ISO/IEC 23008-12, 6.5.3
 _PNG = b"\x89PNG\r\n\x1a\n"
 _AVIF = (b"ftypavif", b"ftypavis")
 
@@ -30,6 +33,14 @@ def is_deep(data: bytes) -> bool:
         box = data.find(b"av1C") + 4  # AV1 in ISO base media files, section 2.3.3: high_bitdepth
         return box > 4 and int.from_bytes(data[box + 2 : box + 3]) & 0x40 != 0
     return data[:8] == _PNG and data[24:25] == b"\x10"
+
+
+def check_extents(data: bytes, name: str, limits: Limits) -> None:
+    """Raises BadInputError for an AVIF that claims sides beyond the limit; libvips writes to stderr of the wildest."""
+    for extents in _EXTENTS.finditer(data):
+        width, height = struct.unpack(">II", extents[1])
+        if max(width, height) > limits.side:
+            limits.check_size(width, height, name)
 
 
 def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
