@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
@@ -149,6 +150,8 @@ def _check_types(whose: str, make: Callable[..., Any], options: dict[str, Any]) 
     for key, value in options.items():
         types = get_args(hints[key]) or (hints[key],)
         is_bool = isinstance(value, bool) and bool not in types  # which Python takes for a whole number
+        if str in types and isinstance(value, PathLike):  # names of files and folders
+            continue
         if is_bool or not isinstance(value, (*types, int) if float in types else types):
             accepted = " or ".join(_TYPES[kind] for kind in types if kind in _TYPES)
             raise UsageError(f"{whose}: {key}={value!r}; accepted: {accepted}; see docs/reference.md for its options")

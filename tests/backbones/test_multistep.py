@@ -148,7 +148,7 @@ def test_a_pipeline_of_another_kind_is_refused(tiny, tmp_path):
         ({"noise_level": 51}, UsageError, "noise_level 51; accepted by this model: 0 to 50"),
         ({"noise_level": 351}, UsageError, "noise_level 351; accepted: whole numbers, 0 to 350"),
         ({"steps": 0}, UsageError, "steps 0; accepted: whole numbers, 1 to 1000"),
-        ({"steps": "many"}, UsageError, "steps 'many'"),
+        ({"steps": "many"}, UsageError, "steps='many'"),
         ({"guidance": -1}, UsageError, "guidance -1; accepted: 0 to 100"),
         ({"device": "abacus"}, UsageError, "device 'abacus'"),
         ({"dtype": "float16"}, UsageError, "on a CPU"),

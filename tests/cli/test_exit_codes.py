@@ -122,7 +122,7 @@ def test_ctrl_c(coz, home, monkeypatch):
         raise KeyboardInterrupt
 
     for where, args in (
-        ("chain_of_zoom.api.ChainOfZoom.picture", ("zoom", "p.png", *FAST)),
+        ("chain_of_zoom.api.ChainOfZoom.read_photo", ("zoom", "p.png", *FAST)),
         ("chain_of_zoom.imaging.decode.decode", ("upscale", "p.png", "--backbone", "bicubic")),
         ("chain_of_zoom.datasets.manifest.read_data", (*EVAL, "photos")),
     ):

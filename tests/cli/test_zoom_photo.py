@@ -113,7 +113,11 @@ def test_a_batch_reads_as_it_is_told(coz, photo, tmp_path):
     ("sets", "code", "says"),
     [
         ("photo.pixels=100", 3, "64x64 pixels; accepted: pixels up to 100"),
-        ("photo.pixel=100", 2, "accepted: matte, profile, metadata, pixels, side, bytes, frames, aspect"),
+        (
+            "photo.pixel=100",
+            2,
+            "accepted: matte, profile, metadata, damaged, pixels, side, bytes, frames, aspect",
+        ),
         ("photo.matte=pink", 2, "white, black, grey, #rrggbb"),
         ("photo.profile=no", 2, "accepted: keep"),
     ],

@@ -12,8 +12,9 @@ from PIL import Image
 from chain_of_zoom import UsageError, upscale, zoom
 from chain_of_zoom.errors import BadInputError, OutputError
 from chain_of_zoom.imaging.images import render
-from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
+from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.memory import read_photo
+from chain_of_zoom.imaging.reading import Reading
 
 FAST = {"backbone": "bicubic", "size": (16, 16), "magnification": 4}
 
@@ -43,8 +44,8 @@ def test_a_picture_of_pillow_is_read_as_its_file_is(mode):
     exif = Image.Exif()
     exif[0x0112] = 6
     image.getexif()[0x0112] = 6
-    theirs = render(read_photo(file_of(image, exif=exif).getvalue(), DEFAULT_LIMITS))
-    ours = render(read_photo(image, DEFAULT_LIMITS))
+    theirs = render(read_photo(file_of(image, exif=exif).getvalue()))
+    ours = render(read_photo(image))
     np.testing.assert_array_equal(ours.pixels, theirs.pixels)
     assert ours.notes == ("a picture of Pillow, from memory", *theirs.notes)
     assert ours.size == (8, 12)
@@ -75,4 +76,4 @@ def test_what_is_no_picture_is_bad_input(tmp_path):
             zoom(photo, **FAST)
     for photo in (noise(8, 8), Image.fromarray(noise(8, 8)), file_of(Image.fromarray(noise(8, 8)))):
         with pytest.raises(BadInputError, match="pixels up to 9"):
-            read_photo(photo, Limits(pixels=9))
+            read_photo(photo, Reading(limits=Limits(pixels=9)))

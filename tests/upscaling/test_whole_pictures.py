@@ -91,7 +91,7 @@ def test_published_drops_what_fills_no_latent_and_scales_by_the_factor_only(tmp_
     assert record.output.size == (280, 200)
     expected = resize(picture(51, 71), Size(284, 204), "bicubic")[:200, :280]
     np.testing.assert_array_equal(decode(tmp_path / "a.png").colour, expected)
-    with pytest.raises(UsageError, match="--blend published enlarges by 4 only"):
+    with pytest.raises(UsageError, match="blend='published' enlarges by 4 only"):
         run(tmp_path / "b.png", scale=3, blend="published")
 
 
