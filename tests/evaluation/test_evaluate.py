@@ -21,7 +21,7 @@ from chain_of_zoom.evaluation.evaluate import Benchmark, _Clock, evaluate
 from chain_of_zoom.evaluation.methods import parse_method, parse_methods
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.protocols import Paper
-from chain_of_zoom.evaluation.results import Results, Value, read_results, to_csv
+from chain_of_zoom.evaluation.results import MetricValue, Results, format_csv, read_results
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
 from chain_of_zoom.imaging.images import load
 
@@ -94,8 +94,8 @@ def test_results_come_back_from_their_files(small):
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", "\t=1"])
 def test_names_are_no_formulas(name):
-    value = Value(picture=name, spot=1, method="bicubic", depth=4, metric="niqe", value=-1.5)
-    (_, row) = csv.reader(io.StringIO(to_csv([value]).decode()))
+    value = MetricValue(picture=name, spot=1, method="bicubic", depth=4, metric="niqe", value=-1.5)
+    (_, row) = csv.reader(io.StringIO(format_csv([value]).decode()))
     assert row == [f"'{name}", "1", "bicubic", "4", "niqe", "-1.5"]
 
 
