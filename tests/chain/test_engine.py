@@ -149,7 +149,7 @@ def test_pixels_are_those_of_the_window_that_is_recorded(at, magnification, dire
 def test_states_already_done_are_not_made_again(astronaut):
     engine = Engine(load_backbone("fake"), load_prompter())
     whole = states(engine, job(astronaut, 100))
-    rest = states(engine, job(astronaut, 100, done=whole[:4]))
+    rest = states(engine, job(astronaut, 100, finished_states=whole[:4]))
     assert len(rest) == 1
     np.testing.assert_array_equal(rest[0].image, whole[4].image)
 

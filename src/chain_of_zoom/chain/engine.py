@@ -14,7 +14,7 @@ from typing import Literal
 
 from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
 from chain_of_zoom.chain.choice import Choice, Variant
-from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, resampled
+from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, resample_state
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.color import ColorFix, fix_colors
@@ -23,7 +23,7 @@ from chain_of_zoom.prompters.base import Prompter
 
 
 class Engine:
-    """Runs zooms with one backbone and one prompter.
+    """Run zooms with one backbone and one prompter.
 
     quantise: how float results become 8 bits, "round", or "truncate" as published. color_fix: applied to every
     enlarged state. raw_prompts: send extracted texts as they are, as published, instead of cleaned.
@@ -46,121 +46,128 @@ class Engine:
         self._asking, self._enlarging = threading.Lock(), threading.Lock()
 
     def run(self, jobs: Sequence[ZoomJob]) -> Iterator[tuple[int, ScaleState]]:
-        """Yields (index of the job, state) as states come; those of `done` are not made again nor yielded."""
-        states = [list(job.done) for job in jobs]
+        """Yield (index of the job, state) as states come; finished ones are neither made again nor yielded."""
+        states = [list(job.finished_states) for job in jobs]
         for depth in range(max((len(job.steps) for job in jobs), default=0)):
             due = [i for i, job in enumerate(jobs) if len(states[i]) == depth < len(job.steps)]
             enlarging = [i for i in due if jobs[i].steps[depth].enlarge]
             for i in due:
                 if not jobs[i].steps[depth].enlarge:
-                    states[i].append(resampled(jobs[i], jobs[i].steps[depth]))
+                    states[i].append(resample_state(jobs[i], jobs[i].steps[depth]))
                     yield i, states[i][-1]
             if enlarging:
-                made = self._enlarged([jobs[i] for i in enlarging], [states[i] for i in enlarging])
-                for i, state in zip(enlarging, made, strict=True):
+                new_states = self._enlarge([jobs[i] for i in enlarging], [states[i] for i in enlarging])
+                for i, state in zip(enlarging, new_states, strict=True):
                     states[i].append(state)
                     yield i, state
 
     def candidates(self, job: ZoomJob, variants: Sequence[Variant]) -> Iterator[ScaleState]:
-        """Alternatives of the state after those `done`, which is an enlargement: the same words, each its variant."""
-        step = len(job.done)
+        """Yield alternatives of the state after the finished ones, an enlargement: same words, each in its variant."""
+        step = len(job.finished_states)
         chosen = [
             Choice(step=step, variant=v, prompt=job.choices[step].prompt if step in job.choices else None)
             for v in variants
         ]
-        todo = [Enlargement(replace(job, choices={step: choice}), job.done) for choice in chosen]
-        self._prompt(todo[:1])
-        for each in todo[1:]:
-            each.take_words(todo[0])
-        for each in todo:
+        enlargements = [Enlargement(replace(job, choices={step: choice}), job.finished_states) for choice in chosen]
+        self._prompt(enlargements[:1])
+        for enlargement in enlargements[1:]:
+            enlargement.copy_words(enlargements[0])
+        for enlargement in enlargements:
             started = time.perf_counter()
-            yield self._state(each, self._images([each])[0], time.perf_counter() - started)
+            yield self._state(enlargement, self._images([enlargement])[0], time.perf_counter() - started)
 
-    def _enlarged(self, jobs: list[ZoomJob], states: list[list[ScaleState]]) -> list[ScaleState]:
-        """The next state of every job, all of them enlargements."""
+    def _enlarge(self, jobs: list[ZoomJob], states: list[list[ScaleState]]) -> list[ScaleState]:
+        """Make the next state of every job, all of them enlargements."""
         started = time.perf_counter()
-        todo = [Enlargement(job, done) for job, done in zip(jobs, states, strict=True)]
-        self._prompt(todo)
-        images = self._images(todo)
+        enlargements = [Enlargement(job, earlier) for job, earlier in zip(jobs, states, strict=True)]
+        self._prompt(enlargements)
+        images = self._images(enlargements)
         seconds = (time.perf_counter() - started) / len(jobs)
-        return [self._state(each, image, seconds) for each, image in zip(todo, images, strict=True)]
+        return [
+            self._state(enlargement, image, seconds) for enlargement, image in zip(enlargements, images, strict=True)
+        ]
 
-    def _prompt(self, todo: list[Enlargement]) -> None:
+    def _prompt(self, enlargements: list[Enlargement]) -> None:
         """Ask the prompter about all enlargements for which the user wrote no text of their own."""
-        asking = [each for each in todo if not each.is_edited]
-        if not asking:
+        unedited = [enlargement for enlargement in enlargements if not enlargement.is_edited]
+        if not unedited:
             return
         with self._asking:
-            texts = self.prompter([each.context for each in asking])
+            texts = self.prompter([enlargement.context for enlargement in unedited])
             unusual = self.prompter.fallbacks()
-        for each, raw in zip(asking, texts, strict=True):
-            each.fallbacks += unusual
-            extracted, each.prompt = prompt_from(raw, each.job.text, as_published=self.raw_prompts)
-            each.raw, each.prompter = raw, self.prompter.name
+        for enlargement, raw in zip(unedited, texts, strict=True):
+            enlargement.fallbacks += unusual
+            extracted, enlargement.prompt = prompt_from(raw, enlargement.job.text, as_published=self.raw_prompts)
+            enlargement.raw, enlargement.prompter = raw, self.prompter.name
             if self.prompter.looks and not extracted:
-                each.fallbacks.append("the prompter found no words")
+                enlargement.fallbacks.append("the prompter found no words")
 
-    def _images(self, todo: list[Enlargement]) -> list[RGB8]:
+    def _images(self, enlargements: list[Enlargement]) -> list[RGB8]:
         info = self.backbone.info
         if info.resample:
-            images = [resize(each.parent, each.job.output, info.resample, each.step.region) for each in todo]
+            images = [
+                resize(enlargement.parent, enlargement.job.output, info.resample, enlargement.step.region)
+                for enlargement in enlargements
+            ]
         else:
             images = [
-                to_uint8(each.fitted(result, info.factor), self.quantise)
-                for each, result in zip(todo, self._ask(todo), strict=True)
+                to_uint8(enlargement.fit_to_output(result, info.factor), self.quantise)
+                for enlargement, result in zip(enlargements, self._ask(enlargements), strict=True)
             ]
         if self.color_fix == "none":
             return images
         return [
-            to_uint8(fix_colors(image, each.zoomed, self.color_fix), self.quantise)
-            for each, image in zip(todo, images, strict=True)
+            to_uint8(fix_colors(image, enlargement.zoomed, self.color_fix), self.quantise)
+            for enlargement, image in zip(enlargements, images, strict=True)
         ]
 
-    def _ask(self, todo: list[Enlargement]) -> list[RGBF]:
-        """One call of the backbone for all windows, and one for pictures that only a refining backbone can take."""
+    def _ask(self, enlargements: list[Enlargement]) -> list[RGBF]:
+        """Call the backbone once for all windows, and once for pictures that only a refining backbone can take."""
         results: dict[int, RGBF] = {}
         refining = isinstance(self.backbone, RefiningBackbone)
         for refine in (False, True):
-            indices = [i for i, e in enumerate(todo) if (refining and e.is_direct(self.backbone.info.factor)) == refine]
+            indices = [
+                i for i, e in enumerate(enlargements) if (refining and e.is_direct(self.backbone.info.factor)) == refine
+            ]
             if not indices:
                 continue
-            some = [todo[i] for i in indices]
-            prompts, seeds = [each.prompt for each in some], [each.seed for each in some]
+            batch = [enlargements[i] for i in indices]
+            prompts, seeds = [enlargement.prompt for enlargement in batch], [enlargement.seed for enlargement in batch]
             try:
                 with self._enlarging:
                     if refine and isinstance(self.backbone, RefiningBackbone):
-                        windows = [each.zoomed_window for each in some]
-                        made = self.backbone.refine(windows, prompts, seeds, on_fallback=partial(_note, some))
+                        windows = [enlargement.zoomed_window for enlargement in batch]
+                        outputs = self.backbone.refine(windows, prompts, seeds, on_fallback=partial(_note, batch))
                     else:
-                        windows = [each.window(self.backbone.info.factor) for each in some]
-                        made = self.backbone(windows, prompts, seeds, on_fallback=partial(_note, some))
+                        windows = [enlargement.window(self.backbone.info.factor) for enlargement in batch]
+                        outputs = self.backbone(windows, prompts, seeds, on_fallback=partial(_note, batch))
             except ChainOfZoomError:
                 raise
             except Exception as error:
-                what = str(error) or type(error).__name__
-                raise BackboneError(f"{self.backbone.info.name} failed ({what}); try another --backbone") from error
-            results.update(zip(indices, made, strict=True))
-        return [results[i] for i in range(len(todo))]
+                reason = str(error) or type(error).__name__
+                raise BackboneError(f"{self.backbone.info.name} failed ({reason}); try another --backbone") from error
+            results.update(zip(indices, outputs, strict=True))
+        return [results[i] for i in range(len(enlargements))]
 
-    def _state(self, each: Enlargement, image: RGB8, seconds: float) -> ScaleState:
-        info, step = self.backbone.info, each.step
+    def _state(self, enlargement: Enlargement, image: RGB8, seconds: float) -> ScaleState:
+        info, step = self.backbone.info, enlargement.step
         return ScaleState(
             image=image,
-            input=each.zoomed,
+            input=enlargement.zoomed,
             magnification=float(step.magnification),
             source_scale=float(step.source_scale),
             origin=step.origin,
             window=step.window.floats(),
-            prompter=each.prompter,
-            prompt=each.prompt,
-            prompt_raw=each.raw,
-            prompt_used=info.text_aware and bool(each.prompt),
+            prompter=enlargement.prompter,
+            prompt=enlargement.prompt,
+            prompt_raw=enlargement.raw,
+            prompt_used=info.text_aware and bool(enlargement.prompt),
             beyond_evidence=info.evidence_limit is not None and step.source_scale > info.evidence_limit,
-            variant=each.variant,
+            variant=enlargement.variant,
             seconds=seconds,
-            fallbacks=tuple(each.fallbacks),
+            fallbacks=tuple(enlargement.fallbacks),
         )
 
 
-def _note(some: list[Enlargement], index: int, what: str) -> None:
-    some[index].fallbacks.append(what)
+def _note(batch: list[Enlargement], index: int, detour: str) -> None:
+    batch[index].fallbacks.append(detour)

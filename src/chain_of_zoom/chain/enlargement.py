@@ -1,4 +1,4 @@
-"""One enlargement on its way from the plan to a state: its window, its words, and what a backbone's result becomes."""
+"""Take one enlargement from the plan to a state: cut its window, hold its words, fit the result to the output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal
 
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.schedule import Step
@@ -14,41 +13,46 @@ from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.dihedral import turned, turned_back
 from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
 from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
-from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, resize, size_of
+from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, resize, size_of
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZoomJob:
-    """One picture to zoom into: its pixels (uint8, H x W x 3), its planned steps, and what is already done.
-
-    choices: what the user decided about single steps, by their number. grey: whether the picture has no colour, so that
-    no state gets one.
-    """
+    """One picture to zoom into, with the steps that were planned for it."""
 
     picture: RGB8
+    """Pixels of the photo, uint8, H x W x 3."""
     steps: Sequence[Step]
+    """All steps of the zoom, from the whole frame to the final window."""
     output: Size
+    """Size of every state."""
     seed: int = 0
+    """Seed of the first state; every later one adds 1, so that steps of a chain do not repeat the same noise."""
     text: str = ""
-    done: Sequence[ScaleState] = ()
+    """The user's own words, which follow those of the prompter."""
+    finished_states: Sequence[ScaleState] = ()
+    """States that an earlier run made; the zoom goes on after them."""
     choices: Mapping[int, Choice] = field(default_factory=dict)
+    """What the user decided about single steps, by their number."""
     grey: bool = False
+    """Whether the photo has no colour, so that no state gets one."""
 
 
 class Enlargement:
-    """The next step of a job that a backbone has to make. raw, prompter, prompt: its words, once they are known."""
+    """The next step of a job that a backbone has to make; the prompter's words are filled in once they are known."""
 
-    def __init__(self, job: ZoomJob, done: Sequence[ScaleState]) -> None:
+    def __init__(self, job: ZoomJob, earlier_states: Sequence[ScaleState]) -> None:
         self.job = job
-        self.done = done
-        self.step = job.steps[len(done)]
-        self.parent = job.picture if self.step.from_source else done[-1].image
+        self.earlier_states = earlier_states
+        number = len(earlier_states)
+        self.step = job.steps[number]
+        self.parent = job.picture if self.step.from_source else earlier_states[-1].image
         self.zoomed = resize(self.parent, job.output, "bicubic", self.step.region)
-        choice = job.choices.get(len(done), Choice(step=len(done)))
+        choice = job.choices.get(number, Choice(step=number))
         self.variant = choice.variant
-        self.seed = self.variant.seed if self.variant else job.seed + len(done)
+        self.seed = self.variant.seed if self.variant else job.seed + number
         self._turn = self.variant.turn if self.variant else "none"
         self.raw: str | None = None
         self.prompter = ""
@@ -60,20 +64,22 @@ class Enlargement:
 
     @property
     def context(self) -> PromptContext:
-        """What a prompter may look at."""
-        return PromptContext([state.image for state in self.done], self.zoomed, float(self.step.magnification))
+        """Everything a prompter may look at."""
+        return PromptContext(
+            [state.image for state in self.earlier_states], self.zoomed, float(self.step.magnification)
+        )
 
-    def take_words(self, other: Enlargement) -> None:
-        """The words of another enlargement of the same window."""
-        self.raw, self.prompter, self.prompt = other.raw, other.prompter, other.prompt
-        self.fallbacks = list(other.fallbacks)
+    def copy_words(self, source: Enlargement) -> None:
+        """Take over the words of another enlargement of the same window."""
+        self.raw, self.prompter, self.prompt = source.raw, source.prompter, source.prompt
+        self.fallbacks = list(source.fallbacks)
 
     def is_direct(self, factor: int) -> bool:
-        """True when one pass is not enough to fill the output, so that the window is resampled first."""
+        """Return whether one pass is not enough to fill the output, so that the window is resampled first."""
         return _is_direct(self.step, self.job.output, factor)
 
     def window(self, factor: int) -> RGB8:
-        """What the backbone is given: whole pixels of the parent; for a direct zoom, those enlarged by bicubic."""
+        """Cut the backbone's input: whole pixels of the parent, enlarged by bicubic first for a direct zoom."""
         if self.is_direct(factor):
             size = window_size(self.step, self.job.output, factor)
             return turned(resize(self.parent, size, "bicubic", self.step.region), self._turn)
@@ -82,34 +88,28 @@ class Enlargement:
 
     @property
     def zoomed_window(self) -> RGB8:
-        """The window enlarged by bicubic, for backbones that refine it."""
+        """The window at the size of the output, enlarged by bicubic, for backbones that refine it."""
         return turned(self.zoomed, self._turn)
 
-    def fitted(self, result: RGBF, factor: int) -> RGBF:
-        """The part of an enlarged window that fills the output, without the colour that a grey picture was given."""
-        image = self._cut(result, factor)
+    def fit_to_output(self, result: RGBF, factor: int) -> RGBF:
+        """Return the part of an enlarged window that fills the output, without the colour a grey picture was given.
+
+        result: float32, H x W x 3, about [0, 1]: the window enlarged by `factor`. A colour that is removed is noted.
+        """
+        result = turned_back(result, self._turn)
+        if self.is_direct(factor):
+            box = whole_picture(size_of(result))
+        else:
+            box = self.step.region.shifted(-self.step.cut.x0, -self.step.cut.y0).scaled(factor, factor)
+        image = crop_or_reduce(result, box, self.job.output)
         if not self.job.grey or is_grey(image):
             return image
         self.fallbacks.append(COLOUR_REMOVED)
         return luma(image)
 
-    def _cut(self, result: RGBF, factor: int) -> RGBF:
-        """That part: cut where pixels coincide, else reduced by area."""
-        step, output = self.step, self.job.output
-        result = turned_back(result, self._turn)
-        if self.is_direct(factor):
-            box = whole_picture(size_of(result))
-        else:
-            box = step.region.shifted(-step.cut.x0, -step.cut.y0).scaled(factor, factor)
-        if box.is_whole and box.width == output.width and box.height == output.height:
-            x0, y0, x1, y1 = box.whole()
-            return result[y0:y1, x0:x1]
-        return area_reduce(result, box, output)
-
 
 def window_size(step: Step, output: Size, factor: int) -> Size:
-    """The size of the window that a backbone is given for a step: whole pixels of the parent, or those of the output
-    over the factor for a direct zoom."""
+    """Return the size of the backbone's input: whole pixels of the parent, or the output's size over the factor."""
     if _is_direct(step, output, factor):
         return ceil_size(Fraction(output.width, factor), Fraction(output.height, factor))
     x0, y0, x1, y1 = step.cut.whole()
@@ -121,21 +121,20 @@ def _is_direct(step: Step, output: Size, factor: int) -> bool:
 
 
 def prompt_from(raw: str, text: str, *, as_published: bool) -> tuple[str, str]:
-    """Extracted text, cleaned unless it is sent `as_published`, and the prompt: that, followed by the user's own."""
+    """Return the extracted text, cleaned unless it is sent `as_published`, and the prompt with the user's own text."""
     extracted = raw if as_published else clean(raw)
     return extracted, with_user_text(extracted, text)
 
 
 def with_user_text(extracted: str, text: str) -> str:
-    """Extracted text followed by the user's, as published: "<extracted>, <text>,"; either alone is sent bare."""
+    """Join extracted text and the user's as published: "<extracted>, <text>,"; either alone is sent bare."""
     return f"{extracted}, {text}," if extracted and text else extracted or text
 
 
-def resampled(job: ZoomJob, step: Step) -> ScaleState:
-    """A state that needs no backbone: the source's own pixels, reduced, or enlarged when a small photo lacks them."""
+def resample_state(job: ZoomJob, step: Step) -> ScaleState:
+    """Make a state that needs no backbone: the photo's pixels, reduced, or enlarged when a small photo lacks them."""
     started = time.perf_counter()
-    how: Literal["lanczos", "bicubic"] = "lanczos" if step.source_scale <= 1 else "bicubic"
-    image = resize(job.picture, job.output, how, step.region)
+    image = resize(job.picture, job.output, "lanczos" if step.source_scale <= 1 else "bicubic", step.region)
     return ScaleState(
         image=image,
         magnification=float(step.magnification),

@@ -241,14 +241,14 @@ class ZoomRun:
             raw_prompts=is_paper,
         )
 
-    def _job(self, done: Sequence[ScaleState], choices: Sequence[Choice]) -> ZoomJob:
+    def _job(self, finished_states: Sequence[ScaleState], choices: Sequence[Choice]) -> ZoomJob:
         return ZoomJob(
             picture=self.canvas,
             steps=self.steps,
             output=self.output,
             seed=self.request.seed,
             text=self.request.prompt,
-            done=done,
+            finished_states=finished_states,
             choices={choice.step: choice for choice in choices},
             grey=self.is_grey,
         )

@@ -6,7 +6,7 @@ import time
 
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.geometry import Box, Size
-from chain_of_zoom.imaging.images import RGBF, area_reduce, to_8_bits
+from chain_of_zoom.imaging.images import RGBF, crop_or_reduce, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.upscaling.canvas import Corners
 from chain_of_zoom.upscaling.depth import fine_detail
@@ -34,18 +34,15 @@ class TiledStep(StepRun):
         factor = self.backbone.info.factor
         x0, y0, x1, y1 = (edge * factor for edge in tile.window)
         detail = fine_detail(self.source, Corners(x0, y0, x1, y1), factor)
-        return self._fitted(result if detail is None else result + detail, tile)
+        return self._fit_to_box(result if detail is None else result + detail, tile)
 
-    def _fitted(self, result: RGBF, tile: Tile) -> RGBF:
-        """The part of an enlarged window that is the tile's box: cut where pixels coincide, else reduced by area."""
+    def _fit_to_box(self, result: RGBF, tile: Tile) -> RGBF:
+        """Return the part of an enlarged window that is the tile's box."""
         factor, box = self.backbone.info.factor, tile.box
         across, down = (factor / ratio for ratio in self.step.ratio)
         region = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
         region = region.shifted(-tile.window.x0 * factor, -tile.window.y0 * factor)
-        if self.step.exact:
-            x0, y0, x1, y1 = region.whole()
-            return result[y0:y1, x0:x1]
-        return area_reduce(result, region, Size(box.x1 - box.x0, box.y1 - box.y0))
+        return crop_or_reduce(result, region, Size(box.x1 - box.x0, box.y1 - box.y0))
 
     def _enlarged(self, window: Samples, prompt: str, seed: int, tile: Tile) -> RGBF:
         """What the backbone makes of a window; a failure is tried once more before it ends the run."""
