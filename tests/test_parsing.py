@@ -1,4 +1,4 @@
-"""Numbers, JSON and TOML from outside: bounded, and refused with one kind of error."""
+"""Numbers and JSON from outside: bounded, and refused with one kind of error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from chain_of_zoom.parsing import (
     is_text,
     parse_json,
     parse_number,
-    parse_toml,
     parse_whole,
     plain,
     printable,
@@ -52,12 +51,6 @@ def test_whole_numbers():
 def test_what_is_no_json_is_one_kind_of_error(data):
     with pytest.raises(msgspec.DecodeError):
         parse_json(data, object)
-
-
-@pytest.mark.parametrize("text", ["a=" + "[" * 5000 + "]" * 5000, "a=" + "9" * 5000, "a", "a=1979-99-99"])
-def test_what_is_no_toml_is_one_kind_of_error(text):
-    with pytest.raises(ValueError):  # noqa: PT011
-        parse_toml(text)
 
 
 def test_texts_without_an_end_are_no_texts(tmp_path, monkeypatch):

@@ -14,6 +14,10 @@
 A message is one line: what is wrong; what is accepted; what to type.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class ChainOfZoomError(Exception):
     """Base of all errors raised on purpose by this package."""
@@ -65,3 +69,14 @@ class BackboneError(ChainOfZoomError):
 
 class ShortageError(BackboneError):
     """Less memory than the weights or a window of a backbone need; asking again as it is does not help."""
+
+
+def suggest(name: str, accepted: Iterable[str], otherwise: str, prefix: str = "") -> str:
+    """Return "did you mean X?" for the accepted name that is spelled most like `name`, or `otherwise` without one.
+
+    prefix: stands before the name that is suggested, as in "did you mean --preset paper?".
+    """
+    import difflib  # only an error needs it
+
+    close = difflib.get_close_matches(name, list(accepted), 1)
+    return f"did you mean {prefix}{close[0]}?" if close else otherwise

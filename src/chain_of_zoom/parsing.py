@@ -1,10 +1,9 @@
-"""Texts from outside: numbers, JSON and TOML, whose length, exponents and depth are bounded."""
+"""Texts from outside: numbers and JSON, whose length, exponents and depth are bounded."""
 
 from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable
 from fractions import Fraction
 from numbers import Real
@@ -42,14 +41,6 @@ def parse_json(data: bytes, kind: type[Document]) -> Document:
         return msgspec.json.decode(data, type=kind)
     except (UnicodeDecodeError, RecursionError) as error:  # the latter by lists in lists in lists
         raise msgspec.DecodeError(str(error)) from error
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """Read a TOML document. Raises ValueError, and nothing else, for one that is not."""
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ValueError("tables or lists nested too deep") from error
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,6 @@ Installed packages add names through entry points, which are looked at only for 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError
+from chain_of_zoom.errors import ChainOfZoomError, MissingError, UsageError, suggest
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -177,11 +176,10 @@ def find_plugin(kind: str, table: Table, name: str) -> Plugin:
         if plugin.name == name:
             return plugin
     known = names(kind, table)
-    close = difflib.get_close_matches(name, known, 1)
     example = "--set weights.phrase=0.5" if kind == "reward" else f"--{kind} {next(iter(table))}"
-    hint = f"did you mean {close[0]}" if close else f"for example {example}"
+    hint = suggest(name, known, f"for example {example}?")
     files = f", a file ending in {' or '.join(MODEL_FILES)}" if kind == "backbone" else ""
-    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}{files}; {hint}?")
+    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}{files}; {hint}")
 
 
 def _plugin_class(plugin: Plugin) -> type:

@@ -38,6 +38,7 @@ from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
 from chain_of_zoom.prompters.base import chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, with_pictures  # noqa: E402
+from chain_of_zoom.settings import format_toml  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -318,7 +319,7 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(model, pairs, tmp_path):
     config = settings(pairs, model, steps=4, save_every=2)
     whole = run(config, tmp_path / "whole")
     endless = msgspec.structs.replace(config, steps=10_000)
-    (tmp_path / "endless.toml").write_bytes(endless.to_toml())
+    (tmp_path / "endless.toml").write_bytes(format_toml(endless))
     command = [
         sys.executable,
         "-m",
@@ -356,7 +357,7 @@ def test_two_processes_share_the_work(model, pairs, tmp_path):
     accelerate's own mode for CPUs wants MPI, so this is its launcher for GPUs, where there are none.
     """
     config = settings(pairs, model, steps=2, batch=2)
-    (tmp_path / "two.toml").write_bytes(config.to_toml())
+    (tmp_path / "two.toml").write_bytes(format_toml(config))
     launch = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     align_it = ["--dynamo_backend", "no", "-m", "chain_of_zoom", "align", "--json"]
     files = ["--config", str(tmp_path / "two.toml"), "-o", str(tmp_path / "out")]

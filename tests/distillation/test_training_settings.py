@@ -6,8 +6,9 @@ import tomllib
 
 import pytest
 
-from chain_of_zoom.distillation.settings import read_sets, read_settings, to_toml
+from chain_of_zoom.distillation.settings import read_sets, read_settings
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.settings import format_toml
 
 NEEDED = {"data": {"source": "photos"}, "model": {"base": "sd3"}}
 
@@ -26,7 +27,7 @@ def test_the_last_layer_wins_and_what_is_written_reads_back():
     settings = read_settings(NEEDED, {"optimizer": {"lr": 0.5, "batch": 3}}, sets, {"run": {"init": "früher"}})
     assert (settings.optimizer.lr, settings.optimizer.batch, settings.model.t5) == (1e-3, 3, False)
     assert settings.data.source == 'a "b" \\c'
-    assert read_settings(tomllib.loads(to_toml(settings))) == settings
+    assert read_settings(tomllib.loads(format_toml(settings).decode())) == settings
 
 
 @pytest.mark.parametrize(

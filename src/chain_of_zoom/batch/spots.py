@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ import msgspec
 
 from chain_of_zoom.batch.tasks import Task, expand
 from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.parsing import parse_whole, read_text
 
 
@@ -122,8 +121,7 @@ def _read_header(where: str, cells: list[str]) -> list[str]:
     names = ", ".join(_COLUMNS)
     for column, cell in zip(columns, cells, strict=True):
         if column not in _COLUMNS:
-            near = difflib.get_close_matches(column, _COLUMNS, 1)
-            hint = f"did you mean {near[0]}?" if near else "remove it"
+            hint = suggest(column, _COLUMNS, "remove it")
             raise UsageError(f"{where}, column {cell!r}: no such column; accepted: {names}; {hint}")
         if columns.count(column) > 1:
             raise UsageError(f"{where}, column {cell!r}: it is there twice; accepted: {names}, each once; remove one")

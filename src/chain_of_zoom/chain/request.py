@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +15,7 @@ from chain_of_zoom.imaging.color import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
 from chain_of_zoom.parsing import is_text, parse_number, parse_whole, plain
+from chain_of_zoom.settings import check_settings
 from chain_of_zoom.wording import python_words
 
 Mode = Literal["chain", "direct"]
@@ -26,19 +27,6 @@ PAPER_SIDE = 512
 
 _SPOT = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
 _BOX = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
-
-
-Settings = TypeVar("Settings")
-
-
-def checked(kind: type[Settings], values: dict[str, Any], function: str) -> Settings:
-    """Settings of a public function as the struct that checks them. Raises UsageError."""
-    try:
-        return msgspec.convert({name: plain(value) for name, value in values.items()}, kind)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, UsageError):
-            raise error.__cause__ from None
-        raise UsageError(f"settings of {function}: {error}; see help(chain_of_zoom.{function})") from error
 
 
 class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,7 +143,7 @@ def make_request(
         "protocol": protocol,
         "color_fix": color_fix,
     }
-    return checked(ZoomRequest, values, "zoom")
+    return check_settings(values, ZoomRequest, "settings of zoom", "see help(chain_of_zoom.zoom)")
 
 
 def check_prompt(text: str) -> None:

@@ -10,10 +10,10 @@ import typer
 
 from chain_of_zoom.cli.align_pairs import pairs
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
-from chain_of_zoom.cli.options import read_tables, read_toml
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.settings import read_config, read_sets
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.training.align import AlignmentResult
@@ -75,12 +75,12 @@ def align(
     from chain_of_zoom.alignment.training.align import align as run
     from chain_of_zoom.alignment.training.config import resolve
 
-    file = read_toml(config)
+    file = read_config(config)
     flags: dict[str, Any] = {"data": data, "model": model, "steps": steps}
     flags = {key: value for key, value in flags.items() if value is not None}
     if critic is not None:
         flags["critic"] = {"name": critic}
-    given = read_tables(sets or [])
+    given = read_sets(sets or [], "key=value or table.key=value; for example --set lora.r=16")
     if doubled := [key for key in flags if key in given and key != "critic"]:
         raise UsageError(f"--{doubled[0]} and --set {doubled[0]} are both given; accepted: one of them; leave one out")
     settings = resolve(preset or file.get("preset", "safe"), file, given, flags)

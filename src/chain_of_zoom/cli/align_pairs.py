@@ -10,7 +10,7 @@ import typer
 
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
-from chain_of_zoom.cli.options import combine, read_sets, shared
+from chain_of_zoom.cli.options import combine, read_loader_sets, shared
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
@@ -118,7 +118,7 @@ def pairs(
 
 def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Backbone, dict[str, str]]:
     """The backbone, and what it was told. Without a chain nothing is enlarged, and nobody is told anything."""
-    given = read_sets(sets, ["backbone"])
+    given = read_loader_sets(sets, ["backbone"])
     if name is None and (sets or device):
         raise UsageError("--set and --device are for the backbone here; accepted: --backbone NAME with them")
     told: Mapping[str, object] = {}

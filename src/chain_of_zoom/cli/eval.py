@@ -15,11 +15,12 @@ import msgspec
 import typer
 
 from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, Quiet, with_loaders
-from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_sets, read_toml
+from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_loader_sets
 from chain_of_zoom.cli.terminal import echo, echo_lines, visible
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole, printable
+from chain_of_zoom.settings import read_config, split_labels
 
 if TYPE_CHECKING:
     from chain_of_zoom.evaluation.evaluate import ReportProgress
@@ -253,23 +254,16 @@ def _options(
     Raises UsageError for a detail that no method takes, or the one method does not.
     """
     names = [method.name for method in methods]
-    tables = read_toml(config)
+    tables = read_config(config)
     for name, table in tables.items():
         if name not in (*TABLES, *names) or not isinstance(table, dict):
             raise UsageError(
                 f"--config {config} has {name!r}; accepted: tables [backbone], [prompter] and, for one method, "
                 f'["{names[0]}".backbone]; remove it'
             )
-    for_all = [text for text in sets if "/" not in text.partition("=")[0]]
-    for_one: dict[str, list[str]] = {}
-    for text in sets:
-        if text not in for_all:
-            name, _, detail = text.partition("/")
-            if name not in names:
-                raise UsageError(f"--set {text!r}: no method {name!r}; accepted: {', '.join(names)}; check the name")
-            for_one.setdefault(name, []).append(detail)
+    labelled = split_labels(sets, names, "method")
     flags = flags or {kind: {} for kind in LOADERS}
-    common: list[Options] = [{kind: dict(tables.get(kind, {})) for kind in TABLES}, read_sets(for_all)]
+    common: list[Options] = [{kind: dict(tables.get(kind, {})) for kind in TABLES}, read_loader_sets(labelled[None])]
     common.append({kind: {**flags[kind], **flags["both"]} for kind in TABLES})
     options: dict[str, Options] = {}
     used: set[tuple[str, str]] = set()
@@ -279,7 +273,7 @@ def _options(
             {kind: {k: v for k, v in layer[kind].items() if k in taken[kind]} for kind in TABLES} for layer in common
         ]
         used |= {(kind, key) for layer in fitting for kind in TABLES for key in layer[kind]}
-        own = [tables.get(method.name, {}), read_sets(for_one.get(method.name, []))]
+        own = [tables.get(method.name, {}), read_loader_sets(labelled[method.name])]
         options[method.name] = combine(method.backbone, method.prompter, *fitting, *own)
     for layer in common:
         for kind, details in layer.items():

@@ -10,7 +10,7 @@ from typing import Any
 from chain_of_zoom import plugins
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.parsing import parse_toml, read_text
+from chain_of_zoom.settings import read_config, read_sets
 from chain_of_zoom.weights.presets import find_preset, resolve
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
@@ -18,59 +18,20 @@ KINDS = (*TABLES, "photo")
 Options = dict[str, dict[str, Any]]
 
 
-def read_config(path: Path | None) -> Options:
-    """The tables [backbone], [prompter] and [photo] of a TOML file. Raises UsageError."""
-    data = read_toml(path)
-    for name, table in data.items():
+def read_loader_config(path: Path | None) -> Options:
+    """Read the tables [backbone], [prompter] and [photo] of a TOML file. Raises UsageError."""
+    tables = read_config(path)
+    for name, table in tables.items():
         if name not in KINDS or not isinstance(table, dict):
             raise UsageError(
                 f"--config {path} has {name!r}; accepted: tables [backbone], [prompter], [photo]; remove it"
             )
-    return {kind: dict(data.get(kind, {})) for kind in KINDS}
+    return {kind: dict(tables.get(kind, {})) for kind in KINDS}
 
 
-def read_toml(path: Path | None) -> dict[str, Any]:
-    """Whatever a TOML file holds; nothing without a file. Raises UsageError."""
-    if path is None:
-        return {}
-    try:
-        return parse_toml(read_text(path))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--config {path} cannot be read ({error}); accepted: a TOML file; check the path") from error
-
-
-def read_sets(texts: Sequence[str], kinds: Sequence[str] = KINDS) -> Options:
-    """`backbone.posterior=mode` and the like. Values that look like TOML (numbers, true, false) are read as such."""
-    options: Options = {kind: {} for kind in kinds}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        kind, _, key = name.partition(".")
-        if not equals or kind not in options or not key:
-            raise UsageError(f"--set {text!r}; accepted: {', '.join(f'{kind}.key=value' for kind in kinds)}")
-        options[kind][key] = _value(value)
-    return options
-
-
-def read_tables(texts: list[str]) -> dict[str, Any]:
-    """`steps=100`, `lora.r=16` and the like as tables within tables. Raises UsageError."""
-    tables: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        *path, key = name.split(".")
-        table = tables
-        for part in path:
-            table = table.setdefault(part, {})
-        if not equals or not all((*path, key)) or not isinstance(table, dict):
-            raise UsageError(f"--set {text!r}; accepted: key=value or table.key=value; for example --set lora.r=16")
-        table[key] = _value(value)
-    return tables
-
-
-def _value(text: str) -> Any:
-    try:
-        return parse_toml(f"v = {text}")["v"]
-    except ValueError:
-        return text
+def read_loader_sets(texts: Sequence[str], kinds: Sequence[str] = KINDS) -> Options:
+    """Read `backbone.posterior=mode` and the like. Raises UsageError."""
+    return read_sets(texts, ", ".join(f"{kind}.key=value" for kind in kinds), kinds)
 
 
 def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any]]) -> Options:
@@ -158,7 +119,7 @@ def make_chain(
     )
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    in_file, given = read_config(config), read_sets(sets or [])
+    in_file, given = read_loader_config(config), read_loader_sets(sets or [])
     options = loader_options(names, preset, in_file, given, flags)
     return ChainOfZoom(
         *names,

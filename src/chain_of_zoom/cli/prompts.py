@@ -14,11 +14,12 @@ import typer
 
 from chain_of_zoom.api import load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
-from chain_of_zoom.cli.options import accepted, read_sets
+from chain_of_zoom.cli.options import accepted, read_loader_sets
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
+from chain_of_zoom.settings import split_labels
 from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> 
     from chain_of_zoom.alignment.rewards.critic import make_critic
 
     takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
-    told = read_sets(sets, ["critic"])["critic"]
+    told = read_loader_sets(sets, ["critic"])["critic"]
     for key in told:
         if name is None or key not in takes:
             raise UsageError(f"--set critic.{key}; accepted: --critic NAME, and of it {', '.join(takes)}")
@@ -180,14 +181,10 @@ def build_prompters(
     flags: device and dtype, for all that take them. judged: a local critic is given the flags, too.
     """
     labels = [each.label for each in asked]
-    details: dict[str | None, dict[str, Any]] = {None: {}, **{label: {} for label in labels}}
-    for text in sets:
-        label, slash, detail = text.partition("/")
-        if not slash or "=" in label:
-            label, detail = "", text
-        elif label not in labels:
-            raise UsageError(f"--set {text!r}: no prompter {label!r}; accepted: {', '.join(labels)}; check the label")
-        details[label or None] |= read_sets([detail], ["prompter"])["prompter"]
+    details = {
+        label: read_loader_sets(texts, ["prompter"])["prompter"]
+        for label, texts in split_labels(sets, labels, "prompter").items()
+    }
     used = set(flags) if judged else set()
     details[None] = {**flags, **details[None]}
     made = {}

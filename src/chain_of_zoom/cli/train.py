@@ -11,12 +11,12 @@ import typer
 from chain_of_zoom.backbones.onestep import DEFAULT_BASE
 from chain_of_zoom.cli import train_data
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
-from chain_of_zoom.cli.options import read_toml
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
+from chain_of_zoom.settings import read_config
 
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.estimate import MemoryRow
@@ -123,7 +123,7 @@ def train(
         from chain_of_zoom.distillation.settings import read_sets, read_settings
 
         defaults = {"model": {"base": DEFAULT_BASE}, **({"data": {"source": "-"}} if estimate else {})}
-        settings = read_settings(defaults, read_toml(config), read_sets(sets or []), given)
+        settings = read_settings(defaults, read_config(config), read_sets(sets or []), given)
         if estimate:
             from chain_of_zoom.distillation.estimate import estimate as count
 

@@ -10,7 +10,7 @@ import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
-from chain_of_zoom.cli.options import accepted, combine, read_config, read_sets
+from chain_of_zoom.cli.options import accepted, combine, read_loader_config, read_loader_sets
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
@@ -140,7 +140,7 @@ def captions(
 
 def _details(prompter: str, config: Path | None, sets: list[str]) -> dict[str, Any]:
     """What the prompter is told, checked. One picture has no overview: what can show it alone, does."""
-    in_file, given = read_config(config), read_sets(sets)
+    in_file, given = read_loader_config(config), read_loader_sets(sets)
     for kind in ("backbone", "photo"):
         if in_file[kind] or given[kind]:
             raise UsageError(f"details of {kind} mean nothing to captions; accepted: prompter.KEY; leave them out")

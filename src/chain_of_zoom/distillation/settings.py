@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,9 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chain_of_zoom import settings
 from chain_of_zoom.distillation.degradation import Degradation
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.parsing import parse_toml
 
 Count = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
@@ -160,35 +159,11 @@ def read_settings(*layers: Mapping[str, Mapping[str, Any]]) -> Settings:
     for table, key, flag in (("data", "source", "--data FOLDER"), ("model", "base", "--base MODEL")):
         if not merged[table].get(key):
             raise UsageError(f"{table}.{key} is missing; accepted: a path; type: {flag}")
-    try:
-        return msgspec.convert(merged, Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"settings: {error}; accepted: what docs/training.md lists; check the option") from error
+    hint = "accepted: what docs/training.md lists; check the option"
+    return settings.check_settings(merged, Settings, "settings", hint)
 
 
 def read_sets(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`optimizer.lr=1e-4` and the like, as tables. Raises UsageError."""
-    tables: dict[str, dict[str, Any]] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        table, _, key = name.partition(".")
-        if not equals or table not in TABLES or not key:
-            raise UsageError(
-                f"--set {text!r}; accepted: TABLE.KEY=VALUE, tables {', '.join(TABLES)}; "
-                "for example --set optimizer.lr=1e-4"
-            )
-        try:
-            tables.setdefault(table, {})[key] = parse_toml(f"v = {value}")["v"]
-        except ValueError:
-            tables.setdefault(table, {})[key] = value
-    return tables
-
-
-def to_toml(settings: Settings) -> str:
-    """The tables as TOML, which `--config` reads again; values that are not set are left out."""
-    lines: list[str] = []
-    for table, values in msgspec.to_builtins(settings).items():
-        lines.append(f"[{table}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]  # TOML here
-        lines.append("")
-    return "\n".join(lines)
+    """Read `optimizer.lr=1e-4` and the like as tables. Raises UsageError."""
+    accepted = f"TABLE.KEY=VALUE, tables {', '.join(TABLES)}; for example --set optimizer.lr=1e-4"
+    return settings.read_sets(texts, accepted, TABLES)

@@ -24,7 +24,7 @@ from chain_of_zoom.distillation.journal import COLUMNS, Journal
 from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.distillation.perceptual import load_perceptual
 from chain_of_zoom.distillation.processes import Processes
-from chain_of_zoom.distillation.settings import Settings, to_toml
+from chain_of_zoom.distillation.settings import Settings
 from chain_of_zoom.distillation.step import TrainingBatch, compute_generator_loss, compute_regulariser_loss
 from chain_of_zoom.distillation.texts import CaptionEmbeddings
 from chain_of_zoom.distillation.updates import Updates
@@ -34,6 +34,7 @@ from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.networks.sd.sd3 import load_pipeline, to_tensor
 from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.runtime.placement import choose_dtype
+from chain_of_zoom.settings import format_toml
 from chain_of_zoom.weights.files import TRAINED
 
 Losses = Mapping[str, float]
@@ -172,7 +173,7 @@ class Trainer:
             if is_first:
                 journal = Journal(self.folder, self.step)
                 stack.callback(journal.close)
-                write_atomic(self.folder / SETTINGS, to_toml(self.settings).encode())
+                write_atomic(self.folder / SETTINGS, format_toml(self.settings))
             if not self.step:
                 self._write_sheet()
             try:

@@ -10,7 +10,6 @@ one with other options, and gives a file of weights (`mine=net.safetensors`) a s
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, cast
 from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.request import Mode
-from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.errors import MissingError, UsageError, suggest
 from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.weights import presets
@@ -135,8 +134,7 @@ def parse_method(text: str) -> Method:
 
 def _check_name(kind: str, name: str, accepted: Sequence[str], text: str) -> None:
     if name not in accepted:
-        close = difflib.get_close_matches(name, accepted, 1)
-        hint = f"did you mean {close[0]}?" if close else EXAMPLE
+        hint = suggest(name, accepted, EXAMPLE)
         raise UsageError(f"method {text!r}: unknown {kind} {name!r}; accepted: {', '.join(accepted)}; {hint}")
 
 

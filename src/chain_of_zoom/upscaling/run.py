@@ -17,11 +17,11 @@ import numpy as np
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone, Blend
-from chain_of_zoom.chain.request import checked
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.memory import Photo, read_photo
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.settings import check_settings
 from chain_of_zoom.upscaling.canvas import Corners
 from chain_of_zoom.upscaling.engine import run
 from chain_of_zoom.upscaling.estimate import check_disk, check_memory
@@ -90,7 +90,7 @@ def upscale(
         "blend": blend,
         "quality": quality,
     }
-    request = checked(UpscaleRequest, values, "upscale")
+    request = check_settings(values, UpscaleRequest, "settings of upscale", "see help(chain_of_zoom.upscale)")
     raster = photo if isinstance(photo, Raster) else read_photo(photo, chain.reading)
     prompts = None if prompts_from is None else Path(prompts_from)
     if out is not None:

@@ -5,7 +5,6 @@ Looks at names, sizes and headers only: nothing is loaded, nothing is downloaded
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights.headers import read_header
 
@@ -156,8 +155,7 @@ ITEMS: dict[str, Item] = {item.name: item for item in _LISTED}
 def find_item(name: str) -> Item:
     """The item called `name`. Raises UsageError."""
     if name not in ITEMS:
-        close = difflib.get_close_matches(name, ITEMS, 1)
-        hint = f"did you mean {close[0]}?" if close else "see coz models"
+        hint = suggest(name, ITEMS, "see coz models")
         raise UsageError(f"unknown weights {name!r}; accepted: {', '.join(ITEMS)}; {hint}")
     return ITEMS[name]
 

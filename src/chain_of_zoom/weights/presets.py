@@ -6,13 +6,12 @@ numbers of the DAPE row: so direct SR gets DAPE's tags as prompts.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chain_of_zoom.errors import MissingError, UsageError
+from chain_of_zoom.errors import MissingError, UsageError, suggest
 from chain_of_zoom.weights import catalog
 from chain_of_zoom.weights.catalog import ITEMS, Item
 
@@ -78,8 +77,7 @@ PROMPTERS = {"vlm": "paper-vlm-base", ALIGNED: "paper", "dape": "paper-dape"}
 def find_preset(name: str) -> Preset:
     """The preset called `name`. Raises UsageError."""
     if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, 1)
-        hint = f"did you mean --preset {close[0]}?" if close else "for example --preset paper"
+        hint = suggest(name, PRESETS, "for example --preset paper", prefix="--preset ")
         raise UsageError(f"unknown preset {name!r}; accepted: {', '.join(PRESETS)}; {hint}")
     return PRESETS[name]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ import msgspec
 from chain_of_zoom import plugins
 from chain_of_zoom.alignment.rewards.critic import is_url
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.settings import check_settings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
@@ -120,10 +120,6 @@ class AlignConfig(_Table, frozen=True, kw_only=True):
         """Return the rewards that count, and their weights."""
         return {name: weight for name, weight in self.weights.items() if weight}
 
-    def to_toml(self) -> bytes:
-        """Return the settings as a file that `coz align --config` reads."""
-        return _format_toml(msgspec.to_builtins(self)).encode()
-
     def difference(self, earlier: AlignConfig) -> str:
         """Describe how an earlier configuration differs in what may not change within a run; empty if it does not."""
         values, earlier_values = (_flatten(msgspec.to_builtins(config)) for config in (self, earlier))
@@ -171,13 +167,8 @@ def resolve(preset: str, *layers: Tables) -> AlignConfig:
     for key, flag in (("data", "--data"), ("model", "--model")):
         if key not in merged:
             raise UsageError(f"{flag} is missing; accepted: {flag} with a value; see coz align --help")
-    try:
-        config = msgspec.convert(merged, AlignConfig)
-    except msgspec.ValidationError as error:
-        raise UsageError(
-            f"settings of the alignment: {error}; accepted: the keys and values of docs/alignment.md; "
-            "for example --set group=8 --set lora.r=16"
-        ) from error
+    hint = "accepted: the keys and values of docs/alignment.md; for example --set group=8 --set lora.r=16"
+    config = check_settings(merged, AlignConfig, "settings of the alignment", hint)
     _check_config(config)
     return config
 
@@ -237,27 +228,3 @@ def _flatten(tables: Tables, prefix: str = "") -> dict[str, Any]:
     for key, value in tables.items():
         flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
-
-
-def _format_toml(tables: Tables, prefix: str = "") -> str:
-    """Return plain values first, then tables; settings without a value have no line."""
-    plain = {key: value for key, value in tables.items() if not isinstance(value, Mapping) and value is not None}
-    lines = [f"{_format_key(key)} = {_format_value(value)}\n" for key, value in plain.items()]
-    for key, value in tables.items():
-        if isinstance(value, Mapping) and value:
-            name = prefix + _format_key(key)
-            lines.append(f"\n[{name}]\n{_format_toml(value, f'{name}.')}")
-    return "".join(lines)
-
-
-def _format_key(text: str) -> str:
-    return text if text.replace("_", "").replace("-", "").isalnum() and text.isascii() else _format_value(text)
-
-
-def _format_value(value: Any) -> str:
-    """Return a value in TOML, which is JSON but for one character and for tables in a line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_format_key(key)} = {_format_value(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_format_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

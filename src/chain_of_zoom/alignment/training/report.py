@@ -17,6 +17,7 @@ from chain_of_zoom.imaging.images import load
 from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import prompt_statistics
+from chain_of_zoom.settings import format_toml
 
 MAX_UNSCORED = 20
 
@@ -87,7 +88,7 @@ def render_report(data: ReportData) -> str:
         unscored=draw_curve("", "texts/unscored", "", data.history),
         skipped=data.skipped,
         trained_on=data.trained_on,
-        toml=config.to_toml().decode(),
+        toml=format_toml(config).decode(),
     )
 
 

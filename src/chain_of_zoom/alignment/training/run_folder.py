@@ -13,8 +13,9 @@ from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, write_atomic
 from chain_of_zoom.json_bytes import format_json
-from chain_of_zoom.parsing import parse_json, parse_toml
+from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.settings import format_toml, parse_toml
 
 CONFIG = "config.toml"
 CHECKPOINTS = "checkpoints"
@@ -97,7 +98,7 @@ class AlignFolder:
                 f"{self.path / files[0]} is there already and no {CONFIG} says where it comes from; "
                 "add --force to overwrite it, or name another folder with -o"
             )
-        write_atomic(self.path / CONFIG, config.to_toml())
+        write_atomic(self.path / CONFIG, format_toml(config))
 
     def file(self, name: str) -> Path:
         """Return the path of a file inside."""
