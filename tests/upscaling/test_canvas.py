@@ -8,13 +8,13 @@ import pytest
 
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.canvas import Canvas, Corners
+from chain_of_zoom.upscaling.canvas import Canvas, PixelRect
 
 SIZE = Size(40, 30)
-BOX = Corners(5, 3, 25, 20)
+BOX = PixelRect(5, 3, 25, 20)
 
 
-def samples(box: Corners, dtype: type = np.uint8, channels: int = 3, seed: int = 0) -> np.ndarray:
+def samples(box: PixelRect, dtype: type = np.uint8, channels: int = 3, seed: int = 0) -> np.ndarray:
     shape = (box.y1 - box.y0, box.x1 - box.x0, channels)
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
 
@@ -26,12 +26,12 @@ def canvas(path, dtype=np.uint8, channels=3):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_what_is_written_is_read_in_any_parts(tmp_path, dtype, channels):
-    whole = samples(Corners(0, 0, *SIZE), dtype, channels)
+    whole = samples(PixelRect(0, 0, *SIZE), dtype, channels)
     with canvas(tmp_path, dtype, channels) as disk:
         disk.write(BOX, whole[3:20, 5:25])
         np.testing.assert_array_equal(disk.read(BOX), whole[3:20, 5:25])
-        disk.write(Corners(0, 0, *SIZE), whole)
-        np.testing.assert_array_equal(disk.read(Corners(7, 9, 8, 30)), whole[9:30, 7:8])
+        disk.write(PixelRect(0, 0, *SIZE), whole)
+        np.testing.assert_array_equal(disk.read(PixelRect(7, 9, 8, 30)), whole[9:30, 7:8])
         np.testing.assert_array_equal(np.concatenate(list(disk.strips(7))), whole)
 
 
@@ -49,7 +49,7 @@ def test_a_finished_tile_is_known_again_by_its_key_alone(tmp_path):
 def test_a_tile_whose_pixels_were_lost_is_not_finished(tmp_path):
     with canvas(tmp_path) as disk:
         disk.finish("r0c0", "key", BOX, samples(BOX))
-        disk.write(Corners(24, 19, 25, 20), np.zeros((1, 1, 3), np.uint8) + disk.read(Corners(24, 19, 25, 20)) + 1)
+        disk.write(PixelRect(24, 19, 25, 20), np.zeros((1, 1, 3), np.uint8) + disk.read(PixelRect(24, 19, 25, 20)) + 1)
     with canvas(tmp_path) as disk:
         assert not disk.is_finished("r0c0", "key", BOX)
 
@@ -58,12 +58,12 @@ def test_a_tile_whose_pixels_were_lost_is_not_finished(tmp_path):
 def test_half_a_line_in_the_journal_is_dropped_and_the_next_one_holds(tmp_path, cut):
     with canvas(tmp_path) as disk:
         disk.finish("r0c0", "first", BOX, samples(BOX))
-        disk.finish("r0c1", "second", Corners(0, 0, 2, 2), samples(Corners(0, 0, 2, 2)))
+        disk.finish("r0c1", "second", PixelRect(0, 0, 2, 2), samples(PixelRect(0, 0, 2, 2)))
     journal = tmp_path / "a.journal"
     journal.write_bytes(journal.read_bytes()[:-cut])
     with canvas(tmp_path) as disk:
         assert disk.is_finished("r0c0", "first", BOX)
-        assert not disk.is_finished("r0c1", "second", Corners(0, 0, 2, 2))
+        assert not disk.is_finished("r0c1", "second", PixelRect(0, 0, 2, 2))
         disk.finish("r0c2", "third", BOX, samples(BOX))
     with canvas(tmp_path) as disk:
         assert disk.is_finished("r0c2", "third", BOX)

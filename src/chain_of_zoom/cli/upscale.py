@@ -32,7 +32,7 @@ from chain_of_zoom.resources import human_size
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend
     from chain_of_zoom.upscaling.estimate import Estimate
-    from chain_of_zoom.upscaling.job import Job
+    from chain_of_zoom.upscaling.job import UpscaleJob
     from chain_of_zoom.upscaling.record import UpscaleRecord
     from chain_of_zoom.upscaling.request import Progress, Stage
 
@@ -145,7 +145,7 @@ def upscale(
         echo_lines(record.to_json())
 
 
-def _run(job: Job, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:
+def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:
     from chain_of_zoom.upscaling.run import upscale_to_file
 
     name = job.chain.backbone.info.name
@@ -166,7 +166,7 @@ def _run(job: Job, prompts_from: Path | None, *, force: bool, show: bool) -> Ups
     return record
 
 
-def _lines(job: Job, record: UpscaleRecord) -> list[str]:
+def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     """What there is to say of a finished run."""
     output, info = record.output, job.chain.backbone.info
     made = "interpolated" if info.resample else "generated"
@@ -186,7 +186,7 @@ def _lines(job: Job, record: UpscaleRecord) -> list[str]:
     return lines + [f"note: {note}" for note in (*record.notes, *(n for step in record.steps for n in step.fallbacks))]
 
 
-def _say_estimate(found: Estimate, job: Job) -> None:
+def _say_estimate(found: Estimate, job: UpscaleJob) -> None:
     rows = (
         ("output", f"{found.output}: {found.size[0]}x{found.size[1]} px, about {human_size(found.output_bytes)}"),
         ("tiles", f"{found.tiles} in {found.steps} step{'s' if found.steps > 1 else ''}"),

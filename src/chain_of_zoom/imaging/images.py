@@ -183,7 +183,7 @@ def crop_or_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
     The last step of a chain is enlarged by the backbone's full factor and then brought down to whatever ratio remains.
     Means of areas neither shift nor alias it; where the ratio is the factor itself, the pixels are the result already.
     """
-    if box.is_whole and (box.width, box.height) == size:
+    if box.is_whole and box.width == size.width and box.height == size.height:
         x0, y0, x1, y1 = box.whole()
         return pixels[y0:y1, x0:x1]
     return area_reduce(pixels, box, size)

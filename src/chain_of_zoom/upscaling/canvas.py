@@ -25,7 +25,7 @@ from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.parsing import parse_json
 
 
-class Corners(NamedTuple):
+class PixelRect(NamedTuple):
     """A rectangle of whole pixels: columns x0 to x1, rows y0 to y1, ends not included."""
 
     x0: int
@@ -77,7 +77,7 @@ class Canvas:
         """Size of the file."""
         return self.size.height * self._row
 
-    def read(self, corners: Corners) -> Samples:
+    def read(self, corners: PixelRect) -> Samples:
         """The samples of a rectangle."""
         x0, y0, x1, y1 = corners
         pixels = np.empty((y1 - y0, x1 - x0, self.channels), self.dtype)
@@ -89,7 +89,7 @@ class Canvas:
                     self._fill(row, y * self._row + x0 * self._pixel)
         return pixels
 
-    def write(self, corners: Corners, pixels: Samples) -> None:
+    def write(self, corners: PixelRect, pixels: Samples) -> None:
         """Put samples into a rectangle of their size."""
         x0, y0, x1, y1 = corners
         assert pixels.shape == (y1 - y0, x1 - x0, self.channels), (pixels.shape, corners)
@@ -105,9 +105,9 @@ class Canvas:
     def strips(self, rows: int) -> Iterator[Samples]:
         """The whole picture from top to bottom, `rows` rows at a time."""
         for y in range(0, self.size.height, rows):
-            yield self.read(Corners(0, y, self.size.width, min(y + rows, self.size.height)))
+            yield self.read(PixelRect(0, y, self.size.width, min(y + rows, self.size.height)))
 
-    def finish(self, name: str, key: str, corners: Corners, pixels: Samples) -> None:
+    def finish(self, name: str, key: str, corners: PixelRect, pixels: Samples) -> None:
         """Write a tile, and then the line that says so. key: names all it was made from."""
         self.write(corners, pixels)
         entry = _Entry(name, key, zlib.crc32(np.ascontiguousarray(pixels).data))
@@ -115,7 +115,7 @@ class Canvas:
             self._journal.write(msgspec.json.encode(entry) + b"\n")
         self._entries[name] = entry
 
-    def is_finished(self, name: str, key: str, corners: Corners) -> bool:
+    def is_finished(self, name: str, key: str, corners: PixelRect) -> bool:
         """Whether a tile made from what `key` names is there, with the pixels that were written."""
         entry = self._entries.get(name)
         return entry is not None and entry.key == key and entry.crc == zlib.crc32(self.read(corners).data)

@@ -13,35 +13,35 @@ from PIL import Image
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGBF, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
-from chain_of_zoom.upscaling.canvas import Corners
+from chain_of_zoom.upscaling.canvas import PixelRect
 
 REACH = 4  # pixels around a part that its bicubic enlargement depends on, and some
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """A picture that is read in parts: the photo, or the canvas of the step before."""
 
     @property
     def size(self) -> Size:
         """Width and height."""
 
-    def read(self, corners: Corners) -> Samples:
+    def read(self, corners: PixelRect) -> Samples:
         """A part: rows x columns x 3 (or 4, with alpha), uint8 or uint16."""
 
 
-class Photo:
+class PhotoSource:
     """A photo in memory as a source. colour: H x W x 3."""
 
     def __init__(self, colour: Samples) -> None:
         self.colour = colour
         self.size = Size(colour.shape[1], colour.shape[0])
 
-    def read(self, corners: Corners) -> Samples:
+    def read(self, corners: PixelRect) -> Samples:
         """A part of it."""
         return self.colour[corners.y0 : corners.y1, corners.x0 : corners.x1]
 
 
-def fine_detail(source: Source, part: Corners, factor: int) -> RGBF | None:
+def fine_detail(source: PixelSource, part: PixelRect, factor: int) -> RGBF | None:
     """What 16 bits say beyond 8 about a part of the source enlarged by `factor`, in units of white; None for 8 bits.
 
     part: in pixels of the enlargement. Added to what a backbone makes of the 8-bit picture, it gives smooth gradients
@@ -55,7 +55,7 @@ def fine_detail(source: Source, part: Corners, factor: int) -> RGBF | None:
     return _enlarged(rest, around, part, (Fraction(factor), Fraction(factor)))
 
 
-def enlarged_alpha(alpha: Samples, part: Corners, scale: tuple[Fraction, Fraction], top: int) -> Samples:
+def enlarged_alpha(alpha: Samples, part: PixelRect, scale: tuple[Fraction, Fraction], top: int) -> Samples:
     """A part (in pixels of the result) of alpha (H x W) enlarged by `scale`, as rows x columns x 1 from 0 to `top`."""
     around = _around(part, scale, Size(alpha.shape[1], alpha.shape[0]))
     plane = alpha[around.y0 : around.y1, around.x0 : around.x1, None].astype(np.float32)
@@ -64,10 +64,10 @@ def enlarged_alpha(alpha: Samples, part: Corners, scale: tuple[Fraction, Fractio
     return rounded
 
 
-def _around(part: Corners, scale: tuple[Fraction, Fraction], size: Size) -> Corners:
+def _around(part: PixelRect, scale: tuple[Fraction, Fraction], size: Size) -> PixelRect:
     """The pixels that a part of an enlargement depends on."""
     x, y = scale
-    return Corners(
+    return PixelRect(
         max(floor(part.x0 / x) - REACH, 0),
         max(floor(part.y0 / y) - REACH, 0),
         min(ceil(part.x1 / x) + REACH, size.width),
@@ -75,7 +75,9 @@ def _around(part: Corners, scale: tuple[Fraction, Fraction], size: Size) -> Corn
     )
 
 
-def _enlarged(planes: RGBF, around: Corners, part: Corners, scale: tuple[Fraction, Fraction]) -> NDArray[np.float32]:
+def _enlarged(
+    planes: RGBF, around: PixelRect, part: PixelRect, scale: tuple[Fraction, Fraction]
+) -> NDArray[np.float32]:
     """`part` of the bicubic enlargement of a picture of which `planes` shows `around`: no seams between parts."""
     x, y = scale
     box = (part.x0 / x - around.x0, part.y0 / y - around.y0, part.x1 / x - around.x0, part.y1 / y - around.y0)

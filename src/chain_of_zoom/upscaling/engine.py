@@ -11,8 +11,8 @@ import numpy as np
 from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.upscaling.canvas import Canvas
-from chain_of_zoom.upscaling.depth import Photo, Source
-from chain_of_zoom.upscaling.plan import Step, Tile
+from chain_of_zoom.upscaling.depth import PhotoSource, PixelSource
+from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep
 from chain_of_zoom.upscaling.record import StepRecord
 from chain_of_zoom.upscaling.step import Tools
 from chain_of_zoom.upscaling.tiled import TiledStep
@@ -32,7 +32,7 @@ class Plan:
     grey: bool
     colours: int
     dtype: np.dtype[np.uint8 | np.uint16]
-    steps: Sequence[tuple[Step, Sequence[Tile]]]
+    steps: Sequence[tuple[UpscaleStep, Sequence[PlannedTile]]]
 
     @property
     def tiles(self) -> int:
@@ -53,7 +53,7 @@ class Plan:
 def run(plan: Plan, tools: Tools, stack: ExitStack) -> tuple[Canvas, list[StepRecord]]:
     """The finished canvas of the last step, and what there is to say of each. `stack` closes the files."""
     kind = WholeStep if isinstance(tools.backbone, WholePictureBackbone) else TiledStep
-    source: Source = Photo(plan.photo)
+    source: PixelSource = PhotoSource(plan.photo)
     records: list[StepRecord] = []
     before = 0
     for step, tiles in plan.steps:

@@ -17,7 +17,7 @@ from chain_of_zoom.errors import OutputError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, to_8_bits, to_uint8
 from chain_of_zoom.resources import human_size
-from chain_of_zoom.upscaling.job import Job
+from chain_of_zoom.upscaling.job import UpscaleJob
 from chain_of_zoom.upscaling.plan import is_one_piece, least_side
 from chain_of_zoom.upscaling.png import Tags, png_stream
 
@@ -45,7 +45,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int
 
 
-def estimate(job: Job) -> Estimate:
+def estimate(job: UpscaleJob) -> Estimate:
     """Measure one tile in the middle of the photo and multiply. Raises OutputError where the disk is too small."""
     free = check_disk(job)
     check_memory(job)
@@ -65,7 +65,7 @@ def estimate(job: Job) -> Estimate:
     )
 
 
-def disk_needed(job: Job) -> int:
+def disk_needed(job: UpscaleJob) -> int:
     """Bytes that a run may take at most: canvases, pieces and the output."""
     plan = job.plan
     samples = job.size.width * job.size.height * plan.channels
@@ -78,7 +78,7 @@ def disk_needed(job: Job) -> int:
     return round((plan.canvas_bytes() + pieces + output) * MARGIN) + BASE
 
 
-def check_disk(job: Job) -> int:
+def check_disk(job: UpscaleJob) -> int:
     """Bytes free where the output goes. Raises OutputError when the run needs more."""
     folder = next(path for path in (job.out.resolve(), *job.out.resolve().parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
@@ -91,7 +91,7 @@ def check_disk(job: Job) -> int:
     return free
 
 
-def check_memory(job: Job) -> None:
+def check_memory(job: UpscaleJob) -> None:
     """Read the weights. Raises ShortageError when a tile needs more memory than there is."""
     backbone = job.chain.backbone
     backbone.load()
@@ -113,11 +113,11 @@ def _taken(work: Path) -> int:
     return sum(path.stat().st_size for path in work.rglob("*") if path.is_file()) if work.is_dir() else 0
 
 
-def _pyramid(job: Job) -> bool:
+def _pyramid(job: UpscaleJob) -> bool:
     return job.kind.name in ("TIFF", "Deep Zoom")
 
 
-def _probe(job: Job) -> tuple[float, RGB8]:
+def _probe(job: UpscaleJob) -> tuple[float, RGB8]:
     """Seconds of all tiles, by the time of one in the middle; and what it looks like."""
     tiles = job.plan.steps[0][1]
     tile = tiles[len(tiles) // 2]
@@ -133,7 +133,7 @@ def _probe(job: Job) -> tuple[float, RGB8]:
     return seconds * pixels / tile.window.pixels, to_uint8(result)
 
 
-def _share(job: Job, sample: RGB8) -> float:
+def _share(job: UpscaleJob, sample: RGB8) -> float:
     """Bytes of the output per byte of its samples."""
     if job.plan.colours == 1:
         sample = sample[..., :1]

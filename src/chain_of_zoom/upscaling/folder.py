@@ -17,7 +17,7 @@ from chain_of_zoom.files import is_temporary, make_inner_folder, naming, replace
 from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
-from chain_of_zoom.upscaling.job import Job
+from chain_of_zoom.upscaling.job import UpscaleJob
 from chain_of_zoom.upscaling.record import UpscaleRecord
 from chain_of_zoom.upscaling.request import OnProgress
 from chain_of_zoom.upscaling.writers import write_picture
@@ -29,7 +29,7 @@ PROMPTS = "prompts.json"
 class Folder:
     """The work folder of a job and the files beside its output."""
 
-    def __init__(self, job: Job, record: UpscaleRecord) -> None:
+    def __init__(self, job: UpscaleJob, record: UpscaleRecord) -> None:
         self.job, self.record = job, record
         self.path = job.work
 
@@ -147,7 +147,7 @@ def _read(path: Path) -> UpscaleRecord | None:
         return None
 
 
-def _fingerprint(job: Job) -> tuple[str, int]:
+def _fingerprint(job: UpscaleJob) -> tuple[str, int]:
     if job.kind.name == "Deep Zoom":
         return deepzoom.fingerprint(job.out)
     with job.out.open("rb") as file:

@@ -13,7 +13,7 @@ EXIF_MOST = 1 << 31  # a PNG's chunk
 
 
 @dataclass(frozen=True, kw_only=True)
-class Format:
+class OutputFormat:
     """One format. most: pixels along a side. deep: holds 16 bits. alpha: holds it. exif: so many bytes of it at most.
 
     lossy: has a quality.
@@ -48,16 +48,18 @@ class Format:
 # PNG: the format holds 2^31 - 1 a side, common readers a million. JPEG: libjpeg. TIFF: 64-bit offsets where needed;
 # libvips writes no EXIF into it.
 FORMATS = (
-    Format(name="PNG", suffixes=(".png",), most=1_000_000, deep=True, alpha=True, exif=EXIF_MOST, lossy=False),
-    Format(name="JPEG", suffixes=(".jpg", ".jpeg"), most=65_500, deep=False, alpha=False, exif=65_527, lossy=True),
-    Format(name="WebP", suffixes=(".webp",), most=16_383, deep=False, alpha=True, exif=EXIF_MOST, lossy=True),
-    Format(name="TIFF", suffixes=(".tif", ".tiff"), most=10_000_000, deep=True, alpha=True, exif=0, lossy=False),
-    Format(name="Deep Zoom", suffixes=(".dzi",), most=10_000_000, deep=False, alpha=True, exif=0, lossy=True),
+    OutputFormat(name="PNG", suffixes=(".png",), most=1_000_000, deep=True, alpha=True, exif=EXIF_MOST, lossy=False),
+    OutputFormat(
+        name="JPEG", suffixes=(".jpg", ".jpeg"), most=65_500, deep=False, alpha=False, exif=65_527, lossy=True
+    ),
+    OutputFormat(name="WebP", suffixes=(".webp",), most=16_383, deep=False, alpha=True, exif=EXIF_MOST, lossy=True),
+    OutputFormat(name="TIFF", suffixes=(".tif", ".tiff"), most=10_000_000, deep=True, alpha=True, exif=0, lossy=False),
+    OutputFormat(name="Deep Zoom", suffixes=(".dzi",), most=10_000_000, deep=False, alpha=True, exif=0, lossy=True),
 )
 ACCEPTED = ", ".join(suffix for each in FORMATS for suffix in each.suffixes)
 
 
-def format_of(path: Path) -> Format:
+def format_of(path: Path) -> OutputFormat:
     """The format that a file name asks for. Raises UsageError."""
     if not is_text(path.name):  # a record could not list it
         raise UsageError(f"-o {printable(path.name)!r} is not UTF-8, or has a NUL; accepted: any other name; change it")

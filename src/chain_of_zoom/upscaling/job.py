@@ -24,8 +24,8 @@ from chain_of_zoom.imaging.reading import colour_name
 from chain_of_zoom.imaging.spread import spread
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.engine import Plan
-from chain_of_zoom.upscaling.formats import Format, format_of
-from chain_of_zoom.upscaling.plan import Step, Tile, halo, plan_steps, plan_tiles, tile_side
+from chain_of_zoom.upscaling.formats import OutputFormat, format_of
+from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep, halo, plan_steps, plan_tiles, tile_side
 from chain_of_zoom.upscaling.png import Tags
 from chain_of_zoom.upscaling.record import OutputRecord, UpscaleRecord
 from chain_of_zoom.upscaling.request import UpscaleRequest
@@ -33,7 +33,7 @@ from chain_of_zoom.upscaling.whole import whole_size, whole_tiles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class UpscaleJob:
     """One photo, one request, one output. notes: what the output's format does not hold.
 
     Beside `out` lie its record and prompts, and the work folder while tiles are made.
@@ -43,7 +43,7 @@ class Job:
     request: UpscaleRequest
     chain: ChainOfZoom
     out: Path
-    kind: Format
+    kind: OutputFormat
     plan: Plan
     notes: tuple[str, ...] = field(default=())
 
@@ -152,7 +152,7 @@ def default_name(photo: Path, request: UpscaleRequest) -> Path:
     return Path(f"{photo.stem or 'picture'}_{magnification_name(request.scale)}.png")
 
 
-def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Path | None = None) -> Job:
+def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Path | None = None) -> UpscaleJob:
     """Plan an enlargement. Raises UsageError, and OutputError where the format cannot hold it or a name is too long."""
     out = out or default_name(photo.path, request)
     kind, text_aware = format_of(out), chain.backbone.info.text_aware
@@ -178,12 +178,12 @@ def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Pat
     shown_as_srgb = photo.profile is None or profiles.is_srgb(photo.profile)
     colours = 1 if grey and shown_as_srgb else 3  # other profiles are of RGB, and grey pictures may not have them
     plan = Plan(photo=colour, alpha=alpha, grey=grey, colours=colours, dtype=dtype, steps=steps)
-    job = Job(photo=photo, request=request, chain=chain, out=out, kind=kind, plan=plan, notes=tuple(notes))
+    job = UpscaleJob(photo=photo, request=request, chain=chain, out=out, kind=kind, plan=plan, notes=tuple(notes))
     check_names(*job.outputs, job.work, job.record_path, *([job.prompts_path] if text_aware else []))
     return job
 
 
-def _steps(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom) -> list[tuple[Step, list[Tile]]]:
+def _steps(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom) -> list[tuple[UpscaleStep, list[PlannedTile]]]:
     backbone, info = chain.backbone, chain.backbone.info
     size = Size(photo.colour.shape[1], photo.colour.shape[0])
     if isinstance(backbone, WholePictureBackbone):

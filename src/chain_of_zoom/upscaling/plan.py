@@ -16,7 +16,7 @@ from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size, round_half_up
 from chain_of_zoom.imaging.tiling import plan_spans
-from chain_of_zoom.upscaling.canvas import Corners
+from chain_of_zoom.upscaling.canvas import PixelRect
 
 SIDE = 512  # of a tile, where the backbone takes any
 HALOS = 5.5  # wide at least is a tile, so that no more than 2.5 times the pixels are computed
@@ -25,7 +25,7 @@ HALO = 32  # around a tile, for a backbone that does not say how far it sees
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class UpscaleStep:
     """One enlargement of the whole picture.
 
     scale: of the photo, when the step is done. source, output: sizes before and after. exact: whether the output is
@@ -45,13 +45,13 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
+class PlannedTile:
     """One tile of a step. window: the source pixels that are read, halo included. box: the output pixels it makes."""
 
     row: int
     col: int
-    window: Corners
-    box: Corners
+    window: PixelRect
+    box: PixelRect
 
     @property
     def name(self) -> str:
@@ -62,12 +62,14 @@ class Tile:
         return f"tile in row {self.row}, column {self.col} (output pixels {self.box})"
 
 
-def plan_steps(photo: Size, scale: Fraction, factor: int, enlarged: Callable[[Size], Size] | None = None) -> list[Step]:
+def plan_steps(
+    photo: Size, scale: Fraction, factor: int, enlarged: Callable[[Size], Size] | None = None
+) -> list[UpscaleStep]:
     """The steps to `scale` times the size, which is above 1.
 
     enlarged: the size that a picture has after a pass of the backbone, where that is not `factor` times its own.
     """
-    steps: list[Step] = []
+    steps: list[UpscaleStep] = []
     source, reached = photo, Fraction(1)
     while reached < scale:
         exact = reached * factor <= scale
@@ -75,7 +77,7 @@ def plan_steps(photo: Size, scale: Fraction, factor: int, enlarged: Callable[[Si
         output = Size(round_half_up(photo.width * reached), round_half_up(photo.height * reached))
         if enlarged and exact:
             output = enlarged(source)
-        steps.append(Step(number=len(steps) + 1, scale=reached, source=source, output=output, exact=exact))
+        steps.append(UpscaleStep(number=len(steps) + 1, scale=reached, source=source, output=output, exact=exact))
         source = output
     return steps
 
@@ -112,7 +114,7 @@ def is_one_piece(info: BackboneInfo, pixels: int) -> bool:
     return info.max_pixels is None or pixels <= OVERSIZE * info.max_pixels
 
 
-def plan_tiles(step: Step, side: int, halo: int) -> list[Tile]:
+def plan_tiles(step: UpscaleStep, side: int, halo: int) -> list[PlannedTile]:
     """Windows of at most `side` x `side` source pixels whose boxes partition the output, row by row."""
     # Where pixels do not coincide, a box may begin inside a pixel of the source: room for it on either side.
     side -= 0 if step.exact else 2
@@ -120,7 +122,7 @@ def plan_tiles(step: Step, side: int, halo: int) -> list[Tile]:
     columns = _axis(step.source.width, step.output.width, across, side, halo)
     rows = _axis(step.source.height, step.output.height, down, side, halo)
     return [
-        Tile(row=row, col=col, window=Corners(x[0], y[0], x[1], y[1]), box=Corners(x[2], y[2], x[3], y[3]))
+        PlannedTile(row=row, col=col, window=PixelRect(x[0], y[0], x[1], y[1]), box=PixelRect(x[2], y[2], x[3], y[3]))
         for row, y in enumerate(rows)
         for col, x in enumerate(columns)
     ]
@@ -135,6 +137,6 @@ def _axis(length: int, output: int, ratio: Fraction, side: int, halo: int) -> li
     ]
 
 
-def overhead(step: Step, tiles: Sequence[Tile]) -> float:
+def overhead(step: UpscaleStep, tiles: Sequence[PlannedTile]) -> float:
     """Pixels that the tiles read over pixels that there are: the price of the halos."""
     return sum(tile.window.pixels for tile in tiles) / (step.source.width * step.source.height)

@@ -15,7 +15,7 @@ from chain_of_zoom.imaging.images import RGB8, resize
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.prompters.base import PromptContext, Prompter
-from chain_of_zoom.upscaling.plan import Step, Tile
+from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep
 
 SHOWN = 512  # pixels of the overview's short side, and of a tile's long side, as a prompter sees them
 LONGEST = 2048  # of the overview of a panorama
@@ -42,10 +42,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     steps: list[StepPrompts]
 
 
-class PromptBook:
+class TilePrompts:
     """The prompts of all tiles of a run, kept in a file as they come."""
 
-    def __init__(self, path: Path, steps: Sequence[tuple[Step, Sequence[Tile]]]) -> None:
+    def __init__(self, path: Path, steps: Sequence[tuple[UpscaleStep, Sequence[PlannedTile]]]) -> None:
         self.path = path
         self._steps = {float(step.scale): {(tile.row, tile.col): tile for tile in tiles} for step, tiles in steps}
         self._texts: dict[tuple[float, int, int], str] = {}
@@ -103,11 +103,11 @@ class PromptBook:
 
     def ask(
         self,
-        step: Step,
+        step: UpscaleStep,
         prompter: Prompter,
         text: str,
         overview: RGB8,
-        read: Callable[[Tile], RGB8],
+        read: Callable[[PlannedTile], RGB8],
         on_prompt: Callable[[], None],
     ) -> list[str]:
         """The prompts of a step's tiles, asking for those not known; each batch is in the file before the next."""

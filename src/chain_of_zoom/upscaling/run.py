@@ -22,12 +22,12 @@ from chain_of_zoom.imaging.memory import Photo, read_photo
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.settings import check_settings
-from chain_of_zoom.upscaling.canvas import Corners
+from chain_of_zoom.upscaling.canvas import PixelRect
 from chain_of_zoom.upscaling.engine import run
 from chain_of_zoom.upscaling.estimate import check_disk, check_memory
 from chain_of_zoom.upscaling.folder import PROMPTS, Folder
-from chain_of_zoom.upscaling.job import Job, prepare
-from chain_of_zoom.upscaling.prompts import PromptBook
+from chain_of_zoom.upscaling.job import UpscaleJob, prepare
+from chain_of_zoom.upscaling.prompts import TilePrompts
 from chain_of_zoom.upscaling.record import UpscaleRecord
 from chain_of_zoom.upscaling.request import DEFAULT_SCALE, OnProgress, Progress, UpscaleRequest
 from chain_of_zoom.upscaling.step import Tools
@@ -104,14 +104,14 @@ def upscale(
         check_memory(job)
         book = _book(job, Path(scratch), prompts, anew=True)
         canvas, _ = run(job.plan, _tools(job, Path(scratch), book, on_progress), stack)
-        image = canvas.read(Corners(0, 0, *canvas.size))
+        image = canvas.read(PixelRect(0, 0, *canvas.size))
     if job.plan.colours == 1:
         image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
     return UpscaleResult(path=None, record=None, image=image)
 
 
 def upscale_to_file(
-    job: Job, *, prompts_from: Path | None = None, force: bool = False, on_progress: OnProgress | None = None
+    job: UpscaleJob, *, prompts_from: Path | None = None, force: bool = False, on_progress: OnProgress | None = None
 ) -> UpscaleRecord:
     """Run a job, or what is left of it, and return its record. One that is done already is not done again."""
     started = time.perf_counter()
@@ -144,9 +144,9 @@ def upscale_to_file(
     return done
 
 
-def _book(job: Job, work: Path, prompts_from: Path | None, *, anew: bool) -> PromptBook:
+def _book(job: UpscaleJob, work: Path, prompts_from: Path | None, *, anew: bool) -> TilePrompts:
     """The prompts that are known: those of the run so far, unless it starts anew, and over them those given."""
-    book = PromptBook(work / PROMPTS, job.plan.steps)
+    book = TilePrompts(work / PROMPTS, job.plan.steps)
     if not anew and book.path.exists():
         book.take(book.path)
     if prompts_from is not None:
@@ -159,7 +159,7 @@ def _book(job: Job, work: Path, prompts_from: Path | None, *, anew: bool) -> Pro
     return book
 
 
-def _tools(job: Job, work: Path, book: PromptBook, on_progress: OnProgress | None) -> Tools:
+def _tools(job: UpscaleJob, work: Path, book: TilePrompts, on_progress: OnProgress | None) -> Tools:
     if job.chain.backbone.info.text_aware:
         book.save()
     return Tools(

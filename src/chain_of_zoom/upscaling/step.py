@@ -18,10 +18,10 @@ from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.prompters.base import Prompter
-from chain_of_zoom.upscaling.canvas import Canvas, Corners
-from chain_of_zoom.upscaling.depth import Source, enlarged_alpha
-from chain_of_zoom.upscaling.plan import Step, Tile, overhead
-from chain_of_zoom.upscaling.prompts import PromptBook, overview
+from chain_of_zoom.upscaling.canvas import Canvas, PixelRect
+from chain_of_zoom.upscaling.depth import PixelSource, enlarged_alpha
+from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep, overhead
+from chain_of_zoom.upscaling.prompts import TilePrompts, overview
 from chain_of_zoom.upscaling.record import StepRecord
 from chain_of_zoom.upscaling.request import OnProgress, Progress, UpscaleRequest
 
@@ -36,7 +36,7 @@ class Tools:
     backbone: Backbone
     prompter: Prompter
     request: UpscaleRequest
-    book: PromptBook
+    book: TilePrompts
     work: Path
     photo: Samples
     grey: bool
@@ -57,9 +57,9 @@ class StepRun(ABC):
     def __init__(
         self,
         tools: Tools,
-        step: Step,
-        tiles: Sequence[Tile],
-        source: Source,
+        step: UpscaleStep,
+        tiles: Sequence[PlannedTile],
+        source: PixelSource,
         canvas: Canvas,
         alpha: Samples | None,
         counts: tuple[int, int, int],
@@ -100,7 +100,7 @@ class StepRun(ABC):
         """Say how many tiles of this step are done."""
         self.tools.on_progress(Progress("tiles", self.step.number, self.steps, self.before + done, self.total))
 
-    def keep(self, name: str, key: str, box: Corners, pixels: RGBF) -> None:
+    def keep(self, name: str, key: str, box: PixelRect, pixels: RGBF) -> None:
         """Put a finished part (float, in [0, 1] but for overshoot) into the canvas, with its alpha."""
         if self.tools.grey and not is_grey(pixels):
             self.note(COLOUR_REMOVED)
@@ -133,9 +133,9 @@ class StepRun(ABC):
 
         across, down = self.step.ratio
 
-        def picture(tile: Tile) -> RGB8:
+        def picture(tile: PlannedTile) -> RGB8:
             x0, y0, x1, y1 = tile.box
-            part = Corners(int(x0 / across), int(y0 / down), -int(-x1 // across), -int(-y1 // down))
+            part = PixelRect(int(x0 / across), int(y0 / down), -int(-x1 // across), -int(-y1 // down))
             return to_8_bits(self.source.read(part)[..., :3])
 
         tools = self.tools

@@ -8,9 +8,9 @@ from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.geometry import Box, Size
 from chain_of_zoom.imaging.images import RGBF, crop_or_reduce, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
-from chain_of_zoom.upscaling.canvas import Corners
+from chain_of_zoom.upscaling.canvas import PixelRect
 from chain_of_zoom.upscaling.depth import fine_detail
-from chain_of_zoom.upscaling.plan import Tile, is_one_piece
+from chain_of_zoom.upscaling.plan import PlannedTile, is_one_piece
 from chain_of_zoom.upscaling.step import StepRun, digest
 
 
@@ -29,14 +29,14 @@ class TiledStep(StepRun):
                 self.keep(tile.name, key, tile.box, self._tile(tile, window, prompt, seed))
             self.tell(number + 1)
 
-    def _tile(self, tile: Tile, window: Samples, prompt: str, seed: int) -> RGBF:
+    def _tile(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
         result = self._enlarged(window, prompt, seed, tile)
         factor = self.backbone.info.factor
         x0, y0, x1, y1 = (edge * factor for edge in tile.window)
-        detail = fine_detail(self.source, Corners(x0, y0, x1, y1), factor)
+        detail = fine_detail(self.source, PixelRect(x0, y0, x1, y1), factor)
         return self._fit_to_box(result if detail is None else result + detail, tile)
 
-    def _fit_to_box(self, result: RGBF, tile: Tile) -> RGBF:
+    def _fit_to_box(self, result: RGBF, tile: PlannedTile) -> RGBF:
         """Return the part of an enlarged window that is the tile's box."""
         factor, box = self.backbone.info.factor, tile.box
         across, down = (factor / ratio for ratio in self.step.ratio)
@@ -44,7 +44,7 @@ class TiledStep(StepRun):
         region = region.shifted(-tile.window.x0 * factor, -tile.window.y0 * factor)
         return crop_or_reduce(result, region, Size(box.x1 - box.x0, box.y1 - box.y0))
 
-    def _enlarged(self, window: Samples, prompt: str, seed: int, tile: Tile) -> RGBF:
+    def _enlarged(self, window: Samples, prompt: str, seed: int, tile: PlannedTile) -> RGBF:
         """What the backbone makes of a window; a failure is tried once more before it ends the run."""
         try:
             return self._ask(window, prompt, seed)

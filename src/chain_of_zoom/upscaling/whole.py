@@ -18,9 +18,9 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, RGBF, area_reduce, to_8_bits
-from chain_of_zoom.upscaling.canvas import Canvas, Corners
-from chain_of_zoom.upscaling.depth import Photo, fine_detail
-from chain_of_zoom.upscaling.plan import Step, Tile
+from chain_of_zoom.upscaling.canvas import Canvas, PixelRect
+from chain_of_zoom.upscaling.depth import PhotoSource, fine_detail
+from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep
 from chain_of_zoom.upscaling.request import UpscaleRequest
 from chain_of_zoom.upscaling.step import StepRun, digest
 
@@ -43,7 +43,7 @@ def whole_size(backbone: WholePictureBackbone, request: UpscaleRequest) -> Calla
     return lambda size: backbone.whole_size(size, request.blend or "smooth")
 
 
-def whole_tiles(backbone: WholePictureBackbone, step: Step, request: UpscaleRequest) -> list[Tile]:
+def whole_tiles(backbone: WholePictureBackbone, step: UpscaleStep, request: UpscaleRequest) -> list[PlannedTile]:
     """The backbone's tiles, in source and output pixels. Raises UsageError for settings it cannot blend."""
     if not step.exact and request.blend == "published":
         raise UsageError(
@@ -52,7 +52,7 @@ def whole_tiles(backbone: WholePictureBackbone, step: Step, request: UpscaleRequ
     factor = backbone.info.factor
     across, down = (ratio / factor for ratio in step.ratio)
     return [
-        Tile(
+        PlannedTile(
             row=tile.row,
             col=tile.col,
             window=_corners(tile.box, Fraction(1, factor), Fraction(1, factor)),
@@ -62,8 +62,8 @@ def whole_tiles(backbone: WholePictureBackbone, step: Step, request: UpscaleRequ
     ]
 
 
-def _corners(box: Box, across: Fraction, down: Fraction) -> Corners:
-    return Corners(*(round(edge) for edge in box.scaled(across, down)))
+def _corners(box: Box, across: Fraction, down: Fraction) -> PixelRect:
+    return PixelRect(*(round(edge) for edge in box.scaled(across, down)))
 
 
 class WholeStep(StepRun):
@@ -82,22 +82,24 @@ class WholeStep(StepRun):
             self.keep(str(box), key, box, pixels)
             self.tell(sum(tile.box.y1 <= box.y1 for tile in self.tiles))
         self.kept = max(0, len(self.tiles) - len(pieces.made))
-        self.canvas.finish(END, f"{key} {' '.join(parts)}", Corners(0, 0, 1, 1), self.canvas.read(Corners(0, 0, 1, 1)))
+        self.canvas.finish(
+            END, f"{key} {' '.join(parts)}", PixelRect(0, 0, 1, 1), self.canvas.read(PixelRect(0, 0, 1, 1))
+        )
 
     def _key(self, prompts: list[str]) -> str:
         """Names the source, all prompts and the seed."""
         key = digest(np.zeros(0, np.uint8), prompts, self.seed)
         width, height = self.source.size
         for y in range(0, height, STRIP):
-            key = digest(self.source.read(Corners(0, y, width, min(y + STRIP, height))), key)
+            key = digest(self.source.read(PixelRect(0, y, width, min(y + STRIP, height))), key)
         return key
 
     def _is_finished(self, key: str) -> bool:
         found, _, parts = self.canvas.key(END).partition(" ")
-        boxes = [Corners(*map(int, part.split(","))) for part in parts.split()]
+        boxes = [PixelRect(*map(int, part.split(","))) for part in parts.split()]
         return found == key and all(self.canvas.is_finished(str(box), key, box) for box in boxes)
 
-    def _parts(self, prompts: list[str], pieces: PieceStore) -> Iterator[tuple[Corners, RGBF]]:
+    def _parts(self, prompts: list[str], pieces: PieceStore) -> Iterator[tuple[PixelRect, RGBF]]:
         """What the backbone makes, at the size of the output."""
         assert isinstance(self.backbone, WholePictureBackbone)
         enlarged = self._timed(
@@ -110,7 +112,7 @@ class WholeStep(StepRun):
                 **blending(self.tools.request),
             )
         )
-        bands = ((Corners(*box.whole()), self._with_detail(box, pixels)) for box, pixels in enlarged)
+        bands = ((PixelRect(*box.whole()), self._with_detail(box, pixels)) for box, pixels in enlarged)
         yield from bands if self.step.exact else self._reduced(bands)
 
     def _timed(self, made: Iterator[tuple[Box, RGBF]]) -> Iterator[tuple[Box, RGBF]]:
@@ -127,14 +129,14 @@ class WholeStep(StepRun):
         if isinstance(self.source, Canvas):
             mapped = np.memmap(self.source.path, self.source.dtype, "r", shape=(*self.source.size[::-1], 3))
             return to_8_bits(mapped)
-        assert isinstance(self.source, Photo)
+        assert isinstance(self.source, PhotoSource)
         return to_8_bits(self.source.colour)
 
     def _with_detail(self, box: Box, pixels: RGBF) -> RGBF:
-        detail = fine_detail(self.source, Corners(*box.whole()), self.backbone.info.factor)
+        detail = fine_detail(self.source, PixelRect(*box.whole()), self.backbone.info.factor)
         return pixels if detail is None else pixels + detail
 
-    def _reduced(self, bands: Iterator[tuple[Corners, RGBF]]) -> Iterator[tuple[Corners, RGBF]]:
+    def _reduced(self, bands: Iterator[tuple[PixelRect, RGBF]]) -> Iterator[tuple[PixelRect, RGBF]]:
         """Bands of the whole width reduced by area, each down to the last row that it fills."""
         factor, width = self.backbone.info.factor, self.step.output.width
         down = factor / self.step.ratio[1]
@@ -146,7 +148,7 @@ class WholeStep(StepRun):
             if rows > made:
                 x1 = rest.shape[1]
                 region = pixel_box(0, 0, x1, 0)._replace(y0=made * down - first, y1=rows * down - first)
-                yield Corners(0, made, width, rows), area_reduce(rest, region, Size(width, rows - made))
+                yield PixelRect(0, made, width, rows), area_reduce(rest, region, Size(width, rows - made))
                 made, keep = rows, floor(rows * down)
                 rest, first = rest[keep - first :], keep
 

@@ -13,7 +13,7 @@ from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.imaging.tiff import unset_resolution
 from chain_of_zoom.upscaling.canvas import Canvas
 from chain_of_zoom.upscaling.containers import JpegFile, put_exif
-from chain_of_zoom.upscaling.formats import Format
+from chain_of_zoom.upscaling.formats import OutputFormat
 from chain_of_zoom.upscaling.png import Tags, png_stream
 from chain_of_zoom.upscaling.request import OnProgress, Progress
 
@@ -27,7 +27,9 @@ _TIFF = {"resunit": "inch", "tile": True, "tile_width": 256, "tile_height": 256,
 _DEFLATE = {"compression": "deflate", "predictor": "horizontal"}
 
 
-def write_picture(canvas: Canvas, path: Path, kind: Format, tags: Tags, quality: int, on_progress: OnProgress) -> None:
+def write_picture(
+    canvas: Canvas, path: Path, kind: OutputFormat, tags: Tags, quality: int, on_progress: OnProgress
+) -> None:
     """Write `path` in the format `kind`: TIFF in tiles with a pyramid, Deep Zoom as path.dzi and the folder path_files.
 
     quality: of JPEG, WebP and Deep Zoom; the last is lossless (PNG) with alpha. Raises OutputError.
@@ -52,7 +54,7 @@ def write_picture(canvas: Canvas, path: Path, kind: Format, tags: Tags, quality:
         raise OutputError(f"cannot write {path} ({error.strerror or error}); name another place with -o") from error
 
 
-def _save(stream: _Stream, canvas: Canvas, path: Path, kind: Format, tags: Tags, quality: int) -> None:
+def _save(stream: _Stream, canvas: Canvas, path: Path, kind: OutputFormat, tags: Tags, quality: int) -> None:
     from chain_of_zoom.imaging.vips import pyvips
 
     try:
