@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     )
     from chain_of_zoom.imaging.decode import decode
     from chain_of_zoom.imaging.images import Picture, load
-    from chain_of_zoom.imaging.limits import Limits
     from chain_of_zoom.imaging.raster import Raster
-    from chain_of_zoom.imaging.reading import Reading
+    from chain_of_zoom.imaging.reading import Limits, Reading
     from chain_of_zoom.prompters.base import PromptContext, Prompter
     from chain_of_zoom.upscaling.run import UpscaleResult, upscale
 
@@ -44,7 +43,7 @@ _HOME = {
     "BadInputError": "errors",
     "ChainOfZoom": "api",
     "ChainOfZoomError": "errors",
-    "Limits": "imaging.limits",
+    "Limits": "imaging.reading",
     "MissingError": "errors",
     "OccupiedError": "errors",
     "Origin": "chain.schedule",

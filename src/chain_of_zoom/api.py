@@ -22,9 +22,9 @@ from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, make_reques
 from chain_of_zoom.chain.run import EncodeAnimation, Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.color import ColorFix
+from chain_of_zoom.imaging.colour.transfer import ColorFix
+from chain_of_zoom.imaging.decode import Photo, read_photo
 from chain_of_zoom.imaging.images import Picture, render
-from chain_of_zoom.imaging.memory import Photo, read_photo
 from chain_of_zoom.imaging.reading import Reading
 from chain_of_zoom.parsing import is_text, plain
 from chain_of_zoom.prompters.base import Prompter

@@ -27,7 +27,7 @@ from chain_of_zoom.api import load_backbone
 from chain_of_zoom.datasets import photos
 from chain_of_zoom.datasets.manifest import Dataset, make_manifest, read_data
 from chain_of_zoom.errors import BadInputError, OccupiedError, UsageError
-from chain_of_zoom.imaging import texture
+from chain_of_zoom.imaging import spots
 from chain_of_zoom.imaging.geometry import Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, decode_png, load, resize
 from chain_of_zoom.prompters.base import Prompter
@@ -50,7 +50,7 @@ class Witness(Prompter):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "CELL", 64)
+    monkeypatch.setattr(spots, "CELL", 64)
     monkeypatch.setattr(pair_contact, "MAX_PAIRS", 3)
 
 
@@ -371,7 +371,7 @@ def test_numbers_that_make_no_sense(folder, tmp_path, field, value):
 
 def test_real_photos(tmp_path, monkeypatch):
     """Two real ones: sky and blur are left out, what is kept has detail; and the astronaut, whose short side is 512."""
-    monkeypatch.setattr(texture, "CELL", 512)
+    monkeypatch.setattr(spots, "CELL", 512)
     paths = {**photos.SETS["photos"], **photos.SETS["more-photos"]}
     files = [Path(paths[name]) for name in ("LadyBird", "Aqua")]
     if not all(file.is_file() for file in files):

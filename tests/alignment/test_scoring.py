@@ -186,8 +186,7 @@ def test_a_page_of_many_pairs_shows_some(pairs, tmp_path, monkeypatch):
 def test_the_label_of_a_generated_parent_stays_on_its_thumbnail(tmp_path):
     from PIL import Image
 
-    from chain_of_zoom.imaging.encode import encode_png
-    from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+    from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 
     pixels: RGB8 = np.full((16, 16, 3), 90, np.uint8)
     (tmp_path / "p.png").write_bytes(encode_png(pixels, *label("made", TRAINED_MODEL)))

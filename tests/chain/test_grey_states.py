@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from chain_of_zoom import load_backbone, zoom
-from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey
+from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey
 from chain_of_zoom.imaging.images import decode_png
 
 FAST = {"backbone": "fake", "size": (64, 48), "at": (0.42, 0.22), "magnification": 100}

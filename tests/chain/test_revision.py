@@ -17,8 +17,8 @@ from chain_of_zoom.chain import folder as folders
 from chain_of_zoom.chain import sheet
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.revision import edited_prompts
-from chain_of_zoom.imaging.dihedral import TURNS, turned, turned_back
 from chain_of_zoom.imaging.images import enlarge
+from chain_of_zoom.imaging.orientation import TURNS, turn_back, turn_pixels
 from chain_of_zoom.prompters.base import Prompter
 
 # States 0 to 2 are measured (1x, 4x, 8x), 3 and 4 generated (32x, 100x).
@@ -144,8 +144,8 @@ def test_seeds_make_candidates_where_a_backbone_uses_them_else_ways_to_turn(tmp_
 def test_turned_windows_are_turned_back(astronaut):
     window = astronaut[100:148, 200:264]
     for turn in TURNS:
-        np.testing.assert_array_equal(turned_back(turned(window, turn), turn), window)
-    assert len({turned(window[:48, :48], turn).tobytes() for turn in TURNS}) == 8
+        np.testing.assert_array_equal(turn_back(turn_pixels(window, turn), turn), window)
+    assert len({turn_pixels(window[:48, :48], turn).tobytes() for turn in TURNS}) == 8
 
 
 def test_candidates_that_are_the_same_are_offered_once(tmp_path):

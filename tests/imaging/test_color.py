@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from chain_of_zoom.imaging.color import fix_colors
+from chain_of_zoom.imaging.colour.transfer import fix_colors
 from chain_of_zoom.imaging.images import to_uint8
 
 

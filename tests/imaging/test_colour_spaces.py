@@ -14,7 +14,7 @@ from makers import ADOBE_PROFILE, bmp, chunk, exif, iccp, srgb_encode
 from numpy.typing import NDArray
 from PIL import Image
 
-from chain_of_zoom.imaging.colour_tags import SILENT, resolve
+from chain_of_zoom.imaging.colour.claims import SILENT, resolve
 from chain_of_zoom.imaging.decode import decode_bytes
 from chain_of_zoom.imaging.images import Picture, render
 from chain_of_zoom.imaging.reading import Reading

@@ -14,7 +14,7 @@ from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging import decode as decoding
 from chain_of_zoom.imaging.decode import decode_bytes
 from chain_of_zoom.imaging.images import Picture, render
-from chain_of_zoom.imaging.limits import Limits
+from chain_of_zoom.imaging.reading import Limits
 
 
 def load(data: bytes, name: str = "picture.bin", **options: object) -> Picture:

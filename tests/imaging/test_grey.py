@@ -11,8 +11,8 @@ import tifffile
 from makers import ADOBE_PROFILE, GREY_PROFILE, iccp, png
 from PIL import Image
 
+from chain_of_zoom.imaging.colour.grey import is_grey, remove_rounding, to_luma
 from chain_of_zoom.imaging.decode import decode_bytes
-from chain_of_zoom.imaging.grey import is_grey, luma, unrounded
 from chain_of_zoom.imaging.images import load
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(8, 0).repeat(8, 1)
@@ -47,9 +47,9 @@ def test_a_single_pixel_of_another_colour_is_colour():
 
 def test_luma_keeps_grey_and_weighs_green_most():
     grey = tripled((RAMP / 255).astype(np.float32))
-    np.testing.assert_allclose(luma(grey), grey, atol=1e-6)
-    assert is_grey(luma(np.random.default_rng(0).random((9, 9, 3), np.float32)))
-    assert luma(np.array([[[0, 1, 0]]], np.float32))[0, 0, 0] > luma(np.array([[[1, 0, 1]]], np.float32))[0, 0, 0]
+    np.testing.assert_allclose(to_luma(grey), grey, atol=1e-6)
+    assert is_grey(to_luma(np.random.default_rng(0).random((9, 9, 3), np.float32)))
+    assert to_luma(np.array([[[0, 1, 0]]], np.float32))[0, 0, 0] > to_luma(np.array([[[1, 0, 1]]], np.float32))[0, 0, 0]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -57,9 +57,9 @@ def test_rounding_is_undone_and_a_tint_is_not(dtype):
     level = np.iinfo(dtype).max // 255
     pixels = tripled(RAMP.astype(dtype) * (level - level // 200))
     pixels[::2, :, 0] += np.where(pixels[::2, :, 0] < np.iinfo(dtype).max - level, level, 0).astype(dtype)
-    np.testing.assert_array_equal(unrounded(pixels), tripled(pixels[..., 1]))
+    np.testing.assert_array_equal(remove_rounding(pixels), tripled(pixels[..., 1]))
     pixels[70, 3, 2] = pixels[70, 3, 0] + level + 1
-    assert unrounded(pixels) is pixels
+    assert remove_rounding(pixels) is pixels
 
 
 GREY_FILES = {

@@ -20,8 +20,7 @@ from PIL import Image
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import decode, decode_bytes
 from chain_of_zoom.imaging.images import load, render
-from chain_of_zoom.imaging.limits import Limits
-from chain_of_zoom.imaging.reading import Reading
+from chain_of_zoom.imaging.reading import Limits, Reading
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the workers are watched by means of Linux")
 
@@ -185,7 +184,7 @@ def test_limits_come_before_decoding(tmp_path, monkeypatch, kind, limits, says):
         raise AssertionError("decoded")
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", never)
-    monkeypatch.setattr("chain_of_zoom.imaging.vips.oriented", never)
+    monkeypatch.setattr("chain_of_zoom.imaging.formats.vips.decode_upright", never)
     with pytest.raises(BadInputError, match=says) as error:
         decode(path, limits=Limits(**limits))
     assert "\n" not in str(error.value)

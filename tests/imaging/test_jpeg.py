@@ -13,8 +13,8 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import decode_bytes
+from chain_of_zoom.imaging.formats.jpeg import check, read, read_markers
 from chain_of_zoom.imaging.images import Picture, load, render
-from chain_of_zoom.imaging.jpeg import check, markers, read
 from chain_of_zoom.imaging.reading import Reading
 
 END = b"\xff\xd9"
@@ -61,7 +61,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("data", VARIANTS.values(), ids=VARIANTS)
 def test_pixels_are_those_of_pillow_to_the_bit(data):
-    pixels, notes = read(data, markers(data), "a")
+    pixels, notes = read(data, read_markers(data), "a")
     with Image.open(io.BytesIO(data)) as image:
         np.testing.assert_array_equal(pixels.squeeze(), np.asarray(image).squeeze())
     assert notes == ()
@@ -138,16 +138,16 @@ def test_scans_are_limited_by_the_passes_that_they_cost(size, most):
     at, start = data.index(b"\xff\xc2") + 5, data.rindex(b"\xff\xda")
     head = data[:at] + size[1].to_bytes(2) + size[0].to_bytes(2) + data[at + 4 : start]
     scan = data[start:-2]
-    check(markers(head + scan * (most - 9) + END), "a")
+    check(read_markers(head + scan * (most - 9) + END), "a")
     with pytest.raises(BadInputError, match=f"a: {most + 1} scans; accepted: a JPEG of up to {most};"):
-        check(markers(head + scan * (most - 8) + END), "a")
+        check(read_markers(head + scan * (most - 8) + END), "a")
 
 
 def test_a_thumbnail_inside_ends_nothing():
     thumbnail = encoded(PHOTO[:8, :8], "RGB")
     whole = JPEG(exif=b"Exif\0\0" + thumbnail)
-    assert markers(whole).end == len(whole) - 2
-    assert markers(whole[:-2]).end is None
+    assert read_markers(whole).end == len(whole) - 2
+    assert read_markers(whole[:-2]).end is None
 
 
 def test_files_read_at_the_same_time_keep_their_own_warnings():

@@ -11,7 +11,7 @@ from PIL import Image
 from chain_of_zoom import resources
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import decode_bytes
-from chain_of_zoom.imaging.limits import DEFAULT_LIMITS
+from chain_of_zoom.imaging.reading import DEFAULT_LIMITS
 
 
 @pytest.mark.parametrize(("kind", "megabytes"), [("GIF", 78), ("PNG", 60), ("TIFF", 39), ("WEBP", 108)])

@@ -11,10 +11,9 @@ from PIL import Image
 
 from chain_of_zoom import UsageError, upscale, zoom
 from chain_of_zoom.errors import BadInputError, OutputError
+from chain_of_zoom.imaging.decode import read_photo
 from chain_of_zoom.imaging.images import render
-from chain_of_zoom.imaging.limits import Limits
-from chain_of_zoom.imaging.memory import read_photo
-from chain_of_zoom.imaging.reading import Reading
+from chain_of_zoom.imaging.reading import Limits, Reading
 
 FAST = {"backbone": "bicubic", "size": (16, 16), "magnification": 4}
 

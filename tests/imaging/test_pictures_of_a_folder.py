@@ -12,7 +12,7 @@ from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import peek_size
 from chain_of_zoom.imaging.folder import pictures_in
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.imaging.limits import Limits
+from chain_of_zoom.imaging.reading import Limits
 
 
 def test_pictures_by_extension_in_order(tmp_path):

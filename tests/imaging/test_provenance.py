@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+from chain_of_zoom.imaging.encode import TRAINED_MODEL, label
 
 ATTRIBUTE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 

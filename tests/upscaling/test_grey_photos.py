@@ -11,8 +11,8 @@ from makers import ADOBE_PROFILE
 from PIL import Image, ImageCms
 
 from chain_of_zoom import upscale
+from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey
 from chain_of_zoom.imaging.decode import decode
-from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey
 from upscaling.doubles import Banded, Double, picture
 
 TINT = np.array([0.2, 0, -0.2], np.float32)
@@ -62,7 +62,7 @@ def test_grey_comes_back_as_grey(tmp_path, suffix, mode):
 def test_grey_with_alpha_and_of_16_bits(tmp_path, suffix, dtype):
     plane = grey_picture()[..., 0].astype(dtype) * (np.iinfo(dtype).max // 255)
     alpha = np.linspace(np.iinfo(dtype).max // 5, np.iinfo(dtype).max, 50).astype(dtype)[None].repeat(40, axis=0)
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     image = pyvips.Image.new_from_array(np.dstack([plane, alpha]))
     image.copy(interpretation="grey16" if dtype == np.uint16 else "b-w").pngsave(str(tmp_path / "la.png"))

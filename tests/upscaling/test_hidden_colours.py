@@ -68,7 +68,7 @@ def test_a_premultiplied_tiff_has_no_dark_edge(tmp_path):
 
 
 def test_sixteen_bits(tmp_path):
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     alpha = disc(soft=False)
     pixels = np.dstack([np.where(alpha[..., None] > 0, RED, (0, 255, 0)), alpha]).astype(np.uint16) * 257

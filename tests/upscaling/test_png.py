@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from chain_of_zoom.imaging.formats.vips import pyvips
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.vips import pyvips
 from chain_of_zoom.upscaling.png import Tags, png_stream
 
 

@@ -117,7 +117,7 @@ class Report:
 
     def _thumbnail(self, state: Path, sha256: str) -> str | None:
         """Write a small copy, named after the hash of the state so that it never shows another one; return its path."""
-        from chain_of_zoom.imaging.thumbnail import thumbnail
+        from chain_of_zoom.imaging.encode import make_thumbnail
 
         name = f"{sha256[:16]}.webp"
         if not _THUMBNAIL.fullmatch(name):  # a record from elsewhere may say anything
@@ -126,7 +126,7 @@ class Report:
         if not file.is_file():
             make_inner_folder(self.out, THUMBNAILS)
             try:
-                data = thumbnail(state.read_bytes())
+                data = make_thumbnail(state.read_bytes())
             except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since
                 return None
             write_atomic(file, data)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.dihedral import TURNS, Turn
+from chain_of_zoom.imaging.orientation import TURNS, Turn
 
 EDITED = "edited"  # the prompter of a text that the user wrote into the record
 MAX_CANDIDATES = 16

@@ -17,7 +17,7 @@ from chain_of_zoom.chain.choice import Choice, Variant
 from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, resample_state
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
-from chain_of_zoom.imaging.color import ColorFix, fix_colors
+from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
 from chain_of_zoom.imaging.images import RGB8, RGBF, resize, to_uint8
 from chain_of_zoom.prompters.base import Prompter
 

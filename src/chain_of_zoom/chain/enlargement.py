@@ -10,10 +10,10 @@ from fractions import Fraction
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
-from chain_of_zoom.imaging.dihedral import turned, turned_back
+from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
-from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
 from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, resize, size_of
+from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
 
@@ -82,21 +82,21 @@ class Enlargement:
         """Cut the backbone's input: whole pixels of the parent, enlarged by bicubic first for a direct zoom."""
         if self.is_direct(factor):
             size = window_size(self.step, self.job.output, factor)
-            return turned(resize(self.parent, size, "bicubic", self.step.region), self._turn)
+            return turn_pixels(resize(self.parent, size, "bicubic", self.step.region), self._turn)
         x0, y0, x1, y1 = self.step.cut.whole()
-        return turned(self.parent[y0:y1, x0:x1], self._turn)
+        return turn_pixels(self.parent[y0:y1, x0:x1], self._turn)
 
     @property
     def zoomed_window(self) -> RGB8:
         """The window at the size of the output, enlarged by bicubic, for backbones that refine it."""
-        return turned(self.zoomed, self._turn)
+        return turn_pixels(self.zoomed, self._turn)
 
     def fit_to_output(self, result: RGBF, factor: int) -> RGBF:
         """Return the part of an enlarged window that fills the output, without the colour a grey picture was given.
 
         result: float32, H x W x 3, about [0, 1]: the window enlarged by `factor`. A colour that is removed is noted.
         """
-        result = turned_back(result, self._turn)
+        result = turn_back(result, self._turn)
         if self.is_direct(factor):
             box = whole_picture(size_of(result))
         else:
@@ -105,7 +105,7 @@ class Enlargement:
         if not self.job.grey or is_grey(image):
             return image
         self.fallbacks.append(COLOUR_REMOVED)
-        return luma(image)
+        return to_luma(image)
 
 
 def window_size(step: Step, output: Size, factor: int) -> Size:

@@ -16,10 +16,9 @@ from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
 from chain_of_zoom.files import make_folder, naming, write_atomic
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import decode_png
-from chain_of_zoom.imaging.metadata import NOTHING, Kept
-from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
 from chain_of_zoom.runs.lock import lock_folder
 
 RECORD = "record.json"
@@ -58,7 +57,7 @@ class RunFolder:
         *,
         force: bool = False,
         branch: Branch | None = None,
-        kept: Kept = NOTHING,
+        kept: EmbeddedMetadata = NO_METADATA,
         grey: bool = False,
     ) -> None:
         """Open or create the folder, for this process alone.

@@ -10,9 +10,8 @@ from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.files import make_inner_folder, write_atomic
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import COMPOSITE, encode_png, label
 from chain_of_zoom.imaging.images import decode_png
-from chain_of_zoom.imaging.provenance import COMPOSITE, label
 
 
 class PublishedFolder(RunFolder):

@@ -11,7 +11,7 @@ import msgspec
 
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Aim, Origin, Step, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.color import COLOR_FIXES, ColorFix
+from chain_of_zoom.imaging.colour.transfer import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
 from chain_of_zoom.parsing import is_text, parse_number, parse_whole, plain

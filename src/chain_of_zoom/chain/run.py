@@ -20,10 +20,9 @@ from chain_of_zoom.chain.request import ZoomRequest, plan
 from chain_of_zoom.chain.revision import Branch
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import COMPOSITE, encode_png, label
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import Picture
-from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.prompters.base import Prompter
 
 Layout = Literal["default", "published"]

@@ -56,7 +56,7 @@ def degrade(
     from chain_of_zoom.imaging.encode import encode_png
     from chain_of_zoom.imaging.geometry import Size
     from chain_of_zoom.imaging.images import load
-    from chain_of_zoom.imaging.texture import textured
+    from chain_of_zoom.imaging.spots import find_textured_spots
 
     check_options(size, stage)
     if (is_fixed := stage == "bicubic") and seeds is not None:
@@ -65,7 +65,7 @@ def degrade(
     width, height = picture.size
     if min(width, height) < size:
         raise BadInputError(f"{photo}: {picture.size} pixels; accepted: at least {size}x{size}; make --size smaller")
-    x, y = textured(picture.pixels, 1)[0]
+    x, y = find_textured_spots(picture.pixels, 1)[0]
     left, top = (min(max(at - size // 2, 0), side - size) for at, side in ((x, width), (y, height)))
     crop = picture.pixels[top : top + size, left : left + size]
     drawn = {

@@ -30,7 +30,7 @@ from chain_of_zoom.cli.flags import (
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
-from chain_of_zoom.imaging.color import ColorFix
+from chain_of_zoom.imaging.colour.transfer import ColorFix
 from chain_of_zoom.imaging.folder import is_folder
 from chain_of_zoom.weights.presets import find_preset
 

@@ -22,7 +22,7 @@ from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging.decode import ACCEPTED
 from chain_of_zoom.imaging.folder import is_file, is_folder, pictures_in
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.imaging.texture import RULE, Spot, textured
+from chain_of_zoom.imaging.spots import RULE, Spot, find_textured_spots
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import make_unique, parse_json, printable
 from chain_of_zoom.weights.files import file_sha256
@@ -158,7 +158,7 @@ def make_manifest(source: str, out: Path, *, spots: int = 3, seed: int = 0) -> M
                 path=os.path.relpath(path, home) if path.is_relative_to(home) else str(path),
                 sha256=photo.sha256,
                 size=(photo.size.width, photo.size.height),
-                spots=tuple(textured(photo.pixels, spots, seed)),
+                spots=tuple(find_textured_spots(photo.pixels, spots, seed)),
             )
         )
     return Manifest(name=name, spot_rule=f"{RULE}; seed {seed}", pictures=tuple(pictures))

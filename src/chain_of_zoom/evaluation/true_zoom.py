@@ -18,7 +18,7 @@ from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
-from chain_of_zoom.imaging.texture import Spot, centre, textured
+from chain_of_zoom.imaging.spots import Spot, find_centre, find_textured_spots
 from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.weights.files import file_sha256
 
@@ -144,7 +144,7 @@ class TrueZoom(Protocol):
         if item.spots is not None and self.spots:
             spots = list(item.spots[: self.spots])
         else:
-            spots = textured(pixels, self.spots, self.seed) if self.spots else centre(pixels)
+            spots = find_textured_spots(pixels, self.spots, self.seed) if self.spots else find_centre(pixels)
         pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
         corners = tuple(dict.fromkeys(_truth_corner(spot, side, size_of(pixels), step) for spot in spots))
         inputs = {}

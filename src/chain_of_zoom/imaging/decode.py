@@ -13,21 +13,26 @@ import threading
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
-from chain_of_zoom.imaging import bmp, colour_tags, deep, hdr, heif, jpeg, metadata, profiles, tiff
-from chain_of_zoom.imaging.dihedral import make_upright
-from chain_of_zoom.imaging.formats import ACCEPTED as ACCEPTED
-from chain_of_zoom.imaging.formats import cut_short, family, refusal, unread
+from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging.colour import claims, hdr, profiles
+from chain_of_zoom.imaging.colour.grey import is_grey, remove_rounding
+from chain_of_zoom.imaging.formats import bmp, deep, heif, jpeg
+from chain_of_zoom.imaging.formats.blocks import check_blocks, count_frames, count_png_rows, describe_lack, find_flaws
+from chain_of_zoom.imaging.formats.signatures import ACCEPTED as ACCEPTED
+from chain_of_zoom.imaging.formats.signatures import explain_cut_short, explain_refusal, explain_unread, name_format
+from chain_of_zoom.imaging.formats.tiff import reader as tiff
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.grey import is_grey, unrounded
-from chain_of_zoom.imaging.limits import DEFAULT_LIMITS, Limits
 from chain_of_zoom.imaging.metadata import Metadata
+from chain_of_zoom.imaging.orientation import make_upright
 from chain_of_zoom.imaging.raster import Layers, Raster, Space
-from chain_of_zoom.imaging.structure import check_blocks, count_frames, flaws, png_rows, rest
+from chain_of_zoom.imaging.reading import DEFAULT_LIMITS, DEFAULT_READING, Limits, Reading
 from chain_of_zoom.parsing import is_text, printable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF")
@@ -40,6 +45,9 @@ _SPACES: dict[str, Space] = {"L": "grey", "RGB": "rgb", "CMYK": "cmyk"}
 _PEAKS = {"GIF": 13, "AVIF": 15, "WEBP": 18}  # bytes a pixel, as measured
 _JPEG_SPACES: dict[int, Space] = {1: "grey", 3: "rgb", 4: "cmyk"}
 _OPENING = threading.Lock()
+Photo = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any]
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # what PNG holds as it is
+_PHOTOS = "accepted: a file's name, bytes or open file, a picture of Pillow, or uint8 pixels"
 
 
 def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, keep_damaged: bool = False) -> Raster:
@@ -106,26 +114,26 @@ def _read(path: Path, limits: Limits) -> bytes:
 def _refusal(error: Exception, data: bytes, name: str) -> BadInputError:
     """What a decoder raised, in words for people."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    kind = family(data)
+    kind = name_format(data)
     if isinstance(error, UnidentifiedImageError) or not kind:
-        return refusal(data, name)
+        return explain_refusal(data, name)
     if reason.startswith("Unsupported"):
-        return unread(name, f"a {kind} of a rare kind ({reason})")
-    if lack := rest(data):
-        return cut_short(name, lack, kind)
+        return explain_unread(name, f"a {kind} of a rare kind ({reason})")
+    if lack := describe_lack(data):
+        return explain_cut_short(name, lack, kind)
     reason = "its pixels end early" if "truncated" in reason or "not enough image data" in reason else reason
     return BadInputError(f"{name}: damaged ({reason}); {ACCEPTED}; try another file")
 
 
 def _decode(data: bytes, path: Path, limits: Limits, keep_damaged: bool) -> Raster:
     layers, found = _layers(data, path.name, limits, keep_damaged)
-    profile, encoding, notes = colour_tags.resolve(data, found.profile, found.claim)
-    colour, profile, changes = profiles.as_rgb(layers.samples, layers.space, profile)
+    profile, encoding, notes = claims.resolve(data, found.profile, found.claim)
+    colour, profile, changes = profiles.convert_to_rgb(layers.samples, layers.space, profile)
     if encoding:
         colour = encoding.full_range(colour)
     if encoding and encoding.hdr:
         mapped = hdr.tone_map(colour, encoding)
-        colour = unrounded(mapped) if is_grey(colour) else mapped
+        colour = remove_rounding(mapped) if is_grey(colour) else mapped
         changes.append(f"{encoding.name}: HDR tone-mapped to sRGB, white at {hdr.WHITE:g} cd/m2")
     alpha = layers.alpha
     if alpha is not None and alpha.min() == np.iinfo(alpha.dtype).max:
@@ -171,7 +179,7 @@ def _layers(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple
     notes = ["first frame of an animation or a multi-page file"] if frames > 1 else []
     if found.orientation != 1:
         notes.append(f"EXIF orientation {found.orientation} applied")
-    return replace(layers, notes=(*notes, *layers.notes, *flaws(data))), found
+    return replace(layers, notes=(*notes, *layers.notes, *find_flaws(data))), found
 
 
 def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
@@ -194,7 +202,7 @@ def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
 
 def _jpeg(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple[Layers, Metadata]:
     """What libvips reads, with the metadata from Pillow."""
-    header = jpeg.markers(data)
+    header = jpeg.read_markers(data)
     jpeg.check(header, name)
     found = metadata.read(_open(data, name, limits))
     pixels, notes = jpeg.read(data, header, name, keep_damaged=keep_damaged)
@@ -206,12 +214,13 @@ def _flat(image: Image.Image, data: bytes, name: str) -> tuple[Layers, Metadata]
     """What Pillow reads in full: 8 bits."""
     image.load()
     if image.format == "PNG" and not np.asarray(image.crop((0, image.height - 2, *image.size))).any():
-        rows, height = png_rows(data)  # Pillow takes the end of the data for that of the picture, and leaves it black
+        # Pillow takes the end of the data for that of the picture, and leaves the rest black
+        rows, height = count_png_rows(data)
         if rows < height:
-            raise cut_short(name, f"{rows} of {height} rows are there", "PNG")
+            raise explain_cut_short(name, f"{rows} of {height} rows are there", "PNG")
     found = metadata.read(image)
     # libwebp's way from YUV, the only colours of a lossy file, rounds grey to a level off
-    exact = unrounded if image.format == "WEBP" else np.asarray
+    exact = remove_rounding if image.format == "WEBP" else np.asarray
     if image.has_transparency_data:
         mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
@@ -222,3 +231,53 @@ def _flat(image: Image.Image, data: bytes, name: str) -> tuple[Layers, Metadata]
         image = image.convert("L" if image.mode == "1" else "RGB")
     pixels = make_upright(exact(np.asarray(image)), found.orientation)
     return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found
+
+
+def read_photo(photo: Photo, reading: Reading = DEFAULT_READING) -> Raster:
+    """Decode a photo, wherever it is.
+
+    Arrays are H x W x 3, uint8 or uint16 (full scale), sRGB. A picture of Pillow is read as the file that it would be
+    saved to: with its profile, transparency and EXIF orientation.
+    Raises BadInputError as `decode` does, and UsageError for anything else.
+    """
+    limits = reading.limits
+    if isinstance(photo, str | os.PathLike):
+        return decode(photo, limits=limits, keep_damaged=reading.keep_damaged)
+    if isinstance(photo, np.ndarray):
+        return _array(photo, limits)
+    if isinstance(photo, Image.Image):
+        return _pillow(photo, limits)
+    data = getattr(photo, "getvalue", getattr(photo, "read", lambda: photo))()
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise UsageError(f"photo of type {type(photo).__name__}; {_PHOTOS}; for example np.asarray(photo, 'uint8')")
+    return decode_bytes(bytes(data), Path("bytes"), limits=limits, keep_damaged=reading.keep_damaged)
+
+
+def _array(pixels: NDArray[Any], limits: Limits) -> Raster:
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise UsageError(
+            f"array of {pixels.dtype} {pixels.shape}; accepted: uint8 or uint16, H x W x 3, sRGB; "
+            "convert it first, for example np.asarray(Image.fromarray(array).convert('RGB'))"
+        )
+    limits.check_size(pixels.shape[1], pixels.shape[0], "array")
+    sha256 = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return Raster(colour=pixels, path=Path("array"), sha256=sha256, notes=("pixels given as an array",))
+
+
+def _pillow(image: Image.Image, limits: Limits) -> Raster:
+    """The picture by way of PNG, which loses nothing; its SHA-256 is that of the pixels, not of the way."""
+    if image.mode not in _MODES:
+        raise UsageError(
+            f"a picture of Pillow in mode {image.mode}; accepted: {', '.join(_MODES)}; for example image.convert('RGB')"
+        )
+    limits.check_size(*image.size, "image")
+    file = io.BytesIO()
+    try:
+        image.save(file, "PNG", exif=image.getexif(), compress_level=1)
+        pixels = image.tobytes()
+    except Exception as error:  # it is only now that Pillow reads the file
+        raise BadInputError(f"the picture of Pillow cannot be read ({error}); accepted: one that loads") from error
+    raster = decode_bytes(file.getvalue(), Path("image"), limits=limits)
+    return replace(
+        raster, sha256=hashlib.sha256(pixels).hexdigest(), notes=("a picture of Pillow, from memory", *raster.notes)
+    )

@@ -1,22 +1,55 @@
-"""Pictures as the bytes of a PNG or JPEG file, with their label; PNG also with profile and EXIF data."""
+"""Pictures as the bytes of a PNG, JPEG or WebP file, with the label that says what made them.
+
+The label travels with the file, as PNG text chunks and as an XMP packet with IPTC's DigitalSourceType.
+"""
 
 from __future__ import annotations
 
 import io
+import re
+from html import escape
 from typing import Any
 
 from PIL import Image
 
 from chain_of_zoom.imaging import metadata
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.metadata import NOTHING, Kept
+from chain_of_zoom.imaging.metadata import NO_METADATA, PROGRAM, EmbeddedMetadata
+
+# IPTC: made by a trained model; and put together from several pictures, some of them so made.
+TRAINED_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+THUMBNAIL_SIDE = 320
+
+Label = tuple[dict[str, str], str]
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" \
+xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" \
+xmp:CreatorTool="{tool}"{source_type}>
+<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{description}</rdf:li></rdf:Alt></dc:description>
+</rdf:Description></rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+
+
+def label(description: str, source_type: str | None) -> Label:
+    """PNG texts and XMP packet for one picture; source_type: TRAINED_MODEL, COMPOSITE, or None to claim nothing."""
+    description = _NOT_XML.sub("\ufffd", description)
+    attribute = f' Iptc4xmpExt:DigitalSourceType="{source_type}"' if source_type else ""
+    texts = {"Software": PROGRAM, "Description": description}
+    if source_type:
+        texts["DigitalSourceType"] = source_type
+    xmp = _PACKET.format(tool=PROGRAM, source_type=attribute, description=escape(description))
+    return texts, xmp
 
 
 def encode_png(
     pixels: RGB8,
     texts: dict[str, str] | None = None,
     xmp: str | None = None,
-    kept: Kept = NOTHING,
+    kept: EmbeddedMetadata = NO_METADATA,
     *,
     fast: bool = False,
 ) -> bytes:
@@ -35,7 +68,7 @@ def encode_png(
     if kept.profile:
         options["icc_profile"] = kept.profile
     if kept.exif:
-        options["exif"] = metadata.labelled(kept.exif, (texts or {}).get("Description", ""))
+        options["exif"] = metadata.label_exif(kept.exif, (texts or {}).get("Description", ""))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", pnginfo=info, **options)
     return buffer.getvalue()
@@ -45,4 +78,15 @@ def encode_jpeg(pixels: RGB8, xmp: str) -> bytes:
     """A JPEG of uint8 pixels with a label, for sheets of many photographs: a tenth of a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=88, xmp=xmp.encode())
+    return buffer.getvalue()
+
+
+def make_thumbnail(png: bytes) -> bytes:
+    """A WebP of at most THUMBNAIL_SIDE x THUMBNAIL_SIDE pixels, with the label (XMP) that the PNG carries."""
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        small = image.convert("RGB")
+        small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        profile = {key: value for key, value in image.info.items() if key == "icc_profile"}
+        small.save(buffer, "WEBP", quality=80, method=4, xmp=image.info.get("xmp", b""), **profile)
     return buffer.getvalue()

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chain_of_zoom.imaging import profiles
+from chain_of_zoom.imaging.colour import profiles
+from chain_of_zoom.imaging.colour.grey import is_grey
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
-from chain_of_zoom.imaging.grey import is_grey
-from chain_of_zoom.imaging.metadata import NOTHING, Kept
+from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
 from chain_of_zoom.imaging.raster import Raster, Samples, by_rows
-from chain_of_zoom.imaging.reading import DEFAULT_READING, WHITE, Colour, Reading, colour_name
+from chain_of_zoom.imaging.reading import DEFAULT_READING, Reading, colour_name
+from chain_of_zoom.imaging.transparency import composite
 
 RGB8 = NDArray[np.uint8]
 RGBF = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Picture:
     path: Path
     sha256: str
     notes: tuple[str, ...] = ()
-    kept: Kept = NOTHING
+    kept: EmbeddedMetadata = NO_METADATA
 
     @property
     def size(self) -> Size:
@@ -87,12 +88,12 @@ def load(path: str | os.PathLike[str], reading: Reading = DEFAULT_READING) -> Pi
 def render(raster: Raster, reading: Reading = DEFAULT_READING) -> Picture:
     """A decoded file as 8-bit sRGB, as `load` gives it."""
     colour, notes = raster.colour, list(raster.notes)
-    kept = Kept(
+    kept = EmbeddedMetadata(
         profile=raster.profile if reading.keep_profile else None,
         exif=raster.exif if reading.keep_metadata else None,
     )
     if kept.profile:
-        notes.append(f"left in the space of profile {profiles.name(kept.profile)}")
+        notes.append(f"left in the space of profile {profiles.name_profile(kept.profile)}")
     else:
         colour, how = profiles.to_srgb(colour, raster.profile)
         notes += how
@@ -105,21 +106,6 @@ def render(raster: Raster, reading: Reading = DEFAULT_READING) -> Picture:
         notes.append("EXIF data kept")
     pixels = np.require(to_8_bits(colour), requirements=["C", "W"])
     return Picture(pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), kept=kept)
-
-
-def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples:
-    """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
-    bits = 8 * colour.itemsize
-    top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
-    ground = (np.array(matte) * (top // 255)).astype(wide)
-
-    def mix(colour: Samples, alpha: Samples) -> Samples:
-        share = alpha[..., None].astype(wide)
-        mixed = colour * share + ground * (top - share) + (top + 1) // 2
-        quotient: Samples = ((mixed + (mixed >> bits)) >> bits).astype(colour.dtype)  # by top, rounded
-        return quotient
-
-    return by_rows(mix, colour, alpha)
 
 
 def to_8_bits(colour: Samples) -> RGB8:

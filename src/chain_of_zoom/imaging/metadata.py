@@ -9,9 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from chain_of_zoom.imaging.colour_tags import SILENT, Claim, exif_claim
-from chain_of_zoom.imaging.provenance import SOFTWARE as NAME
+from chain_of_zoom.imaging.colour.claims import SILENT, Claim, exif_claim
 
+PROGRAM = "Chain-of-Zoom"
 ORIENTATION, DESCRIPTION, SOFTWARE = 0x0112, 0x010E, 0x0131
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
@@ -31,19 +31,19 @@ MOST_PER_INCH = 65535  # what JFIF holds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class EmbeddedMetadata:
     """What goes from a photo into the pictures made of it. profile: ICC, that their pixels are in. exif: as cleaned."""
 
     profile: bytes | None = None
     exif: bytes | None = None
 
     @property
-    def only_profile(self) -> Kept:
+    def only_profile(self) -> EmbeddedMetadata:
         """For sheets and strips, which have the photo's colours and are no photos."""
-        return Kept(profile=self.profile)
+        return EmbeddedMetadata(profile=self.profile)
 
 
-NOTHING = Kept()
+NO_METADATA = EmbeddedMetadata()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +69,12 @@ def read(image: Image.Image) -> Metadata:
     with suppress(Exception):  # Pillow raises almost anything on damaged EXIF, and the picture is whole
         found = image.getexif()
         exif = found if found or not image.info.get("exif") else None  # empty at the second try, if the first failed
-    return of(exif, image.info.get("xmp"), image.info.get("icc_profile"), _density(image))
+    return build_metadata(exif, image.info.get("xmp"), image.info.get("icc_profile"), _density(image))
 
 
-def of(exif: Image.Exif | None, xmp: object, profile: object, density: tuple[float, float] | None = None) -> Metadata:
+def build_metadata(
+    exif: Image.Exif | None, xmp: object, profile: object, density: tuple[float, float] | None = None
+) -> Metadata:
     """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted.
 
     density: pixels per inch that the file itself states, before EXIF.
@@ -84,7 +86,7 @@ def of(exif: Image.Exif | None, xmp: object, profile: object, density: tuple[flo
         with suppress(Exception):
             claim = exif_claim(exif)
         with suppress(Exception):
-            cleaned, notes = clean(exif), ()
+            cleaned, notes = clean_exif(exif), ()
         density = density or _exif_density(exif)
     if density and orientation in range(5, 9):
         density = density[1], density[0]
@@ -122,32 +124,32 @@ def _plausible(values: Any, per_inch: float | None) -> tuple[float, float] | Non
     return None
 
 
-def clean(exif: Image.Exif) -> bytes | None:
+def clean_exif(exif: Image.Exif) -> bytes | None:
     """EXIF to be written with other pixels: orientation 1, no thumbnail, no maker's note, none of a TIFF's own tags.
 
     None when nothing is left to say. Raises what Pillow raises on damaged EXIF.
     """
-    kept = entries(exif)
+    kept = select_tags(exif)
     return _packed({**kept, ORIENTATION: 1}) if kept else None
 
 
-def labelled(exif: bytes | None, description: str, resolution: tuple[float, float] | None = None) -> bytes:
+def label_exif(exif: bytes | None, description: str, resolution: tuple[float, float] | None = None) -> bytes:
     """EXIF that says what the picture is, what wrote it and its resolution, over what `exif` said of them."""
-    tags = {**parse(exif), DESCRIPTION: description, SOFTWARE: NAME}
+    tags = {**parse_exif(exif), DESCRIPTION: description, SOFTWARE: PROGRAM}
     if resolution:
         tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: 2}
     return _packed(tags)
 
 
-def parse(exif: bytes | None) -> dict[int, Any]:
+def parse_exif(exif: bytes | None) -> dict[int, Any]:
     """The tags of `Kept.exif`; directories as dictionaries."""
     parsed = Image.Exif()
     if exif:
         parsed.load(exif)
-    return entries(parsed)
+    return select_tags(parsed)
 
 
-def entries(exif: Image.Exif) -> dict[int, Any]:
+def select_tags(exif: Image.Exif) -> dict[int, Any]:
     """The tags that describe a photo, however its pixels change."""
     found = {tag: exif[tag] for tag in KEPT if tag in exif}
     for tag in (EXIF_IFD, GPS_IFD):

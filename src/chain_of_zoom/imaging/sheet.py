@@ -9,8 +9,8 @@ from math import ceil
 import numpy as np
 from PIL import Image, ImageDraw
 
+from chain_of_zoom.imaging.fonts import UNKNOWN, Font, find_font, lacks_letters, wrap_text
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.lettering import UNKNOWN, Font, font, lacks_letters, wrapped
 
 Colour = tuple[int, int, int]
 
@@ -51,13 +51,13 @@ def draw_sheet(
     words = [_panel_words(panel, column) for panel in panels]
     row = cell[1] + 2 * BORDER + 44 + LINE * max(len(lines) for lines in words)
     total = GAP + columns * (column + GAP)
-    head, head_font = wrapped(heading, total - 2 * GAP, 22)
+    head, head_font = wrap_text(heading, total - 2 * GAP, 22)
     if lacks_letters([heading, *(line for panel in panels for line in panel.lines)], 17):
         legend = [*legend, (BACKGROUND, UNKNOWN)]
     foot = [
         (colour, part, first == 0)
         for colour, text in legend
-        for first, part in enumerate(wrapped(text, total - 80, 17)[0])
+        for first, part in enumerate(wrap_text(text, total - 80, 17)[0])
     ]
     rows = ceil(len(panels) / columns)
     top = GAP + 32 * len(head) + GAP // 2
@@ -72,14 +72,14 @@ def draw_sheet(
     for colour, line, first in foot:
         if first:
             draw.rectangle((GAP, y + 3, GAP + 24, y + 17), colour)
-        draw.text((GAP + 36, y), line, FAINT, font(17))
+        draw.text((GAP + 36, y), line, FAINT, find_font(17))
         y += LINE
     return np.asarray(sheet).copy()
 
 
 def _panel_words(panel: Panel, width: int) -> list[tuple[str, Font]]:
     """At most six lines and their fonts."""
-    paragraphs = [wrapped(line, width, 17) for line in panel.lines]
+    paragraphs = [wrap_text(line, width, 17) for line in panel.lines]
     return [(line, letters) for lines, letters in paragraphs for line in lines][:6]
 
 
@@ -106,6 +106,6 @@ def _draw_panel(
         draw.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=(0, 0, 0), width=4)
         draw.rectangle(frame, outline=panel.next_colour, width=2)
     y += cell[1] + 2 * BORDER + 6
-    draw.text((x, y), panel.title, panel.colour, font(26))
+    draw.text((x, y), panel.title, panel.colour, find_font(26))
     for i, (line, letters) in enumerate(lines):
         draw.text((x, y + 38 + LINE * i), line, TEXT if i == 0 else FAINT, letters)

@@ -13,10 +13,10 @@ from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.sheet import BEYOND, COLOURS
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.imaging.colour.profiles import to_srgb
+from chain_of_zoom.imaging.encode import COMPOSITE, label
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, size_of, to_8_bits
-from chain_of_zoom.imaging.profiles import to_srgb
-from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.sheet import Colour
 from chain_of_zoom.movie.camera import eased
 from chain_of_zoom.movie.frames import Frames

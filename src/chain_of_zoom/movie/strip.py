@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from chain_of_zoom.imaging.fonts import find_font
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.lettering import font
 from chain_of_zoom.imaging.sheet import BACKGROUND, TEXT, Colour
 
 NARROW = 128  # pixels of width from which words can be read
@@ -34,7 +34,7 @@ def draw_strip(scale: Sequence[Colour], position: float, colour: Colour, texts: 
     draw = ImageDraw.Draw(strip)
     draw.rectangle((max(0, reached - 2), 0, max(0, reached - 2) + 2, bar + 1), TEXT)
     if width >= NARROW:
-        letters = font(_letters(width))
+        letters = find_font(_letters(width))
         text = next((text for text in texts if letters.getlength(text) <= width - 12), texts[-1])
         draw.text((6, (bar + strip.height) / 2), text, colour, letters, anchor="lm")
     return np.asarray(strip).copy()

@@ -14,14 +14,14 @@ from chain_of_zoom.chain.record import InputRecord, software
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.files import check_names
-from chain_of_zoom.imaging import metadata, profiles
+from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging.colour import profiles
+from chain_of_zoom.imaging.colour.grey import is_grey
+from chain_of_zoom.imaging.encode import TRAINED_MODEL, label
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.grey import is_grey
-from chain_of_zoom.imaging.images import composite
-from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 from chain_of_zoom.imaging.raster import Raster
 from chain_of_zoom.imaging.reading import colour_name
-from chain_of_zoom.imaging.spread import spread
+from chain_of_zoom.imaging.transparency import composite, spread_colours
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.engine import Plan
 from chain_of_zoom.upscaling.formats import OutputFormat, format_of
@@ -109,7 +109,7 @@ class UpscaleJob:
         kept = self.photo.exif if self.chain.reading.keep_metadata and self.kind.holds_exif(self.photo.exif) else None
         exif = None
         if kept or (self.resolution and self.kind.name == "WebP"):
-            exif = metadata.labelled(kept, texts["Description"], self.resolution)
+            exif = metadata.label_exif(kept, texts["Description"], self.resolution)
         return Tags(texts=texts, xmp=xmp, profile=self.profile, exif=exif, resolution=self.resolution)
 
     def record(self) -> UpscaleRecord:
@@ -165,7 +165,7 @@ def prepare(photo: Raster, request: UpscaleRequest, chain: ChainOfZoom, out: Pat
         colour, alpha = composite(colour, alpha, chain.reading.matte), None
         notes.append(f"alpha laid on {colour_name(chain.reading.matte)}: {kind.name} holds none")
     elif alpha is not None:
-        colour = spread(colour, alpha)
+        colour = spread_colours(colour, alpha)
         if not np.array_equal(colour, photo.colour):
             notes.append("colours hidden by alpha replaced by those around them")
     dtype = colour.dtype

@@ -18,7 +18,7 @@ import numpy as np
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone, Blend
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.memory import Photo, read_photo
+from chain_of_zoom.imaging.decode import Photo, read_photo
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.settings import check_settings

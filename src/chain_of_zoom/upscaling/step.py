@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone
-from chain_of_zoom.imaging.grey import COLOUR_REMOVED, is_grey, luma
+from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.prompters.base import Prompter
@@ -104,7 +104,7 @@ class StepRun(ABC):
         """Put a finished part (float, in [0, 1] but for overshoot) into the canvas, with its alpha."""
         if self.tools.grey and not is_grey(pixels):
             self.note(COLOUR_REMOVED)
-            pixels = luma(pixels)
+            pixels = to_luma(pixels)
         top = int(np.iinfo(self.canvas.dtype).max)
         scaled = pixels * np.float32(top)
         samples: Samples = np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled).astype(self.canvas.dtype)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.errors import OutputError
+from chain_of_zoom.imaging.formats.tiff.reader import unset_resolution
 from chain_of_zoom.imaging.raster import Samples
-from chain_of_zoom.imaging.tiff import unset_resolution
 from chain_of_zoom.upscaling.canvas import Canvas
 from chain_of_zoom.upscaling.containers import JpegFile, put_exif
 from chain_of_zoom.upscaling.formats import OutputFormat
@@ -55,7 +55,7 @@ def write_picture(
 
 
 def _save(stream: _Stream, canvas: Canvas, path: Path, kind: OutputFormat, tags: Tags, quality: int) -> None:
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     try:
         source = pyvips.SourceCustom()
@@ -83,7 +83,7 @@ def _save(stream: _Stream, canvas: Canvas, path: Path, kind: OutputFormat, tags:
 
 
 def _save_jpeg(image: Any, path: Path, tags: Tags, quality: int) -> None:
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     with path.open("wb") as file:
         jpeg, target = JpegFile(file, tags), pyvips.TargetCustom()

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from chain_of_zoom.alignment.pairs.read import FullPairRow
-from chain_of_zoom.imaging.encode import encode_jpeg
+from chain_of_zoom.imaging.encode import COMPOSITE, encode_jpeg, label
 from chain_of_zoom.imaging.images import decode_png
-from chain_of_zoom.imaging.provenance import COMPOSITE, label
 from chain_of_zoom.imaging.sheet import Panel, draw_sheet
 
 MAX_PAIRS = 48

@@ -12,7 +12,7 @@ import msgspec
 from chain_of_zoom.alignment.pairs.read import METADATA, FullPairRow, Split
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
-from chain_of_zoom.imaging.texture import Spot
+from chain_of_zoom.imaging.spots import Spot
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.runs.lock import lock_folder

@@ -26,10 +26,9 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.record import software
 from chain_of_zoom.datasets.manifest import Dataset, ManifestItem
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import Picture, load
-from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
-from chain_of_zoom.imaging.texture import centre, textured
+from chain_of_zoom.imaging.spots import find_centre, find_textured_spots
 from chain_of_zoom.parsing import make_unique, printable
 
 Progress = Callable[[str, int, int], None]
@@ -162,7 +161,11 @@ def _cut_photo(
 ) -> list[tuple[Crop, int, PairView]]:
     """Cut all views of a photo. Some, drawn by chance, come from a chain instead if the photo's own view has detail."""
     pixels, side = picture.pixels, settings.side
-    spots = list(item.spots or (textured(pixels, settings.spots, settings.seed) if settings.spots else centre(pixels)))
+    spots = list(item.spots or ())
+    if not spots and settings.spots:
+        spots = find_textured_spots(pixels, settings.spots, settings.seed)
+    elif not spots:
+        spots = find_centre(pixels)
     listed_crops = list_crops(picture.size, spots, side)
     plain = cut_views(pixels, [(crop, 0) for crop in listed_crops], side, backbone, settings.seed)
     views = {crop: (0, view) for crop, view in zip(listed_crops, plain, strict=True)}

@@ -18,7 +18,7 @@ from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Box, Point, Size, snapped_window
 from chain_of_zoom.imaging.images import RGB8, resize, size_of
-from chain_of_zoom.imaging.texture import Spot, gradient_energy
+from chain_of_zoom.imaging.spots import Spot, measure_gradient_energy
 from chain_of_zoom.prompters.fixed import Fixed
 
 FACTOR = 4
@@ -60,7 +60,7 @@ class PairView:
     @cached_property
     def detail(self) -> float:
         """Return the root mean square step between neighbouring pixels of the window, in levels."""
-        return math.sqrt(gradient_energy(self.window))
+        return math.sqrt(measure_gradient_energy(self.window))
 
     @cached_property
     def entropy(self) -> float:

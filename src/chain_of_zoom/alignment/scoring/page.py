@@ -9,9 +9,8 @@ from chain_of_zoom.alignment.pairs.read import Pair
 from chain_of_zoom.alignment.scoring.score import SCORES, PrompterScore, Scores
 from chain_of_zoom.errors import OccupiedError
 from chain_of_zoom.files import make_folder, make_inner_folder, write_atomic
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import encode_png, make_thumbnail
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.pages.table import format_plain_table
@@ -77,7 +76,7 @@ def write_page(scores: Scores, pairs: Sequence[Pair], folder: Path) -> Path:
     for index, pair in enumerate(pairs[:MAX_PAIRS]):
         files = {kind: f"{PICTURES}/{index:04d}_{kind}.webp" for kind in ("parent", "zoomed")}
         for kind, file in files.items():
-            write_atomic(folder / file, thumbnail(_read_png(getattr(pair, kind))))
+            write_atomic(folder / file, make_thumbnail(_read_png(getattr(pair, kind))))
         outcomes = [(outcome.duel, outcome.verdicts[index]) for outcome in scores.outcomes]
         views.append(
             {

@@ -12,9 +12,8 @@ from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.alignment.training.curves import Log, draw_curve
 from chain_of_zoom.alignment.training.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.files import write_atomic
-from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.encode import encode_png, make_thumbnail
 from chain_of_zoom.imaging.images import load
-from chain_of_zoom.imaging.thumbnail import thumbnail
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.prompters.words import prompt_statistics
 from chain_of_zoom.settings import format_toml
@@ -107,7 +106,7 @@ def _show_sample(sample: HeldOutSample, pair: Pair, config: AlignConfig) -> dict
 
 def _embed_picture(file: Path) -> str:
     """Return a small picture as a URL that holds it."""
-    data = thumbnail(encode_png(load(file).pixels))
+    data = make_thumbnail(encode_png(load(file).pixels))
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 

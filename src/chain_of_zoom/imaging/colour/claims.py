@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import ExifTags, Image
 
-from chain_of_zoom.imaging.colorimetry import (
+from chain_of_zoom.imaging.colour.spaces import (
     ADOBE,
     ADOBE_GAMMA,
     BT2020,
@@ -22,9 +22,9 @@ from chain_of_zoom.imaging.colorimetry import (
     Encoding,
     Floats,
     Primaries,
-    calibrated,
+    from_calibration,
 )
-from chain_of_zoom.imaging.structure import meta_box, png_head, primary_properties
+from chain_of_zoom.imaging.formats.blocks import find_meta_box, read_png_head, read_primary_properties
 
 Claim = tuple[Encoding | None, tuple[str, ...]]  # of a part of a file; None: it says nothing usable. And notes.
 
@@ -65,7 +65,7 @@ def exif_claim(exif: Image.Exif) -> Claim:
     points, white, gamma = exif.get(_PRIMARIES, ()), exif.get(_WHITE_POINT, (0.3127, 0.3290)), details.get(_GAMMA)
     primaries = _pairs((*points, *white)) if len(points) == 6 and len(white) == 2 else None
     table = _table(exif.get(_TRANSFER, ()))
-    encoding, notes = calibrated(
+    encoding, notes = from_calibration(
         "calibration tags of EXIF or TIFF", primaries, () if gamma is None else [float(gamma)], table
     )
     if encoding is None and space == _UNCALIBRATED:
@@ -75,7 +75,7 @@ def exif_claim(exif: Image.Exif) -> Claim:
 
 def _claims(data: bytes, profile: bytes | None, exif: Claim) -> Iterator[Claim]:
     """What the parts of a file claim, the one that counts most first."""
-    chunks = png_head(data) if data[:4] == b"\x89PNG" else {}
+    chunks = read_png_head(data) if data[:4] == b"\x89PNG" else {}
     if b"cICP" in chunks:
         yield _cicp(chunks[b"cICP"], bits=data[24])
     if profile:
@@ -125,12 +125,12 @@ def _png_calibration(chunks: dict[bytes, bytes]) -> Claim:
         primaries = (*colours, white)
     gammas = [1e5 / max(int.from_bytes(gamma), 1)] if gamma else []
     names = " and ".join(name for name, chunk in (("gAMA", gamma), ("cHRM", points)) if chunk)
-    return calibrated(f"PNG {names}", primaries, gammas)
+    return from_calibration(f"PNG {names}", primaries, gammas)
 
 
 def _nclx(data: bytes) -> Claim:
     try:
-        properties = primary_properties(meta_box(data))
+        properties = read_primary_properties(find_meta_box(data))
         codes = next(box[4:8] for kind, box in properties if kind == b"colr" and box[:4] == b"nclx")
         return _coded("nclx", *struct.unpack(">HH", codes))
     except (struct.error, LookupError, StopIteration):  # none, or damaged, which the decoder has seen to
@@ -162,7 +162,7 @@ def _bmp_calibration(data: bytes) -> Claim:
         white = ends.sum(axis=0) if np.abs(sums - 1).max() > 0.01 else np.array([0.3127, 0.3290, 0.3583])
         points = np.vstack([ends, white])
         primaries = _pairs((points[:, :2] / np.where(points.sum(axis=1), points.sum(axis=1), 1)[:, None]).ravel())
-    return calibrated("BMP header", primaries, gammas if any(gammas) else [])
+    return from_calibration("BMP header", primaries, gammas if any(gammas) else [])
 
 
 def _has_gain_map(data: bytes) -> bool:
@@ -170,7 +170,7 @@ def _has_gain_map(data: bytes) -> bool:
     if data[:2] == b"\xff\xd8":
         marks = (b"aux:hdrgainmap", b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1")
         return b"MPF\0" in data[: 1 << 18] and any(mark in data for mark in marks)
-    meta = meta_box(data) if data[4:8] == b"ftyp" else b""
+    meta = find_meta_box(data) if data[4:8] == b"ftyp" else b""
     return b"aux:hdrgainmap" in meta or b"\0\0tmap" in meta
 
 

@@ -31,13 +31,13 @@ _UPRIGHT: dict[int, Turn] = {
 _Kind = TypeVar("_Kind", bound=np.generic)
 
 
-def turned(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
+def turn_pixels(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
     """An H x W x C picture, turned; a quarter turn swaps height and width."""
     mirrored, quarters = _PARTS[how]
     return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, quarters))
 
 
-def turned_back(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
+def turn_back(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
     """What `turned` made of it, undone."""
     mirrored, quarters = _PARTS[how]
     back = np.rot90(pixels, -quarters)

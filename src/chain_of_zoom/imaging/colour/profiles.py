@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from chain_of_zoom.imaging.colorimetry import D50, srgb_encode
-from chain_of_zoom.imaging.grey import is_grey, unrounded
+from chain_of_zoom.imaging.colour.grey import is_grey, remove_rounding
+from chain_of_zoom.imaging.colour.spaces import D50, srgb_encode
 from chain_of_zoom.imaging.raster import Samples, Space, by_rows
 
 INTENT = "perceptual"
@@ -53,7 +53,7 @@ def examine(profile: bytes) -> Profile | None:
     return Profile(name=name, space=space, is_srgb=int(np.abs(shown.astype(int) - probe).max()) <= 1)
 
 
-def name(profile: bytes) -> str:
+def name_profile(profile: bytes) -> str:
     """What a profile calls itself."""
     found = examine(profile)
     return found.name if found else "unusable"
@@ -65,7 +65,7 @@ def is_srgb(profile: bytes) -> bool:
     return found is None or found.is_srgb
 
 
-def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
+def convert_to_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
     """H x W x 1, 3 or 4 samples as H x W x 3 RGB, the profile they are then in (None: sRGB), and what was done.
 
     RGB keeps its profile, and so does grey that has an RGB one; the others become sRGB.
@@ -80,7 +80,11 @@ def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Sampl
     if found and profile and found.space == "rgb":
         return _as_three(samples), profile, notes
     if found and profile:
-        return convert(samples, space, profile), None, [*notes, f"{space} converted to sRGB: {_how(found)}"]
+        return (
+            convert(samples, space, profile),
+            None,
+            [*notes, f"{space} converted to sRGB: {_describe_conversion(found)}"],
+        )
     if space == "grey":
         return _as_three(samples), None, notes
     if space == "cmyk":
@@ -90,7 +94,7 @@ def as_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Sampl
         notes.append("CIELAB (D50) converted to sRGB")
         colour = lab_to_srgb(samples)
         neutral = 128 * (np.iinfo(samples.dtype).max // 255)
-        return colour if (samples[..., 1:] != neutral).any() else unrounded(colour), None, notes
+        return colour if (samples[..., 1:] != neutral).any() else remove_rounding(colour), None, notes
     return samples, None, notes
 
 
@@ -101,10 +105,10 @@ def to_srgb(samples: Samples, profile: bytes | None) -> tuple[Samples, list[str]
         return samples, []
     if found.is_srgb:
         return samples, [f"profile {found.name} is sRGB"]
-    return convert(samples, "rgb", profile), [f"converted to sRGB: {_how(found)}"]
+    return convert(samples, "rgb", profile), [f"converted to sRGB: {_describe_conversion(found)}"]
 
 
-def _how(found: Profile) -> str:
+def _describe_conversion(found: Profile) -> str:
     return f"profile {found.name}, {INTENT} intent"
 
 
@@ -113,7 +117,7 @@ def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
 
     What was grey stays exactly so.
     """
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     image = _vips_image(samples, space)
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
@@ -122,11 +126,11 @@ def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
     else:  # in one step Little CMS makes a coarse table of 16-bit transforms: up to 14 of 255 levels off
         done = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
     result: Samples = done.numpy()
-    return unrounded(result) if space == "grey" or (space == "rgb" and is_grey(samples)) else result
+    return remove_rounding(result) if space == "grey" or (space == "rgb" and is_grey(samples)) else result
 
 
 def _vips_image(samples: Samples, space: Space) -> Any:
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     names = {"grey": ("b-w", "grey16"), "rgb": ("srgb", "rgb16"), "cmyk": ("cmyk", "cmyk")}
     deep = samples.dtype == np.uint16

@@ -10,10 +10,10 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError, MissingError
 from chain_of_zoom.imaging import metadata
-from chain_of_zoom.imaging.deep import full_scale
-from chain_of_zoom.imaging.limits import Limits
+from chain_of_zoom.imaging.formats.deep import stretch_to_16_bits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers
+from chain_of_zoom.imaging.reading import Limits
 
 _SAFE = (1, 23, 5)  # libheif before that can be made to write where it should not, and crashed on damaged files here
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -45,7 +45,7 @@ def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     info = opened.info
     pixels = np.asarray(opened)
     if pixels.dtype == np.uint16:
-        pixels = full_scale(pixels, info["bit_depth"])
+        pixels = stretch_to_16_bits(pixels, info["bit_depth"])
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     bands = pixels.shape[2]
     if bands not in (1, 3, 4):

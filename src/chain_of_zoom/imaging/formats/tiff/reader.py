@@ -16,24 +16,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging import metadata, tiff_parts, tiff_values
-from chain_of_zoom.imaging import tiff_tags as tag
-from chain_of_zoom.imaging.dihedral import make_upright
-from chain_of_zoom.imaging.limits import Limits
-from chain_of_zoom.imaging.metadata import Metadata
-from chain_of_zoom.imaging.raster import Layers, Samples, Space, by_rows
-from chain_of_zoom.imaging.tiff_kinds import (
+from chain_of_zoom.imaging import metadata
+from chain_of_zoom.imaging.formats.tiff import directories as tag
+from chain_of_zoom.imaging.formats.tiff import levels, rewritten
+from chain_of_zoom.imaging.formats.tiff.directories import Directory, Structure
+from chain_of_zoom.imaging.formats.tiff.unread import (
     BLACK_IS_0,
     CIELAB,
     INKS,
     PALETTE,
     RGB,
     WHITE_IS_0,
-    rare_coding,
-    rare_kind,
-    raw_kind,
+    name_rare_coding,
+    name_rare_kind,
+    name_raw_kind,
 )
-from chain_of_zoom.imaging.tiff_tags import Directory, Structure
+from chain_of_zoom.imaging.metadata import Metadata
+from chain_of_zoom.imaging.orientation import make_upright
+from chain_of_zoom.imaging.raster import Layers, Samples, Space, by_rows
+from chain_of_zoom.imaging.reading import Limits
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE, _OLD_SUBFILE, _LARGEST, _XMP, _PROFILE, _NO_DATA = 254, 255, 281, 700, 34675, 42113
@@ -76,14 +77,14 @@ def unset_resolution(path: Path) -> None:
 
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     """The oriented pixels of the first whole page, and the metadata. Raises BadInputError, and others on damage."""
-    from chain_of_zoom.imaging.vips import pyvips
+    from chain_of_zoom.imaging.formats.vips import pyvips
 
     structure = Structure(data)
     places = structure.chain(limits.frames + 1)
     limits.check_frames(len(places), name)
     pages = [structure.directory(at) for at in places[:_SEARCHED]]
     inside = [_subpages(structure, page) for page in pages]
-    if kind := raw_kind(data, [*pages, *(page for subpages in inside for page in subpages)]):
+    if kind := name_raw_kind(data, [*pages, *(page for subpages in inside for page in subpages)]):
         raise BadInputError(f"{name}: a camera raw ({kind}); accepted: photos; develop it to TIFF or JPEG first")
     if not pages:
         raise BadInputError(f"{name}: damaged (a TIFF without a page); {_ACCEPTED}; try another file")
@@ -92,7 +93,7 @@ def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     if page is not pages[0]:
         notes = ["first page that is no reduced copy or mask"]
     facts = _metadata(structure, page)
-    if rare := rare_kind(page):
+    if rare := name_rare_kind(page):
         raise BadInputError(f"{name}: a TIFF of {rare} is not read; {_ACCEPTED}; convert it to 8 or 16 bits of those")
     try:
         layers = _layers(structure, page, options, facts, name, limits)
@@ -131,7 +132,7 @@ def _metadata(structure: Structure, page: Directory) -> Metadata:
         tags.load_from_fp(io.BytesIO(structure.data), page.at)
         exif = tags
     orientation = page.first(metadata.ORIENTATION, 1)
-    facts = metadata.of(exif, page.array(_XMP).tobytes() or None, page.array(_PROFILE).tobytes())
+    facts = metadata.build_metadata(exif, page.array(_XMP).tobytes() or None, page.array(_PROFILE).tobytes())
     return replace(facts, orientation=orientation if orientation in range(1, 9) else 1)
 
 
@@ -139,7 +140,7 @@ def _explain(error: Exception, page: Directory, name: str) -> Exception:
     """What libvips says of a file, without the names of its functions and its repetitions."""
     if "out of memory" in str(error):
         return MemoryError()
-    if coding := rare_coding(page):
+    if coding := name_rare_coding(page):
         return BadInputError(
             f"{name}: a TIFF compressed with {coding} is not read; accepted: LZW, Deflate, JPEG, PackBits, CCITT; "
             "save it with one of them (tiffcp -c lzw)"
@@ -151,7 +152,7 @@ def _explain(error: Exception, page: Directory, name: str) -> Exception:
 def _layers(
     structure: Structure, page: Directory, options: dict[str, int], facts: Metadata, name: str, limits: Limits
 ) -> Layers:
-    from chain_of_zoom.imaging.vips import open_image, oriented
+    from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     doubts: list[str] = []
     is_rewritten = _needs_rewriting(page)
@@ -161,14 +162,14 @@ def _layers(
         bands = page.samples
         limits.check_size(page.first(tag.WIDTH), page.first(tag.HEIGHT), name, peak)
         _check_channels(bands, colours, name)
-        pixels = make_upright(tiff_parts.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
+        pixels = make_upright(rewritten.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
     else:
         with open_image("tiffload", structure.data, doubts, **options) as image:
             space, colours = _SPACES.get(image.interpretation, ("grey", 0))
             bands = image.bands
             limits.check_size(image.width, image.height, name, peak)
             _check_channels(bands if colours else 0, max(colours, 1), name)
-            pixels = oriented(image, facts.orientation)
+            pixels = decode_upright(image, facts.orientation)
     extra = (page.values(tag.EXTRA) or ((_STRAIGHT,) if bands == colours + 1 else (0,)))[0]
     has_alpha = bands > colours and extra in (_PREMULTIPLIED, _STRAIGHT)
     samples, alpha, notes = _full_scale(
@@ -216,24 +217,24 @@ def _full_scale(
         return colour, alpha, [f"{page.bits} bits scaled to 16"]
     if colour.dtype == np.uint16:
         if space in ("grey", "rgb") and page.first(tag.PHOTOMETRIC) != PALETTE and not facts.profile:
-            white = float(tiff_values.narrow_white(colour, page.first(_LARGEST)))
+            white = float(levels.find_narrow_white(colour, page.first(_LARGEST)))
         if white == 65535:
             return colour, alpha, []
     else:
-        black, white = tiff_values.span(colour, empty)
-    samples, notes = tiff_values.scale(colour, black, white, empty)
+        black, white = levels.find_range(colour, empty)
+    samples, notes = levels.scale(colour, black, white, empty)
     notes = [f"{space} from {black:g} to {white:g} scaled to 16 bits", *notes]
     if alpha is not None and alpha.dtype != np.uint16:
         alpha = _scale_alpha(alpha)
     elif alpha is not None and alpha.max() <= white:
-        alpha, _ = tiff_values.scale(alpha, 0, white)
+        alpha, _ = levels.scale(alpha, 0, white)
     return samples, alpha, notes
 
 
 def _scale_alpha(alpha: NDArray[Any]) -> Samples:
     if alpha.dtype in (np.uint8, np.uint16):
         return alpha
-    return tiff_values.scale(alpha, 0, tiff_values.alpha_white(alpha))[0]
+    return levels.scale(alpha, 0, levels.find_alpha_white(alpha))[0]
 
 
 def _no_data(page: Directory) -> float:

@@ -102,7 +102,7 @@ class Encoding:
         return by_rows(lambda rows: table[rows], samples)
 
 
-def calibrated(
+def from_calibration(
     source: str, primaries: Primaries | None, gammas: Sequence[float], table: Floats | None = None
 ) -> tuple[Encoding | None, tuple[str, ...]]:
     """The space of measured primaries and exponents (1 or 3, or a table of curves), and what of them was ignored.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.imaging.formats import ACCEPTED, cut_short, unread
-from chain_of_zoom.imaging.structure import MAX_BLOCKS, check_count
+from chain_of_zoom.imaging.formats.blocks import MAX_BLOCKS, check_count
+from chain_of_zoom.imaging.formats.signatures import ACCEPTED, explain_cut_short, explain_unread
 
 # Of a progressive JPEG. Each is a pass over the whole picture, of 2 ns a pixel if it is empty; encoders make 10 to 20.
 MAX_SCANS, USUAL_SCANS, SCANNED_PIXELS = 500, 20, 10**9
@@ -65,7 +65,7 @@ def is_jpeg(data: bytes) -> bool:
     return data[:3] == b"\xff\xd8\xff"
 
 
-def markers(data: bytes) -> Markers:
+def read_markers(data: bytes) -> Markers:
     """The markers of the first picture in a file, up to the most that are accepted."""
     at, count, kind, pixels, bits, scans, first, stop = 2, 0, 0, 0, 8, 0, 0, len(data)
     end: int | None = None
@@ -111,9 +111,9 @@ def check(header: Markers, name: str) -> None:
     if header.scans > most:
         raise BadInputError(f"{name}: {header.scans} scans; accepted: a JPEG of up to {most}; save it anew first")
     if header.rare:
-        raise unread(name, header.rare, "save it as 16-bit PNG first")
+        raise explain_unread(name, header.rare, "save it as 16-bit PNG first")
     if header.end is None and not header.scans:
-        raise cut_short(name, "it ends before its pixels", "JPEG")
+        raise explain_cut_short(name, "it ends before its pixels", "JPEG")
 
 
 def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False) -> tuple[PIXELS, tuple[str, ...]]:
@@ -122,7 +122,7 @@ def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False)
     header: its `markers`. Raises BadInputError for a file that is cut short, unless `keep_damaged` is set, and what
     libvips raises.
     """
-    from chain_of_zoom.imaging.vips import LISTENING, pyvips
+    from chain_of_zoom.imaging.formats.vips import LISTENING, pyvips
 
     notes: tuple[str, ...] = ()
     if header.end is None:
@@ -140,7 +140,9 @@ def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False)
         with LISTENING:
             lack = _lack(pixels, source, header)
         if lack and not keep_damaged:
-            raise cut_short(name, lack, "JPEG", "copy it again, or take what is there: --set photo.damaged=keep")
+            raise explain_cut_short(
+                name, lack, "JPEG", "copy it again, or take what is there: --set photo.damaged=keep"
+            )
         if lack:
             return pixels, (f"cut short: {lack}",)
     if not warning and header.is_simple and unused > 1:
@@ -174,7 +176,7 @@ class _Source:
 
     def pixels(self) -> tuple[PIXELS, str]:
         """All pixels, and libjpeg's first warning or nothing."""
-        from chain_of_zoom.imaging.vips import take_log
+        from chain_of_zoom.imaging.formats.vips import take_log
 
         take_log()
         image = self._image("none")
@@ -183,7 +185,7 @@ class _Source:
 
     def whole_rows(self, height: int) -> int:
         """Rows that are decoded without a warning; libvips passes it on before the next strip."""
-        from chain_of_zoom.imaging.vips import pyvips
+        from chain_of_zoom.imaging.formats.vips import pyvips
 
         image = self._image("warning")
         region = pyvips.Region.new(image)
@@ -197,7 +199,7 @@ class _Source:
         return max(rows - _STRIP, 0)
 
     def _image(self, fail_on: str) -> Any:
-        from chain_of_zoom.imaging.vips import pyvips
+        from chain_of_zoom.imaging.formats.vips import pyvips
 
         self.at = 0
         self.source = pyvips.SourceCustom()  # held as long as an image may ask it for bytes

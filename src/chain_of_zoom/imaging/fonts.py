@@ -14,7 +14,7 @@ UNKNOWN = r"Letters that no font of this computer has are written as their numbe
 
 
 @cache
-def font(size: int) -> Font:
+def find_font(size: int) -> Font:
     """A font of the system that has accents and other scripts, else Pillow's own, which has neither."""
     for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
         try:
@@ -26,7 +26,7 @@ def font(size: int) -> Font:
     return own
 
 
-def wrapped(text: str, width: int, size: int) -> tuple[list[str], Font]:
+def wrap_text(text: str, width: int, size: int) -> tuple[list[str], Font]:
     """Lines no wider than `width` pixels, broken at spaces, and the font to draw them in.
 
     A single long word is cut with an ellipsis. A letter that the font lacks is drawn without its accents, or as its
@@ -35,7 +35,7 @@ def wrapped(text: str, width: int, size: int) -> tuple[list[str], Font]:
     text = unicodedata.normalize("NFC", text)
     letters = _font_for(text, size)
     lines: list[str] = []
-    for word in "".join(_drawable(letter, letters) for letter in text).split():
+    for word in "".join(_spell(letter, letters) for letter in text).split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and letters.getlength(joined) <= width:
             lines[-1] = joined
@@ -49,15 +49,15 @@ def wrapped(text: str, width: int, size: int) -> tuple[list[str], Font]:
 def lacks_letters(texts: Sequence[str], size: int) -> bool:
     """Whether something in `texts` is drawn as a number."""
     composed = (unicodedata.normalize("NFC", text) for text in texts)
-    return any("\\" in _drawable(c, _font_for(text, size)) for text in composed for c in text if c != "\\")
+    return any("\\" in _spell(c, _font_for(text, size)) for text in composed for c in text if c != "\\")
 
 
 def _font_for(text: str, size: int) -> Font:
     """The usual font, or where it lacks letters, the system's choice for them if that has more of the text."""
-    usual = font(size)
-    missing = "".join(sorted({letter for letter in text if letter.isprintable() and not _has(usual, letter)}))
+    usual = find_font(size)
+    missing = "".join(sorted({letter for letter in text if letter.isprintable() and not _has_letter(usual, letter)}))
     other = _font_of_system(missing, size) if missing else None
-    return max((usual, other or usual), key=lambda letters: sum(_has(letters, letter) for letter in text))
+    return max((usual, other or usual), key=lambda letters: sum(_has_letter(letters, letter) for letter in text))
 
 
 @cache
@@ -73,18 +73,18 @@ def _font_of_system(letters: str, size: int) -> Font | None:
         return None
 
 
-def _drawable(letter: str, letters: Font) -> str:
+def _spell(letter: str, letters: Font) -> str:
     """A letter as a font can draw it: itself, without its accents (Muller for Müller), or as its number."""
-    if letter.isspace() or (letter.isprintable() and _has(letters, letter)):
+    if letter.isspace() or (letter.isprintable() and _has_letter(letters, letter)):
         return letter
     plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
-    if plain and all(c.isprintable() and _has(letters, c) for c in plain):
+    if plain and all(c.isprintable() and _has_letter(letters, c) for c in plain):
         return plain
     return ascii(letter)[1:-1]
 
 
 @cache
-def _has(letters: Font, letter: str) -> bool:
+def _has_letter(letters: Font, letter: str) -> bool:
     """Whether a font draws a letter otherwise than one that never exists."""
     single = _without_shaping(letters)
     return bytes(single.getmask(letter)) != bytes(single.getmask("\uffff"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chain_of_zoom.imaging.colorimetry import SRGB, Encoding, Floats, rgb_to_xyz, srgb_encode
+from chain_of_zoom.imaging.colour.spaces import SRGB, Encoding, Floats, rgb_to_xyz, srgb_encode
 from chain_of_zoom.imaging.raster import Samples, by_rows
 
 WHITE = 203.0  # cd/m2 of reference white, which becomes the white of sRGB (BT.2408)

@@ -12,9 +12,9 @@ from PIL import Image
 
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging import metadata
-from chain_of_zoom.imaging.limits import Limits
 from chain_of_zoom.imaging.metadata import Metadata
 from chain_of_zoom.imaging.raster import Layers, Samples, by_rows
+from chain_of_zoom.imaging.reading import Limits
 
 _FIELDS = {"exif": "exif-data", "xmp": "xmp-data", "icc_profile": "icc-profile-data"}
 _EXTENTS = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)  # ISO/IEC 23008-12, 6.5.3
@@ -45,7 +45,7 @@ def check_extents(data: bytes, name: str, limits: Limits) -> None:
 
 def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
     """The oriented pixels of such a file. Raises BadInputError and what libvips raises."""
-    from chain_of_zoom.imaging.vips import open_image, oriented
+    from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     is_png = data[:8] == _PNG
     with open_image("pngload" if is_png else "heifload", data, unlimited=not is_png) as image:
@@ -53,20 +53,20 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
         if image.format != "ushort" or image.bands > 4:
             raise BadInputError(f"{name}: damaged ({image.bands} channels, {image.format}); try another file")
         bits = 16 if is_png else image.get("bits-per-sample")
-        pixels = full_scale(oriented(image, orientation if is_png else 1), bits)  # AVIF is turned by its decoder
-    return _layers(pixels)
+        pixels = decode_upright(image, orientation if is_png else 1)  # AVIF is turned by its decoder
+    return _layers(stretch_to_16_bits(pixels, bits))
 
 
 def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
     """An AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
-    from chain_of_zoom.imaging.vips import open_image, oriented
+    from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     with open_image("heifload", data, unlimited=True) as image:
         limits.check_size(image.width, image.height, name, 15)  # as measured
         limits.check_density(image.width * image.height, len(data), name)
         carrier = Image.new("L", (1, 1))
         carrier.info = {key: image.get(field) for key, field in _FIELDS.items() if image.get_typeof(field)}
-        pixels = oriented(image, 1) if image.format == "uchar" else None
+        pixels = decode_upright(image, 1) if image.format == "uchar" else None
     layers = read(data, 1, name, limits) if pixels is None else _layers(pixels)
     return layers, replace(metadata.read(carrier), orientation=1)
 
@@ -78,7 +78,7 @@ def _layers(pixels: Samples) -> Layers:
     return Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
 
 
-def full_scale(samples: NDArray[np.uint16], bits: int) -> Samples:
+def stretch_to_16_bits(samples: NDArray[np.uint16], bits: int) -> Samples:
     """Samples whose `bits` lie at the top of 16, as the decoders give them, with white at 65535."""
     if bits == 16:
         return samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chain_of_zoom.imaging.spread import spread
+from chain_of_zoom.imaging.transparency import spread_colours
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -21,7 +21,7 @@ def test_a_hidden_ground_takes_the_colour_of_what_lies_on_it(shape, dtype):
     colour = np.zeros((*shape, 3), dtype)
     colour[..., 1] = top
     colour[disc] = (top, 0, 0)
-    assert (spread(colour, (disc * top).astype(dtype)) == (top, 0, 0)).all()
+    assert (spread_colours(colour, (disc * top).astype(dtype)) == (top, 0, 0)).all()
 
 
 def test_near_colours_come_first():
@@ -29,7 +29,7 @@ def test_near_colours_come_first():
     colour[:, :32], colour[:, 32:] = (200, 0, 0), (0, 0, 200)
     alpha[20:44, 20:44] = 255
     colour[alpha == 0] = (0, 255, 0)
-    result = spread(colour, alpha)
+    result = spread_colours(colour, alpha)
     assert result[..., 1].max() == 0
     np.testing.assert_array_equal(result[alpha > 0], colour[alpha > 0])
     assert result[19, 25, 0] > 180 > 20 > result[19, 25, 2]
@@ -40,24 +40,24 @@ def test_near_colours_come_first():
 def test_every_shape_keeps_what_is_opaque(shape):
     colour, alpha = noise(*shape, 3), (noise(*shape, seed=1) > 127).astype(np.uint8) * 255
     alpha[0, 0] = 255
-    result = spread(colour, alpha)
+    result = spread_colours(colour, alpha)
     np.testing.assert_array_equal(result[alpha > 0], colour[alpha > 0])
     assert result.dtype == np.uint8
 
 
 def test_even_and_slowly_changing_alpha_keep_all_colours():
     colour = noise(50, 70, 3)
-    np.testing.assert_array_equal(spread(colour, np.full((50, 70), 9, np.uint8)), colour)
+    np.testing.assert_array_equal(spread_colours(colour, np.full((50, 70), 9, np.uint8)), colour)
     ramp = np.linspace(5, 255, 50).astype(np.uint8)[:, None].repeat(70, axis=1)
-    np.testing.assert_array_equal(spread(colour, ramp), colour)
+    np.testing.assert_array_equal(spread_colours(colour, ramp), colour)
 
 
 def test_a_faint_pixel_beside_an_opaque_one_counts_little():
     colour, alpha = np.full((9, 9, 3), 200, np.uint8), np.full((9, 9), 255, np.uint8)
     colour[4, 4], alpha[4, 4] = 0, 13  # a twentieth
-    assert spread(colour, alpha)[4, 4].tolist() == pytest.approx([180] * 3, abs=4)
+    assert spread_colours(colour, alpha)[4, 4].tolist() == pytest.approx([180] * 3, abs=4)
 
 
 def test_where_nothing_is_visible_all_stays():
     colour = noise(9, 9, 3)
-    assert spread(colour, np.zeros((9, 9), np.uint8)) is colour
+    assert spread_colours(colour, np.zeros((9, 9), np.uint8)) is colour

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.imaging import tiff_tags as tag
-from chain_of_zoom.imaging.deep import full_scale
+from chain_of_zoom.imaging.formats.deep import stretch_to_16_bits
+from chain_of_zoom.imaging.formats.tiff import directories as tag
+from chain_of_zoom.imaging.formats.tiff.directories import Directory, Structure
+from chain_of_zoom.imaging.formats.tiff.unread import BLACK_IS_0, CIELAB, RGB
 from chain_of_zoom.imaging.raster import by_rows
-from chain_of_zoom.imaging.tiff_kinds import BLACK_IS_0, CIELAB, RGB
-from chain_of_zoom.imaging.tiff_tags import Directory, Structure
 
 
 def read(structure: Structure, page: Directory, channels: int, doubts: list[str]) -> NDArray[Any]:
@@ -23,14 +23,14 @@ def read(structure: Structure, page: Directory, channels: int, doubts: list[str]
 
     What the decoder doubts is added to `doubts`. Raises what libvips raises.
     """
-    from chain_of_zoom.imaging.vips import open_image, oriented
+    from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     data = _rewrite(structure, page, channels)
     unpack = _unpacking(structure.order, page) if page.is_packed else None
     result: NDArray[Any] | None = None
     for plane in range(channels if page.is_in_planes else 1):
         with open_image("tiffload", data, doubts, page=plane) as image:
-            samples = oriented(image, 1)
+            samples = decode_upright(image, 1)
         samples = by_rows(unpack, samples) if unpack else samples
         if not page.is_in_planes:
             return samples[..., :channels]
@@ -85,7 +85,7 @@ def _unpacking(order: str, page: Directory) -> Callable[[NDArray[np.uint8]], NDA
         rows = rows.reshape(len(rows), across, size)
         if weights is not None:  # from the highest bit on, in both byte orders
             digits = np.unpackbits(rows, axis=2)[..., : block * channels * bits].reshape(len(rows), -1, channels, bits)
-            return full_scale((digits @ weights << (16 - bits)).astype(np.uint16)[:, :width], bits)
+            return stretch_to_16_bits((digits @ weights << (16 - bits)).astype(np.uint16)[:, :width], bits)
         if predictor == 3:  # differences of bytes, and all of the highest ones first (Adobe's technote 3)
             sums = rows.reshape(len(rows), across, -1, channels).cumsum(axis=2, dtype=np.uint8)
             rows, sorted_order = sums.reshape(len(rows), across, 8, -1).swapaxes(2, 3), ">"

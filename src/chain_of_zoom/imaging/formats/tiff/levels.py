@@ -18,7 +18,7 @@ _HIGHLIGHTS = 0.25  # of all values, that scene-referred floats may have above w
 _SAMPLE = 1 << 18  # pixels that the range is judged from
 
 
-def span(values: NDArray[Any], empty: float = np.nan) -> tuple[float, float]:
+def find_range(values: NDArray[Any], empty: float = np.nan) -> tuple[float, float]:
     """Black and white of H x W x C numbers without a depth of their own. `empty` stands for no number.
 
     Black is 0 unless values reach clearly below it, and not all of them to the same one, as marks of no data do.
@@ -33,12 +33,12 @@ def span(values: NDArray[Any], empty: float = np.nan) -> tuple[float, float]:
         return 0.0, 1.0
     outliers = min(max(3, len(numbers) // 1000), len(numbers) // 100)
     low, high = float(numbers[outliers]), float(numbers[-1 - outliers])
-    white = _white(numbers, high, values.dtype)
+    white = _find_white(numbers, high, values.dtype)
     signed = low < -white / 10 and low < high
     return (low, min(high, white)) if signed else (0.0, white)
 
 
-def _white(numbers: NDArray[np.float64], high: float, dtype: np.dtype[Any]) -> float:
+def _find_white(numbers: NDArray[np.float64], high: float, dtype: np.dtype[Any]) -> float:
     whole = dtype.kind != "f"
     if not whole:
         above = 1 - np.searchsorted(numbers, 1, side="right") / len(numbers)
@@ -72,14 +72,14 @@ def scale(values: NDArray[Any], black: float, white: float, empty: float = np.na
     return samples, notes + ([f"{blank} samples without a number made black"] if blank else [])
 
 
-def narrow_white(samples: NDArray[np.uint16], declared: int) -> int:
+def find_narrow_white(samples: NDArray[np.uint16], declared: int) -> int:
     """White of 16-bit samples that fill only the lower 8, 10 or 12 bits, or only what the file declares."""
     largest = int(samples.max())
     tops = TOPS[:3] + ((declared,) if declared & (declared + 1) == 0 else ())
     return min((top for top in tops if 0 < largest <= top), default=65535)
 
 
-def alpha_white(values: NDArray[Any]) -> float:
+def find_alpha_white(values: NDArray[Any]) -> float:
     """White of alpha: the least usual one that holds every value."""
     tops = [1.0] * (values.dtype.kind == "f") + [127.0] * (values.dtype == np.int8) + [float(top) for top in TOPS]
     largest = float(np.nan_to_num(values.max()))

@@ -16,12 +16,12 @@ RULE = (
 Spot = tuple[int, int]
 
 
-def centre(pixels: RGB8) -> list[Spot]:
+def find_centre(pixels: RGB8) -> list[Spot]:
     """The middle of the picture."""
     return [(pixels.shape[1] // 2, pixels.shape[0] // 2)]
 
 
-def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
+def find_textured_spots(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
     """Up to `count` spots (x, y in pixels) on textured places of a picture (uint8, H x W x 3).
 
     The picture is cut into whole cells of 512x512 px from its top left corner (smaller ones when its short side is
@@ -32,7 +32,7 @@ def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
     side = min(CELL, *pixels.shape[:2])
     rows, columns = pixels.shape[0] // side, pixels.shape[1] // side
     corners = [(x * side, y * side) for y in range(rows) for x in range(columns)]
-    energies = [gradient_energy(pixels[y : y + side, x : x + side]) for x, y in corners]
+    energies = [measure_gradient_energy(pixels[y : y + side, x : x + side]) for x, y in corners]
     order = sorted(range(len(corners)), key=lambda i: -energies[i])
     detailed = order[1 : -(-len(order) // 4)]
     drawn = np.random.default_rng(seed).permutation(len(detailed))
@@ -40,7 +40,7 @@ def textured(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
     return [(corners[i][0] + side // 2, corners[i][1] + side // 2) for i in chosen]
 
 
-def gradient_energy(pixels: RGB8) -> float:
+def measure_gradient_energy(pixels: RGB8) -> float:
     """Mean squared step between neighbouring pixels of grey, in levels squared; uint8, H x W x 3."""
     grey: NDArray[np.float64] = pixels.mean(axis=2)
     steps = [np.diff(grey, axis=axis).ravel() for axis in (0, 1)]

@@ -79,7 +79,7 @@ _READ = {
 _HEAD = 4096
 
 
-def family(data: bytes) -> str | None:
+def name_format(data: bytes) -> str | None:
     """The accepted format that a file begins like, in the words of `ACCEPTED`."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -90,26 +90,26 @@ def family(data: bytes) -> str | None:
     return next((name for start, name in _READ.items() if data.startswith(start)), None)
 
 
-def refusal(data: bytes, name: str) -> BadInputError:
+def explain_refusal(data: bytes, name: str) -> BadInputError:
     """The error for a file that no decoder takes, with the name of what it is where that is known."""
     head = data[:_HEAD]
-    if known := family(data):
+    if known := name_format(data):
         return BadInputError(f"{name}: a damaged {known}; {ACCEPTED}; copy it again, or try another file")
     for beginning, what, remedy in _OTHERS:
         if re.match(beginning, head, re.DOTALL):
-            return unread(name, what, remedy)
+            return explain_unread(name, what, remedy)
     if data[-18:-2] == b"TRUEVISION-XFILE":
-        return unread(name, "a Targa (TGA)", _SAVE)
+        return explain_unread(name, "a Targa (TGA)", _SAVE)
     if not head.strip(b"\0"):
         return BadInputError(f"{name}: damaged (it begins with nothing but zeros); {ACCEPTED}; copy it again")
     return BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file")
 
 
-def unread(name: str, what: str, remedy: str = _SAVE) -> BadInputError:
+def explain_unread(name: str, what: str, remedy: str = _SAVE) -> BadInputError:
     """The error for a file that is whole, but of a kind that is not read."""
     return BadInputError(f"{name}: {what}, which is not read; {ACCEPTED}; {remedy}")
 
 
-def cut_short(name: str, lack: str, kind: str, remedy: str = "copy it again") -> BadInputError:
+def explain_cut_short(name: str, lack: str, kind: str, remedy: str = "copy it again") -> BadInputError:
     """The error for a file whose end is missing."""
     return BadInputError(f"{name}: damaged (cut short: {lack}); accepted: a whole {kind}; {remedy}")

@@ -40,7 +40,7 @@ def count_frames(data: bytes, image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1))
 
 
-def flaws(data: bytes) -> tuple[str, ...]:
+def find_flaws(data: bytes) -> tuple[str, ...]:
     """Notes of what Pillow does not mind in a PNG or GIF."""
     if data[:4] == b"GIF8":
         return () if _gif_blocks(data, MAX_BLOCKS)[2] else ("end marker missing",)
@@ -55,7 +55,7 @@ def flaws(data: bytes) -> tuple[str, ...]:
     return notes if is_ended else (*notes, "end marker missing")
 
 
-def rest(data: bytes) -> str:
+def describe_lack(data: bytes) -> str:
     """How much of a file is there that is cut short, in words; empty for one that is not, or where that is unknown."""
     size = len(data)
     if data[:4] == b"RIFF":
@@ -64,7 +64,7 @@ def rest(data: bytes) -> str:
         whole = int.from_bytes(data[2:6], "little")
     elif data[:4] == b"\x89PNG":
         with suppress(zlib.error):
-            rows, height = png_rows(data)
+            rows, height = count_png_rows(data)
             return f"{rows} of {height} rows are there" if rows < height else ""
         return ""
     elif data[:4] == b"GIF8":
@@ -74,7 +74,7 @@ def rest(data: bytes) -> str:
     return f"{size:,} of {whole:,} bytes are there" if size < whole else ""
 
 
-def png_head(data: bytes) -> dict[bytes, bytes]:
+def read_png_head(data: bytes) -> dict[bytes, bytes]:
     """The chunks of a PNG before the pixels, the first of each name, and 64 bytes at most of each."""
     chunks: dict[bytes, bytes] = {}
     for name, start, stop in _png_chunks(data):
@@ -84,12 +84,12 @@ def png_head(data: bytes) -> dict[bytes, bytes]:
     return chunks
 
 
-def meta_box(data: bytes) -> bytes:
+def find_meta_box(data: bytes) -> bytes:
     """What describes the pictures of an AVIF or HEIF file, past its box's version and flags; may be empty."""
     return next((data[start + 4 : stop] for kind, start, stop in _boxes(data, 0) if kind == b"meta"), b"")
 
 
-def primary_properties(meta: bytes) -> list[tuple[bytes, bytes]]:
+def read_primary_properties(meta: bytes) -> list[tuple[bytes, bytes]]:
     """Kinds and contents of the properties of the main picture (ISO/IEC 14496-12, 8.11, and 23008-12, 9.3).
 
     Raises struct.error and LookupError where such boxes are damaged.
@@ -130,7 +130,7 @@ def _boxes(data: bytes, start: int, stop: int | None = None) -> Iterator[tuple[b
         start = end
 
 
-def png_rows(data: bytes) -> tuple[int, int]:
+def count_png_rows(data: bytes) -> tuple[int, int]:
     """Rows of a PNG whose pixels are there, and all; of an interlaced one, the same share. Raises zlib.error."""
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data.ljust(29, b"\0"), 16)
     bits = depth * _CHANNELS.get(colour, 1)

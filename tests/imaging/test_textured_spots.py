@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from chain_of_zoom.imaging import texture
+from chain_of_zoom.imaging import spots
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.texture import centre, textured
+from chain_of_zoom.imaging.spots import find_centre, find_textured_spots
 
 CELL = 32
 
 
 @pytest.fixture(autouse=True)
 def _small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texture, "CELL", CELL)
+    monkeypatch.setattr(spots, "CELL", CELL)
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +31,17 @@ def field() -> RGB8:
 
 
 def test_the_first_is_the_most_detailed_and_the_others_are_of_the_best_quarter(field):
-    found = textured(field, 99)
+    found = find_textured_spots(field, 99)
     assert found[0] == (CELL // 2, CELL // 2)
     assert sorted(found) == [(x * CELL + CELL // 2, CELL // 2) for x in range(4)]
 
 
 def test_a_longer_list_begins_with_the_shorter_and_the_seed_decides(field):
-    assert textured(field, 5)[:3] == textured(field, 3)
-    assert len({tuple(textured(field, 4, seed)) for seed in range(6)}) > 1
-    assert textured(field, 4, 7) == textured(field, 4, 7)
+    assert find_textured_spots(field, 5)[:3] == find_textured_spots(field, 3)
+    assert len({tuple(find_textured_spots(field, 4, seed)) for seed in range(6)}) > 1
+    assert find_textured_spots(field, 4, 7) == find_textured_spots(field, 4, 7)
 
 
 def test_small_pictures_have_their_middle():
-    assert textured(noise(30, 50), 3) == [(15, 15)]
-    assert centre(noise(30, 50)) == [(25, 15)]
+    assert find_textured_spots(noise(30, 50), 3) == [(15, 15)]
+    assert find_centre(noise(30, 50)) == [(25, 15)]

@@ -12,7 +12,7 @@ from typing import Any
 import pyvips as pyvips
 from numpy.typing import NDArray
 
-from chain_of_zoom.imaging.dihedral import make_upright
+from chain_of_zoom.imaging.orientation import make_upright
 
 _LOG = logging.getLogger("pyvips")
 _LOG.setLevel(logging.WARNING)
@@ -47,7 +47,7 @@ def open_image(loader: str, data: bytes | mmap, doubts: list[str] | None = None,
             _LOG.removeFilter(listen)
 
 
-def oriented(image: Any, orientation: int) -> NDArray[Any]:
+def decode_upright(image: Any, orientation: int) -> NDArray[Any]:
     """Decode an image to H x W x C samples, turned."""
     return make_upright(image.numpy().reshape(image.height, image.width, image.bands), orientation)
 

@@ -21,13 +21,13 @@ def is_grey(pixels: NDArray[np.uint8 | np.uint16 | np.float32]) -> bool:
     )
 
 
-def luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def to_luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """The luma of H x W x 3 in all three channels."""
     plane = pixels[..., 0] * _RED + pixels[..., 1] * _GREEN + pixels[..., 2] * _BLUE
     return np.repeat(plane[..., None], 3, axis=2)
 
 
-def unrounded(pixels: Samples) -> Samples:
+def remove_rounding(pixels: Samples) -> Samples:
     """A conversion of something grey (H x W x 3) as R=G=B again, where its rounding left a level of 255 at most.
 
     Where it left more, in a single pixel, the pixels come back as they are: then they were given a colour.

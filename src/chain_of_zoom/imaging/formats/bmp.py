@@ -7,9 +7,9 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from chain_of_zoom.imaging.formats import cut_short, unread
-from chain_of_zoom.imaging.limits import Limits
+from chain_of_zoom.imaging.formats.signatures import explain_cut_short, explain_unread
 from chain_of_zoom.imaging.raster import Layers
+from chain_of_zoom.imaging.reading import Limits
 
 _FIELDS = (3, 6)  # compressions: bit fields, and those with alpha
 _SLOW = 3_000_000  # bytes of run lengths that Pillow needs two seconds for
@@ -18,7 +18,7 @@ _SLOW = 3_000_000  # bytes of run lengths that Pillow needs two seconds for
 def check(data: bytes, name: str) -> None:
     """Raises BadInputError for run lengths that would take too long."""
     if data[:2] == b"BM" and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0") and len(data) > _SLOW and data[14] >= 40:
-        raise unread(name, f"a BMP compressed with run lengths (RLE) of over {_SLOW:,} bytes")
+        raise explain_unread(name, f"a BMP compressed with run lengths (RLE) of over {_SLOW:,} bytes")
 
 
 def has_fields(data: bytes) -> bool:
@@ -39,7 +39,7 @@ def read(data: bytes, name: str, limits: Limits) -> Layers:
     stride = (width * bits // 8 + 3) // 4 * 4
     rows = min(max(len(data) - start, 0) // stride, abs(height))
     if rows < abs(height):
-        raise cut_short(name, f"{rows} of {abs(height)} rows are there", "BMP")
+        raise explain_cut_short(name, f"{rows} of {abs(height)} rows are there", "BMP")
     pixels = np.ndarray((abs(height), width), f"<u{bits // 8}", data, start, (stride, bits // 8))
     pixels = pixels if height < 0 else pixels[::-1]
     samples = np.dstack([_samples(pixels, mask) for mask in masks[:3]])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain_of_zoom.imaging import tiff_tags as tag
-from chain_of_zoom.imaging.tiff_tags import Directory
+from chain_of_zoom.imaging.formats.tiff import directories as tag
+from chain_of_zoom.imaging.formats.tiff.directories import Directory
 
 _RAW_MARK = {b"CR\2\0": "CR2", b"IIII": "IIQ", b"MMMM": "IIQ"}  # after the header
 _DNG_VERSION, _LEAF_DATA = 50706, 34310
@@ -26,7 +26,7 @@ _JPEG = (6, 7)
 _BYTE_CODINGS = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate and PackBits, which know nothing of samples
 
 
-def raw_kind(data: bytes, pages: Sequence[Directory]) -> str | None:
+def name_raw_kind(data: bytes, pages: Sequence[Directory]) -> str | None:
     """What camera raw this is, whose first page is but a thumbnail; None for others."""
     kind = _RAW_MARK.get(data[8:12])
     for page in pages:
@@ -41,7 +41,7 @@ def raw_kind(data: bytes, pages: Sequence[Directory]) -> str | None:
     return kind
 
 
-def rare_kind(page: Directory) -> str | None:
+def name_rare_kind(page: Directory) -> str | None:
     """What this page has of colours and depths that neither libvips nor this package reads; None for others."""
     depths, kind, colours = sorted(set(page.values(tag.BITS))), page.kind, page.first(tag.PHOTOMETRIC, BLACK_IS_0)
     numbers = f"{page.bits}-bit {({'u': 'numbers', 'i': 'signed numbers', 'f': 'floats'}).get(kind)}"
@@ -61,17 +61,17 @@ def rare_kind(page: Directory) -> str | None:
     if colours == YCC and coding not in _JPEG and (page.bits != 8 or page.values(tag.SUBSAMPLING)[:2] == (1, 1)):
         return f"YCbCr in {numbers} of full resolution"  # which libvips takes for RGB
     if page.is_packed and coding not in _BYTE_CODINGS:
-        return f"{numbers} compressed with {_coding(coding)}"
+        return f"{numbers} compressed with {_name_coding(coding)}"
     if page.is_packed and page.bits < 16 and page.first(tag.PREDICTOR, 1) != 1:
         return f"{numbers} with a predictor"
     return None
 
 
-def rare_coding(page: Directory) -> str | None:
+def name_rare_coding(page: Directory) -> str | None:
     """The page's compression where it is one that libvips need not know."""
     coding = page.first(tag.COMPRESSION, 1)
-    return None if coding in _USUAL_CODINGS else _coding(coding)
+    return None if coding in _USUAL_CODINGS else _name_coding(coding)
 
 
-def _coding(number: int) -> str:
+def _name_coding(number: int) -> str:
     return _CODINGS.get(number, f"scheme {number}")

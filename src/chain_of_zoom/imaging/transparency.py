@@ -1,16 +1,35 @@
-"""Colours under transparent pixels: nobody sees them, and an enlargement would mix them into the edges."""
+"""Alpha: laid on a matte, or kept, with the colours under transparent pixels spread from visible ones.
+
+Nobody sees colours under transparent pixels, and an enlargement would mix them into the edges.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
 
-from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.imaging.raster import Samples, by_rows
+from chain_of_zoom.imaging.reading import WHITE, Colour
 
 _ROWS = 128  # of the finer picture at a time; even
 
 
-def spread(colour: Samples, alpha: Samples) -> Samples:
+def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples:
+    """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
+    bits = 8 * colour.itemsize
+    top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
+    ground = (np.array(matte) * (top // 255)).astype(wide)
+
+    def mix(colour: Samples, alpha: Samples) -> Samples:
+        share = alpha[..., None].astype(wide)
+        mixed = colour * share + ground * (top - share) + (top + 1) // 2
+        quotient: Samples = ((mixed + (mixed >> bits)) >> bits).astype(colour.dtype)  # by top, rounded
+        return quotient
+
+    return by_rows(mix, colour, alpha)
+
+
+def spread_colours(colour: Samples, alpha: Samples) -> Samples:
     """`colour` (H x W x 3) with the colours of visible pixels where `alpha` (H x W) hides its own.
 
     A pixel less than half as opaque as a neighbour fades to the mean around it, weighted by alpha, the more the less it
@@ -20,14 +39,14 @@ def spread(colour: Samples, alpha: Samples) -> Samples:
         return colour
     levels = [(colour, alpha)]
     while max(levels[-1][1].shape) > 1:
-        levels.append(_halved(*levels[-1]))
+        levels.append(_halve(*levels[-1]))
     result, _ = levels.pop()
     while levels:
-        result = _over(*levels.pop(), result)
+        result = _lay_over(*levels.pop(), result)
     return result
 
 
-def _halved(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
+def _halve(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
     """Means of 2 x 2 pixels, of colours weighted by alpha, and the largest alpha, so that nothing visible is lost."""
     height, width = (-(-side // 2) for side in alpha.shape)
     half = np.empty((height, width, 3), colour.dtype), np.empty((height, width), alpha.dtype)
@@ -43,7 +62,7 @@ def _halved(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
     return half
 
 
-def _over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
+def _lay_over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
     """A picture over its half-sized one, which shows where it is itself less visible than around it."""
     height, width = alpha.shape
     result = colour.copy()
@@ -57,13 +76,13 @@ def _over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
         places = share < 1
         if not places.any():
             continue
-        fill = _doubled(coarse, row, stop, width)[places]
+        fill = _double(coarse, row, stop, width)[places]
         own = share[places][:, None]
         result[row:stop][places] = np.rint(colour[row:stop][places] * own + fill * (1 - own))
     return result
 
 
-def _doubled(coarse: Samples, row: int, stop: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _double(coarse: Samples, row: int, stop: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """Rows of the bilinear enlargement by 2 of a picture, as floats."""
     first, last = max(row // 2 - 2, 0), min(-(-stop // 2) + 2, len(coarse))
     box = (0.0, row / 2 - first, width / 2, stop / 2 - first)

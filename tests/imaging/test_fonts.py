@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from chain_of_zoom.imaging import lettering
-from chain_of_zoom.imaging.lettering import lacks_letters, wrapped
+from chain_of_zoom.imaging import fonts
+from chain_of_zoom.imaging.fonts import lacks_letters, wrap_text
 from chain_of_zoom.imaging.sheet import Panel, draw_sheet
 
 NAMES = [
@@ -39,15 +39,15 @@ def dejavu() -> ImageFont.FreeTypeFont:
 @pytest.fixture(params=["the usual font", "Pillow's own"])
 def usual(request, monkeypatch):
     """No font but one."""
-    letters = lettering.font(SIZE) if request.param == "the usual font" else ImageFont.load_default(SIZE)
-    monkeypatch.setattr(lettering, "font", lambda size: letters)
-    monkeypatch.setattr(lettering, "_font_of_system", lambda letters, size: None)
+    letters = fonts.find_font(SIZE) if request.param == "the usual font" else ImageFont.load_default(SIZE)
+    monkeypatch.setattr(fonts, "find_font", lambda size: letters)
+    monkeypatch.setattr(fonts, "_font_of_system", lambda letters, size: None)
     return letters
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_letter_that_no_font_has_is_drawn_as_its_number(usual, name):
-    lines, letters = wrapped(name, 10_000, SIZE)
+    lines, letters = wrap_text(name, 10_000, SIZE)
     assert letters is usual
     box = usual.font_variant(layout_engine=ImageFont.Layout.BASIC)
     for letter in "".join(lines):
@@ -56,9 +56,9 @@ def test_a_letter_that_no_font_has_is_drawn_as_its_number(usual, name):
 
 
 def test_numbers_are_those_of_unicode_and_accents_may_go(monkeypatch):
-    monkeypatch.setattr(lettering, "font", ImageFont.load_default)
-    monkeypatch.setattr(lettering, "_font_of_system", lambda letters, size: None)
-    assert wrapped("山川 Mu\u0308ller 🦜 \x1b", 1000, SIZE)[0] == [r"\u5c71\u5ddd Muller \U0001f99c \x1b"]
+    monkeypatch.setattr(fonts, "find_font", ImageFont.load_default)
+    monkeypatch.setattr(fonts, "_font_of_system", lambda letters, size: None)
+    assert wrap_text("山川 Mu\u0308ller 🦜 \x1b", 1000, SIZE)[0] == [r"\u5c71\u5ddd Muller \U0001f99c \x1b"]
     assert not lacks_letters(["Müller", r"a\b"], SIZE)
 
 
@@ -68,15 +68,15 @@ def test_the_systems_font_for_the_letters_is_taken_where_the_usual_one_lacks_the
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nprintf "0 {dejavu().path}"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setattr(lettering, "font", ImageFont.load_default)
-    lettering._font_of_system.cache_clear()
-    lines, letters = wrapped("Кошка Müller", 1000, SIZE)
+    monkeypatch.setattr(fonts, "find_font", ImageFont.load_default)
+    fonts._font_of_system.cache_clear()
+    lines, letters = wrap_text("Кошка Müller", 1000, SIZE)
     assert lines == ["Кошка Müller"]
     assert letters.getname()[0] == "DejaVu Sans"
-    assert wrapped("plain", 1000, SIZE)[1].getname()[0] == "Aileron"
-    assert wrapped("plain 山", 1000, SIZE)[0] == [r"plain \u5c71"], "its answer has no such letter"
+    assert wrap_text("plain", 1000, SIZE)[1].getname()[0] == "Aileron"
+    assert wrap_text("plain 山", 1000, SIZE)[0] == [r"plain \u5c71"], "its answer has no such letter"
     assert "charset=fc 41a 430" in (tmp_path / "asked").read_text()
-    lettering._font_of_system.cache_clear()
+    fonts._font_of_system.cache_clear()
 
 
 @pytest.mark.parametrize("answer", ["", "0 /none/such.ttf", "x y"])
@@ -86,9 +86,9 @@ def test_without_an_answer_of_fontconfig_numbers_remain(monkeypatch, tmp_path, a
         program.write_text(f'#!/bin/sh\nprintf "{answer}"\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path))
-    lettering._font_of_system.cache_clear()
-    assert lettering._font_of_system("山", SIZE) is None
-    lettering._font_of_system.cache_clear()
+    fonts._font_of_system.cache_clear()
+    assert fonts._font_of_system("山", SIZE) is None
+    fonts._font_of_system.cache_clear()
 
 
 def test_a_sheet_says_what_its_numbers_are_and_is_the_same_every_time(usual):

@@ -1,0 +1,1 @@
+"""File formats: which one a file has (`signatures`), its structure (`blocks`), and one decoder per family."""

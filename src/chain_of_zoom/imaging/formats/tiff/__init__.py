@@ -1,0 +1,1 @@
+"""TIFF: `reader` decodes a page, `directories` holds its tags, `rewritten` leads libvips to rare samples."""
