@@ -28,7 +28,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, modulation_linears
+from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, find_modulation_linears
 from chain_of_zoom.prompters.base import MULTI_SCALE, SINGLE_SCALE
 
 Size = Literal["full", "tiny"]
@@ -196,7 +196,7 @@ def _noise(like: Tensor, *shape: int) -> Tensor:
 def _transformer_adapters(transformer: nn.Module, rank: int = 4) -> list[Tensor]:
     """As model_20001.pkl: up, down, up, down ..."""
     pairs: list[Tensor] = []
-    for _, linear in modulation_linears(transformer):
+    for _, linear in find_modulation_linears(transformer):
         pairs += [
             _noise(linear.weight, linear.out_features, rank),
             _noise(linear.weight, rank, linear.in_features),

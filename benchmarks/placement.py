@@ -165,7 +165,7 @@ def ratios(count: int, repeats: int) -> None:
     states = [generator.integers(0, 256, (112, 112, 3), dtype=np.uint8) for _ in range(count)]
     contexts = [PromptContext([state], state[::-1], 4.0) for state in states]
     words = [f"leaf {number}" for number in range(count)]
-    placement.free_memory = lambda: {"cpu": 80 * 10**9}  # so that the policy lets pictures go together
+    placement.measure_free_memory = lambda: {"cpu": 80 * 10**9}  # so that the policy lets pictures go together
     with tempfile.TemporaryDirectory() as folder:
         paths = write(Path(folder), "tiny", torch.device("cpu"))
         backbone = load_backbone("osediff-sd3", **{key: paths[key] for key in ("base", "lora", "vae_encoder")})

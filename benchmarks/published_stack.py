@@ -18,7 +18,7 @@ from paper_configs import encoder_adapters, unmerged
 from PIL import Image
 from torch import Tensor
 
-from chain_of_zoom.networks.sd.lora import TRANSFORMER_SCALE, modulation_linears
+from chain_of_zoom.networks.sd.lora import TRANSFORMER_SCALE, find_modulation_linears
 from chain_of_zoom.networks.vlm.loading import load_vlm
 from chain_of_zoom.prompters.base import PromptContext, chat
 from chain_of_zoom.weights.checkpoints import read_tensors
@@ -40,7 +40,7 @@ class PublishedStack:
         ).to(device)
         self.transformer, self.vae = self.pipeline.transformer, self.pipeline.vae
         tensors = read_tensors(paths["lora"])
-        linears = [linear for _, linear in modulation_linears(self.transformer)]
+        linears = [linear for _, linear in find_modulation_linears(self.transformer)]
         unmerged(linears, list(zip(tensors[1::2], tensors[::2], strict=True)), TRANSFORMER_SCALE)
         encoder_adapters(self.vae.encoder, read_tensors(paths["vae_encoder"]))
         self.pipeline.scheduler.set_timesteps(1, device=device)

@@ -139,7 +139,7 @@ class ChainOfZoom:
     @property
     def is_pipelined(self) -> bool:
         """Whether prompter and backbone have a device each, so that pictures may take turns."""
-        return self.residence is not None and self.residence.placement.pipelined
+        return self.residence is not None and self.residence.placement.is_pipelined
 
     def pictures_at_once(self, pictures: int) -> int:
         """How many of so many pictures should advance together: one where that gains nothing, as on a CPU."""

@@ -37,7 +37,7 @@ from chain_of_zoom.errors import BadInputError, DownError, MissingError, Occupie
 from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
 from chain_of_zoom.prompters.base import chat  # noqa: E402
-from chain_of_zoom.prompters.vlm import Vlm, with_pictures  # noqa: E402
+from chain_of_zoom.prompters.vlm import Vlm, convert_pictures  # noqa: E402
 from chain_of_zoom.settings import format_toml  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -146,7 +146,7 @@ def test_the_prompter_and_plain_peft_take_the_adapter(aligned, model, pairs):
     with silence_libraries():
         base, processor = load_vlm(str(model), None, CPU, torch.float32)
         inputs = processor.apply_chat_template(
-            [with_pictures(chat(context))],
+            [convert_pictures(chat(context))],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,

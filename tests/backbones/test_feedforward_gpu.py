@@ -13,7 +13,7 @@ from chain_of_zoom import ChainOfZoom, load_backbone
 from chain_of_zoom.backbones.feedforward import FeedForward
 from chain_of_zoom.errors import BackboneError, UsageError
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.runtime.vulkan import Found, VulkanDevice
+from chain_of_zoom.runtime.vulkan import VulkanDevice, VulkanSearch
 
 CARD = VulkanDevice(index=0, name="Pretended", kind="discrete", memory=8 << 30)
 
@@ -92,7 +92,7 @@ def test_a_run_goes_on_wherever_it_resolves_to_the_same_device(coz, monkeypatch)
 def pretend(monkeypatch):
     """A GPU whose nets are the CPU's, and whose passes are made by a function of net, window and count."""
     monkeypatch.setattr(vulkan, "may_have_gpu", lambda: True)
-    monkeypatch.setattr(vulkan, "find_devices", lambda: Found((CARD,)))
+    monkeypatch.setattr(vulkan, "find_devices", lambda: VulkanSearch((CARD,)))
     monkeypatch.setattr(vulkan, "start", lambda ncnn, net, device: gpu_nets.append(net))
     gpu_nets: list[object] = []
     plain = FeedForward._pass
@@ -146,7 +146,7 @@ def test_little_memory_means_smaller_tiles_and_too_little_the_cpu(pretend, monke
     pretend(lambda result, count: result)
 
     def loaded(megabytes: int, asked: str = "auto") -> FeedForward:
-        monkeypatch.setattr(vulkan, "find_devices", lambda: Found((replace(CARD, memory=megabytes << 20),)))
+        monkeypatch.setattr(vulkan, "find_devices", lambda: VulkanSearch((replace(CARD, memory=megabytes << 20),)))
         backbone = FeedForward("animevideo", 1, asked)
         backbone.load()
         return backbone
@@ -164,7 +164,7 @@ def test_little_memory_means_smaller_tiles_and_too_little_the_cpu(pretend, monke
 
 
 def test_a_crashed_driver_is_noted_on_every_state_made_without_it(pretend, monkeypatch):
-    monkeypatch.setattr(vulkan, "find_devices", lambda: Found(problem="the Vulkan driver crashed when asked"))
+    monkeypatch.setattr(vulkan, "find_devices", lambda: VulkanSearch(problem="the Vulkan driver crashed when asked"))
     told = []
     backbone = load_backbone("animevideo", threads=1)
     backbone([noise(16, 16), noise(17, 17)], on_fallback=lambda *note: told.append(note))

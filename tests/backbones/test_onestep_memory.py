@@ -15,15 +15,15 @@ from chain_of_zoom.imaging.geometry import Size  # noqa: E402
 from chain_of_zoom.imaging.images import resize  # noqa: E402
 from chain_of_zoom.networks.sd import tiled_smooth  # noqa: E402
 from chain_of_zoom.runtime import placement  # noqa: E402
-from chain_of_zoom.runtime.plan import Part  # noqa: E402
-from chain_of_zoom.runtime.precision import TOLERANCE, relative_error  # noqa: E402
+from chain_of_zoom.runtime.plan import NetworkPart  # noqa: E402
+from chain_of_zoom.runtime.precision import TOLERANCE, measure_relative_error  # noqa: E402
 
 GB = 10**9
 PARTS = (
-    Part(name="clip", stage="texts", parameters=8 * GB // 10),
-    Part(name="t5", stage="texts", parameters=5 * GB // 2),
-    Part(name="transformer", stage="image", parameters=2 * GB),
-    Part(name="vae", stage="image", parameters=GB // 10, work=GB),
+    NetworkPart(name="clip", stage="texts", parameters=8 * GB // 10),
+    NetworkPart(name="t5", stage="texts", parameters=5 * GB // 2),
+    NetworkPart(name="transformer", stage="image", parameters=2 * GB),
+    NetworkPart(name="vae", stage="image", parameters=GB // 10, work=GB),
 )
 TINY = {
     "base": PARITY / "tiny_sd3",
@@ -35,7 +35,7 @@ WINDOWS, WORDS, SEEDS = [noise(16, 16, i) for i in range(5)], ["moss", "", "a le
 
 def on_a_gpu(monkeypatch, gigabytes: float, **options):
     """The backbone as on a GPU with so much free memory, which is the CPU under another plan; in float32."""
-    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": int(gigabytes * GB)})
+    monkeypatch.setattr(placement, "measure_free_memory", lambda: {"cpu": int(gigabytes * GB)})
     monkeypatch.setattr(onestep, "sd3_parts", lambda folder, t5: PARTS)
     backbone = load_backbone("osediff-sd3", **TINY, **options)
     backbone.load()
@@ -223,7 +223,7 @@ def test_bfloat16_where_a_cpu_has_it_stays_within_the_tolerances():
     z = z[:, : exact.model.vae.config.latent_channels]
     v, expected = (z - model.denoise(z, ["moss", "leaf"]) for model in (half.model, exact.model))
     # The text encoders round too, which the tolerance of the transformer alone leaves out.
-    assert relative_error(v, expected) < 2 * TOLERANCE["transformer"]
+    assert measure_relative_error(v, expected) < 2 * TOLERANCE["transformer"]
     errors = half.model.vae.dtype
     assert errors in (torch.bfloat16, torch.float32)
     assert half.model.residence.recorded()["vae"] == f"cpu {str(errors)[6:]}"

@@ -148,7 +148,7 @@ def test_spots_of_one_photo_share_its_pixels(tmp_path, photos, monkeypatch):
 def test_with_a_gpu_for_prompts_and_one_for_pixels_they_go_in_two_lanes(tmp_path, photos, monkeypatch):
     chain = ChainOfZoom("fake")
     chain.place()
-    chain.residence = SimpleNamespace(placement=SimpleNamespace(pipelined=True), recorded=dict)
+    chain.residence = SimpleNamespace(placement=SimpleNamespace(is_pipelined=True), recorded=dict)
     lanes: list[int] = []
     monkeypatch.setattr(chain_run, "run_in_lanes", lambda engine, jobs, count: lanes.append(count) or engine.run(jobs))
     tasks = plan_batch(photos, None, [], make_request(size=(24, 16), magnification=20), tmp_path, recursive=False)
@@ -230,7 +230,7 @@ def test_the_papers_stack_gives_the_same_prompts_and_states_alone_and_together(t
 
     alone, sizes, _ = run("alone")
     assert set(sizes) == {(0, 1), (1, 1)}
-    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": 80 * 10**9})
+    monkeypatch.setattr(placement, "measure_free_memory", lambda: {"cpu": 80 * 10**9})
     together, sizes, backbone = run("together")
     assert set(sizes) == {(0, 3), (1, 3)}
     assert backbone._batch == 16

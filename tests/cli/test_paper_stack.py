@@ -112,7 +112,7 @@ def test_candidates_follow_the_noise_of_the_posterior_and_without_it_the_ways_to
 
 
 def test_where_the_models_lie_is_recorded_and_how_little_memory_there_was_makes_no_other_run(run, monkeypatch):
-    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": 80 * 10**9})
+    monkeypatch.setattr(placement, "measure_free_memory", lambda: {"cpu": 80 * 10**9})
     record = run("--zoom", "4", *SD3, *VLM)
     resident = {
         "memory": "resident",

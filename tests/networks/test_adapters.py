@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  # noqa: E402
 
 from chain_of_zoom.errors import MissingError  # noqa: E402
-from chain_of_zoom.networks.vlm.adapters import Adapter, attach, inject, merge, placed, read_adapter  # noqa: E402
+from chain_of_zoom.networks.vlm.adapters import Adapter, attach, inject, merge, read_adapter, rename_keys  # noqa: E402
 
 KINDS = ("q_proj", "o_proj", "gate_proj", "down_proj", "k_proj", "up_proj", "v_proj")
 OLD_TARGETS = rf"^(model).*\.({'|'.join(KINDS)})$"
@@ -162,8 +162,8 @@ def test_keys_that_fit_are_left_alone_and_strange_ones_are_not_guessed_at():
     modules = {"model.language_model.layers.0.q", "model.text_model.layers.0.q", "model.visual.v"}
     fits = ["base_model.model.model.text_model.layers.0.q.lora_A.weight", f"{NEW}layers.0.q.lora_B.weight"]
     strange = ["base_model.model.model.layers.7.q.lora_A.weight"]
-    assert placed(fits + strange, modules) == {key: key for key in fits + strange}
-    assert placed([f"{OLD}layers.0.q.lora_A.weight"], modules) == {
+    assert rename_keys(fits + strange, modules) == {key: key for key in fits + strange}
+    assert rename_keys([f"{OLD}layers.0.q.lora_A.weight"], modules) == {
         f"{OLD}layers.0.q.lora_A.weight": f"{NEW}layers.0.q.lora_A.weight"
     }
 

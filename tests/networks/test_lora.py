@@ -12,10 +12,10 @@ diffusers = pytest.importorskip("diffusers", reason="needs the extra [diffusion]
 
 from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.networks.sd.lora import (  # noqa: E402
+    find_modulation_linears,
     merge_encoder,
+    merge_encoder_state,
     merge_transformer,
-    merged_encoder_state,
-    modulation_linears,
 )
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
@@ -44,11 +44,11 @@ def encoder():
 
 def test_transformer_merged_is_unmerged(transformer):
     tensors = read_tensors(PARITY / "model_tiny.pkl")
-    before = {name: (linear.weight.clone(), linear.bias) for name, linear in modulation_linears(transformer)}
+    before = {name: (linear.weight.clone(), linear.bias) for name, linear in find_modulation_linears(transformer)}
     others = {n: p.clone() for n, p in transformer.named_parameters() if n.removesuffix(".weight") not in before}
     merge_transformer(transformer, tensors)
     pairs = zip(tensors[::2], tensors[1::2], strict=True)
-    for (name, linear), (up, down) in zip(modulation_linears(transformer), pairs, strict=True):
+    for (name, linear), (up, down) in zip(find_modulation_linears(transformer), pairs, strict=True):
         x = torch.randn(5, linear.in_features)
         weight, bias = before[name]
         unmerged = torch.nn.functional.linear(x, weight, bias) + x @ down.float().T @ up.float().T
@@ -112,9 +112,9 @@ def test_every_published_tensor_is_used_exactly_once_at_full_size():
         modules = keys["SR_LoRA/model_20001.pkl"]["modules"]
         tensors = [torch.empty(shape) for _, shapes in modules for shape in shapes]
         state = {k: torch.empty(shape) for k, shape in keys["SR_VAE/vae_encoder_20001.pt"]["shapes"].items()}
-    assert [name for name, _ in modulation_linears(transformer)] == [name for name, _ in modules]
+    assert [name for name, _ in find_modulation_linears(transformer)] == [name for name, _ in modules]
     merge_transformer(transformer, tensors)
     merge_encoder(vae.encoder, state)  # strict: nothing missing, nothing left over
-    merged = merged_encoder_state(state, "x")
+    merged = merge_encoder_state(state, "x")
     adapters = {key.partition(".lora_")[0] for key in state if ".lora_" in key}
     assert len(merged) + 2 * len(adapters) == len(state)

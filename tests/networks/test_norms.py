@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 
-from chain_of_zoom.networks.sd.norms import fixed_norms, pooled_norms  # noqa: E402
+from chain_of_zoom.networks.sd.norms import fix_norms, pool_norms  # noqa: E402
 
 
 @pytest.fixture
@@ -21,10 +21,10 @@ def net():
 def test_one_picture_pools_to_its_own_statistics(net):
     x = torch.randn(1, 3, 12, 9)
     plain = net(x)
-    with pooled_norms(net) as statistics:
+    with pool_norms(net) as statistics:
         torch.testing.assert_close(net(x), plain)
     assert [tuple(s.shape) for s in statistics] == [(2, 4), (2, 2)]
-    with fixed_norms(net, statistics):
+    with fix_norms(net, statistics):
         torch.testing.assert_close(net(x), plain)
         # Apart from its border, a part is now what it is within the whole: its own statistics do not count.
         torch.testing.assert_close(net(x[..., :6])[..., :5], plain[..., :5])
@@ -33,20 +33,20 @@ def test_one_picture_pools_to_its_own_statistics(net):
 
 def test_a_batch_counts_as_one_picture(net):
     batch = torch.randn(2, 3, 8, 8)
-    with pooled_norms(net) as statistics:
+    with pool_norms(net) as statistics:
         net(batch)
     grouped = net[0](batch).reshape(2, 4, -1)
     torch.testing.assert_close(statistics[0][0], grouped.mean((0, 2)))
     torch.testing.assert_close(statistics[0][1], grouped.var((0, 2), unbiased=False))
-    with fixed_norms(net, statistics):
+    with fix_norms(net, statistics):
         torch.testing.assert_close(net(batch)[1:], net(batch[1:]))
 
 
 def test_norms_are_themselves_again_whatever_happens(net):
     x = torch.randn(1, 3, 8, 8)
     plain = net(x)
-    with pytest.raises(KeyboardInterrupt), fixed_norms(net, [torch.zeros(2, 4), torch.ones(2, 2)]):
+    with pytest.raises(KeyboardInterrupt), fix_norms(net, [torch.zeros(2, 4), torch.ones(2, 2)]):
         raise KeyboardInterrupt
     assert torch.equal(net(x), plain)
-    with fixed_norms(net, None):
+    with fix_norms(net, None):
         assert torch.equal(net(x), plain)

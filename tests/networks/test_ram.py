@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import SwinConfig, SwinModel
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.networks.ram.network import MEAN, STD, RamSizes, normalised
-from chain_of_zoom.networks.ram.weights import Plan, load_ram, plan_keys
+from chain_of_zoom.networks.ram.network import MEAN, STD, RamSizes, normalise_pictures
+from chain_of_zoom.networks.ram.weights import RamPlan, load_ram, plan_keys
 
 State = dict[str, Tensor]
 FULL = RamSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 4, 4585, 512, 768, 3072, 2, 4)
@@ -93,10 +93,10 @@ def _shapes(state: State) -> dict[str, tuple[int, ...]]:
 
 def _logits(folder: Path, ram: State, dape: State | None = None) -> Tensor:
     model = load_ram(*_saved(folder, ram, dape))
-    return model(normalised([noise(20, 30)], model.sizes.image))
+    return model(normalise_pictures([noise(20, 30)], model.sizes.image))
 
 
-def _uses(plan: Plan) -> Counter[str]:
+def _uses(plan: RamPlan) -> Counter[str]:
     """How often each key of both files goes somewhere, a third of a fused tensor counting as a third."""
     pairs = [part for found in plan.lora.values() for pair in found for part in pair]
     shares: Counter[str] = Counter()
@@ -150,7 +150,7 @@ def test_the_decoder_sees_the_mean_of_the_tokens_and_then_the_tokens(toy: State,
     model = load_ram(*_saved(tmp_path, toy))
     seen: list[Tensor] = []
     model.image_proj.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    batch = normalised([noise(20, 30), noise(9, 9)], 16)
+    batch = normalise_pictures([noise(20, 30), noise(9, 9)], 16)
     assert model(batch).shape == (2, 5)
     tokens = model.swin(batch).last_hidden_state
     assert tokens.shape == (2, 4, 16)
@@ -198,7 +198,7 @@ def test_old_names_half_precision_and_bare_safetensors(toy: State, tmp_path: Pat
     save_file(old, tmp_path / "ram.safetensors")
     model = load_ram(tmp_path / "ram.safetensors")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    torch.testing.assert_close(model(normalised([noise(20, 30)], 16)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(model(normalise_pictures([noise(20, 30)], 16)), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_file_that_is_no_state_dict(content: object, tmp_path: Path):
 
 def test_pictures_are_resized_as_floats_and_normalised():
     grey = np.full((40, 90, 3), 51, np.uint8)
-    batch = normalised([grey, noise(16, 16)], 16)
+    batch = normalise_pictures([grey, noise(16, 16)], 16)
     assert batch.shape == (2, 3, 16, 16)
     assert batch.dtype == torch.float32
     expected = torch.tensor([(0.2 - m) / s for m, s in zip(MEAN, STD, strict=True)]).view(3, 1, 1).expand(3, 16, 16)
@@ -268,5 +268,5 @@ def test_pictures_are_resized_as_floats_and_normalised():
 def test_shrinking_is_antialiased():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::4] = 255  # two samples of 64 -> 16 would fall between them
-    inner = normalised([stripes], 16)[0, 0, :, 2:-2] * STD[0] + MEAN[0]
+    inner = normalise_pictures([stripes], 16)[0, 0, :, 2:-2] * STD[0] + MEAN[0]
     torch.testing.assert_close(inner, torch.full_like(inner, 0.25), rtol=0, atol=0.01)

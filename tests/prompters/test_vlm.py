@@ -25,7 +25,7 @@ from chain_of_zoom.errors import BackboneError, BadInputError, MissingError, Usa
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
 from chain_of_zoom.networks.vlm import loading as models  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
-from chain_of_zoom.prompters.vlm import Vlm, answers  # noqa: E402
+from chain_of_zoom.prompters.vlm import Vlm, generate_answers  # noqa: E402
 from chain_of_zoom.runtime import placement  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
@@ -52,7 +52,7 @@ def context(seed: int = 0, side: int = 64) -> PromptContext:
 
 
 def as_one_batch(vlm: Vlm, contexts: list[PromptContext]) -> list[str]:
-    return answers(vlm._loaded(), [chat(each) for each in contexts], vlm.max_new_tokens)
+    return generate_answers(vlm._loaded(), [chat(each) for each in contexts], vlm.max_new_tokens)
 
 
 @pytest.fixture(scope="module")

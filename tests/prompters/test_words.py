@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_of_zoom.prompters.words import distinct, prompt_statistics, repetition, words_of
+from chain_of_zoom.prompters.words import measure_distinct, measure_repetition, split_words, summarise_prompts
 
 
 def test_words_are_what_stands_between_spaces_without_its_marks():
-    assert words_of('A wing, "dotted"; black-and-red … (close-up).') == [
+    assert split_words('A wing, "dotted"; black-and-red … (close-up).') == [
         "a",
         "wing",
         "dotted",
@@ -18,7 +18,7 @@ def test_words_are_what_stands_between_spaces_without_its_marks():
         "…",
         "close-up",
     ]
-    assert words_of(" , ; ") == []
+    assert split_words(" , ; ") == []
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,22 @@ def test_words_are_what_stands_between_spaces_without_its_marks():
     ],
 )
 def test_repetition_by_hand(text, expected):
-    assert repetition(text) == pytest.approx(expected)
+    assert measure_repetition(text) == pytest.approx(expected)
 
 
 @given(st.text("ab ", max_size=60))
 def test_repetition_is_a_share(text):
-    assert 0 <= repetition(text) < 1
+    assert 0 <= measure_repetition(text) < 1
 
 
 def test_distinct_by_hand():
     texts = ["red fur", "red fur, long", ""]
-    assert distinct(texts, 1) == 3 / 5
-    assert distinct(texts, 2) == 2 / 3
-    assert distinct(["", "fur"], 2) is None
+    assert measure_distinct(texts, 1) == 3 / 5
+    assert measure_distinct(texts, 2) == 2 / 3
+    assert measure_distinct(["", "fur"], 2) is None
 
 
 def test_statistics_of_a_set():
-    found = prompt_statistics(["fur fur fur fur", "", "wet moss"])
+    found = summarise_prompts(["fur fur fur fur", "", "wet moss"])
     assert (found.count, found.empty, found.words) == (3, 1 / 3, 2)
     assert (found.distinct_1, found.repetition) == (3 / 6, 1 / 6)

@@ -10,19 +10,21 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import BackboneError, UsageError
-from chain_of_zoom.runtime.plan import AT_MOST, Need, Part, plan
+from chain_of_zoom.runtime.plan import AT_MOST, Need, NetworkPart, plan
 
 GB = 10**9
 # SD3-medium and Qwen2.5-VL-3B, as benchmarks/placement.py counts them.
-VLM = Part(name="vlm", stage="prompts", parameters=3_754_622_976, quantisable=3_441_197_056, work=GB * 4 // 10)
+VLM = NetworkPart(name="vlm", stage="prompts", parameters=3_754_622_976, quantisable=3_441_197_056, work=GB * 4 // 10)
 PAPER = (
     Need(parts=(VLM,)),
     Need(
         parts=(
-            Part(name="clip", stage="texts", parameters=818_310_144, work=GB // 100),
-            Part(name="t5", stage="texts", parameters=4_762_310_656, quantisable=4_630_511_616, work=GB * 2 // 10),
-            Part(name="transformer", stage="image", parameters=2_028_328_000, work=GB * 56 // 100),
-            Part(name="vae", stage="image", parameters=83_819_683, work=GB * 161 // 100, dtype="float32"),
+            NetworkPart(name="clip", stage="texts", parameters=818_310_144, work=GB // 100),
+            NetworkPart(
+                name="t5", stage="texts", parameters=4_762_310_656, quantisable=4_630_511_616, work=GB * 2 // 10
+            ),
+            NetworkPart(name="transformer", stage="image", parameters=2_028_328_000, work=GB * 56 // 100),
+            NetworkPart(name="vae", stage="image", parameters=83_819_683, work=GB * 161 // 100, dtype="float32"),
         )
     ),
 )
@@ -64,7 +66,7 @@ def test_without_a_gpu_everything_is_in_float32_on_the_cpu_one_picture_at_a_time
     assert placement.mode == "resident"
     assert {str(each) for each in placement.parts} == {"cpu float32"}
     assert set(placement.batch.values()) == {1}
-    assert (placement.together, placement.static, placement.pipelined) == (1, False, False)
+    assert (placement.together, placement.static, placement.is_pipelined) == (1, False, False)
     assert str(placement) == "memory resident: vlm, clip, t5, transformer, vae on cpu float32"
     low = plan({}, asked(memory="low"))
     assert {each.part.name for each in low.parts if each.int8} == {"vlm", "t5"}
@@ -96,7 +98,7 @@ def test_what_is_asked_for_is_done():
         "vae": "cuda:1 float32",
     }
     assert placement.batch["prompts"] == 1
-    assert not placement.pipelined
+    assert not placement.is_pipelined
     with pytest.raises(UsageError, match="memory 'little'; accepted: auto, low"):
         Need(parts=(), memory="little")  # type: ignore[arg-type]
 
@@ -113,7 +115,7 @@ def test_two_gpus_have_prompts_and_pictures_each(order):
         "transformer": larger,
         "vae": larger,
     }
-    assert placement.pipelined
+    assert placement.is_pipelined
     alone = plan({larger: 24 * GB, smaller: 12 * GB}, (replace(PAPER[0]), replace(PAPER[1], device=smaller)))
     assert alone.of("prompts")[0].device == larger, "not beside the backbone that was put there"
     assert alone.mode == "low", "12 GB do not hold both text encoders in bfloat16"

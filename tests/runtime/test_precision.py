@@ -17,11 +17,11 @@ from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.runtime.precision import (  # noqa: E402
     TOLERANCE,
     is_int8,
-    relative_error,
+    measure_relative_error,
+    measure_vae_errors,
     to_int8,
-    vae_errors,
 )
-from chain_of_zoom.weights.sizes import hub_folder, parameters, sd3_parts, vlm_part  # noqa: E402
+from chain_of_zoom.weights.sizes import count_parameters, find_hub_folder, sd3_parts, vlm_part  # noqa: E402
 
 
 def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
@@ -29,15 +29,15 @@ def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
 
     vae = AutoencoderKL.from_pretrained(PARITY / "tiny_sd3" / "vae")
     before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
-    errors = vae_errors(vae, torch.device("cpu"))
+    errors = measure_vae_errors(vae, torch.device("cpu"))
     assert all(1e-3 < error < 3 * TOLERANCE["vae"] for error in errors.values()), errors
     for name, tensor in vae.state_dict().items():
         assert torch.equal(tensor, before[name])
 
 
 def test_relative_errors():
-    assert relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)
-    assert relative_error(torch.tensor([torch.nan]), torch.tensor([1.0])) == float("inf")
+    assert measure_relative_error(torch.tensor([3.0, 4.5]), torch.tensor([3.0, 4.0])) == pytest.approx(0.1)
+    assert measure_relative_error(torch.tensor([torch.nan]), torch.tensor([1.0])) == float("inf")
 
 
 def test_int8_without_torchao_says_what_to_type(monkeypatch):
@@ -58,7 +58,7 @@ def test_int8_weights_are_near_and_leave_the_last_layer():
     assert is_int8(net)
     assert not is_int8(net["lm_head"])
     # Half of one of 127 steps for each weight, at most.
-    assert relative_error(net["up"](x), expected) < 1 / 127
+    assert measure_relative_error(net["up"](x), expected) < 1 / 127
 
 
 def test_sizes_are_those_of_the_loaded_networks():
@@ -88,12 +88,12 @@ def test_only_one_precision_of_a_folder_counts_and_damage_counts_nothing(tmp_pat
     save(tmp_path / "model-00001-of-00002.safetensors", {"a": [2, 3]})
     save(tmp_path / "model-00002-of-00002.safetensors", {"b": [4], "c": []})
     save(tmp_path / "model.fp16-00001-of-00001.safetensors", {"a": [2, 3], "b": [4]})
-    assert parameters(tmp_path) == 6 + 4 + 1
-    assert parameters(tmp_path, lambda name: name == "b") == 4
+    assert count_parameters(tmp_path) == 6 + 4 + 1
+    assert count_parameters(tmp_path, lambda name: name == "b") == 4
     for damage in (b"", b"1234", struct.pack("<Q", 9) + b"[1, 2, 3]", struct.pack("<Q", 7) + b'{"a":1}'):
         (tmp_path / "model-00001-of-00002.safetensors").write_bytes(damage)
-        assert parameters(tmp_path) == 5
-    assert parameters(tmp_path / "nowhere") == 0
+        assert count_parameters(tmp_path) == 5
+    assert count_parameters(tmp_path / "nowhere") == 0
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert hub_folder(tmp_path) == tmp_path
-    assert hub_folder("nobody/nothing") is None
+    assert find_hub_folder(tmp_path) == tmp_path
+    assert find_hub_folder("nobody/nothing") is None

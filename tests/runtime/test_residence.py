@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 
-from chain_of_zoom.runtime.plan import Need, Part, plan  # noqa: E402
+from chain_of_zoom.runtime.plan import Need, NetworkPart, plan  # noqa: E402
 from chain_of_zoom.runtime.residence import Residence  # noqa: E402
 
-PARTS = [Part(name=stage, stage=stage, parameters=10**9) for stage in ("prompts", "texts", "image")]
+PARTS = [NetworkPart(name=stage, stage=stage, parameters=10**9) for stage in ("prompts", "texts", "image")]
 
 
 def residence(free: float) -> Residence:

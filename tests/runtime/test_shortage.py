@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 
-from chain_of_zoom.runtime.shortage import in_batches, unless_full  # noqa: E402
+from chain_of_zoom.runtime.shortage import compute_in_batches, try_in_memory  # noqa: E402
 
 
 def run(room: int, batch: int, count: int = 7):
@@ -22,7 +22,7 @@ def run(room: int, batch: int, count: int = 7):
         told.append((item, "alone"))
         return -item
 
-    made, fitting = in_batches(range(count), batch, compute, lambda *note: told.append(note), alone)
+    made, fitting = compute_in_batches(range(count), batch, compute, lambda *note: told.append(note), alone)
     return made, fitting, sizes, told
 
 
@@ -46,4 +46,4 @@ def test_what_does_not_fit_by_itself_is_done_in_another_way():
 
 def test_other_errors_are_not_lack_of_memory():
     with pytest.raises(ZeroDivisionError):
-        unless_full(lambda: 1 // 0)
+        try_in_memory(lambda: 1 // 0)

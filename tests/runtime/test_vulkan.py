@@ -10,7 +10,7 @@ import pytest
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.runtime.vulkan import Found, VulkanDevice
+from chain_of_zoom.runtime.vulkan import VulkanDevice, VulkanSearch
 
 SOFTWARE = VulkanDevice(index=0, name="llvmpipe", kind="software", memory=1 << 30)
 INSIDE = VulkanDevice(index=1, name="Iris", kind="integrated", memory=4 << 30)
@@ -29,7 +29,7 @@ def machine(monkeypatch):
     """A machine with these devices."""
 
     def make(*devices: VulkanDevice, problem: str | None = None, files: bool = True) -> None:
-        monkeypatch.setattr(vulkan, "find_devices", lambda: Found(devices, problem))
+        monkeypatch.setattr(vulkan, "find_devices", lambda: VulkanSearch(devices, problem))
         monkeypatch.setattr(vulkan, "may_have_gpu", lambda: files)
 
     return make
@@ -100,13 +100,13 @@ def test_a_driver_that_hangs_is_one_too(monkeypatch):
         raise subprocess.TimeoutExpired("", 30)
 
     monkeypatch.setattr(subprocess, "run", hang)
-    assert vulkan.find_devices() == Found(problem="the Vulkan driver gave no answer (TimeoutExpired)")
+    assert vulkan.find_devices() == VulkanSearch(problem="the Vulkan driver gave no answer (TimeoutExpired)")
 
 
 def test_no_driver_is_no_device(monkeypatch):
     monkeypatch.setenv("VK_ICD_FILENAMES", "/nonexistent")
     monkeypatch.setenv("VK_DRIVER_FILES", "/nonexistent")
-    assert vulkan.find_devices() == Found()
+    assert vulkan.find_devices() == VulkanSearch()
 
 
 def test_the_question_takes_nothing_from_the_current_folder(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from chain_of_zoom import plugins
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, Item, commands, find_item, hub_cache, locate, models_dir
+from chain_of_zoom.weights.catalog import ITEMS, WeightItem, commands, find_item, hub_cache, locate, models_dir
 from chain_of_zoom.weights.presets import PRESETS, find_preset, needs, resolve
 
 SD3_PARTS = {
@@ -53,7 +53,7 @@ def tensors(size: int = 8) -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(size)
 
 
-def snapshot(tmp_path: Path, item: Item, revision: str = "abc") -> Path:
+def snapshot(tmp_path: Path, item: WeightItem, revision: str = "abc") -> Path:
     return tmp_path / "hub" / f"models--{item.hub.replace('/', '--')}" / "snapshots" / revision
 
 

@@ -12,7 +12,7 @@ from chain_of_zoom.errors import MissingError
 from chain_of_zoom.weights.catalog import _is_whole
 from chain_of_zoom.weights.files import ABOUT, trained_about
 from chain_of_zoom.weights.headers import read_header
-from chain_of_zoom.weights.sizes import parameters
+from chain_of_zoom.weights.sizes import count_parameters
 
 
 def write(path: Path, header: Any, *, data: bytes = b"", length: int | None = None) -> Path:
@@ -29,7 +29,7 @@ def test_a_sound_header_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "model.safetensors", {"__metadata__": {"a": "b"}, "w": tensor()}, data=bytes(8))
     assert read_header(path) == ({"w": (2,)}, {"a": "b"})
     assert _is_whole(path)
-    assert parameters(tmp_path) == 2
+    assert count_parameters(tmp_path) == 2
 
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -66,7 +66,7 @@ def test_a_header_that_does_not_add_up_is_damage(tmp_path: Path, header: Any, le
     with pytest.raises(ValueError, match="."):
         read_header(path)
     assert not _is_whole(path)
-    assert parameters(tmp_path) == 0
+    assert count_parameters(tmp_path) == 0
     with pytest.raises(MissingError, match="is damaged"):
         trained_about(path)
 

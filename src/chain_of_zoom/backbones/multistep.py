@@ -13,7 +13,7 @@ from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.runtime.plan import Memory, Need, check_memory
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import combined_sha256
-from chain_of_zoom.weights.sizes import hub_folder, sdx4_parts
+from chain_of_zoom.weights.sizes import find_hub_folder, sdx4_parts
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.sd.sdx4 import Upscaler
@@ -97,7 +97,7 @@ class MultiStepDiffusion(Backbone):
         return None if self._loaded or self.missing() else self._needs()
 
     def _needs(self) -> Need:
-        parts = sdx4_parts(hub_folder(self.base) or Path(self.base))
+        parts = sdx4_parts(find_hub_folder(self.base) or Path(self.base))
         return Need(parts=parts, device=self.device, dtype=self.dtype, memory=self.memory)
 
     def place(self, residence: Residence) -> None:
@@ -108,10 +108,10 @@ class MultiStepDiffusion(Backbone):
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
         from chain_of_zoom.networks.sd.sdx4 import Upscaler
-        from chain_of_zoom.runtime.placement import dtype_of, place
+        from chain_of_zoom.runtime.placement import find_dtype, place
 
         residence = self._residence = self._residence or place([self._needs()])
-        model = Upscaler.load(self.base, residence, dtype_of(residence.dtype("unet")))
+        model = Upscaler.load(self.base, residence, find_dtype(residence.dtype("unet")))
         self._batch = min(residence.batch("image"), AT_ONCE)
         if self.noise_level > model.noise_levels:
             raise UsageError(
@@ -121,7 +121,7 @@ class MultiStepDiffusion(Backbone):
         self.model: Upscaler = model
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        from chain_of_zoom.runtime.shortage import does_not_fit, in_batches, same_sized, unless_full
+        from chain_of_zoom.runtime.shortage import compute_in_batches, group_by_size, make_full_error, try_in_memory
 
         def compute(indices: list[int]) -> list[RGBF]:
             return self.model(
@@ -137,13 +137,13 @@ class MultiStepDiffusion(Backbone):
             assert self._residence
             if self._residence.offload("image"):
                 self._tell(index, "out of GPU memory; all other models moved off the GPU")
-                if (made := unless_full(partial(compute, [index]))) is not None:
+                if (made := try_in_memory(partial(compute, [index]))) is not None:
                     return made[0]
-            raise does_not_fit()
+            raise make_full_error()
 
         results: dict[int, RGBF] = {}
-        for indices in same_sized(windows):
-            made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
+        for indices in group_by_size(windows):
+            made, self._batch = compute_in_batches(indices, self._batch, compute, self._tell, alone)
             results.update(made)
         for index, prompt in enumerate(prompts):
             if cut := self.model.words_cut(prompt):

@@ -28,7 +28,7 @@ from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_s
 from chain_of_zoom.runtime.plan import Memory, Need, check_memory
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import TRAINED, combined_sha256, trained_about
-from chain_of_zoom.weights.sizes import hub_folder, sd3_parts
+from chain_of_zoom.weights.sizes import find_hub_folder, sd3_parts
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.sd.sd3 import OneStepSD3
@@ -130,7 +130,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         return None if self._loaded or self.missing() else self._needs()
 
     def _needs(self) -> Need:
-        folder = hub_folder(self.base)
+        folder = find_hub_folder(self.base)
         parts = sd3_parts(folder or Path(self.base), t5=self.t5)
         return Need(parts=parts, device=self.device, dtype=self.dtype, memory=self.memory)
 
@@ -142,10 +142,10 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
         from chain_of_zoom.networks.sd.sd3 import OneStepOptions, OneStepSD3
-        from chain_of_zoom.runtime.placement import choose_device, dtype_of, place
+        from chain_of_zoom.runtime.placement import choose_device, find_dtype, place
 
         residence = self._residence or place([self._needs()])
-        device, dtype = choose_device(residence.device("image")), dtype_of(residence.dtype("transformer"))
+        device, dtype = choose_device(residence.device("image")), find_dtype(residence.dtype("transformer"))
         options = OneStepOptions(posterior=self.posterior, shift_in=self.shift_in, t5=self.t5, t5_tokens=self.t5_tokens)
         self.model: OneStepSD3 = OneStepSD3.load(
             self.base, self.lora, self.vae_encoder, options, device, dtype, residence
@@ -156,7 +156,7 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         import torch
 
         from chain_of_zoom.networks.sd.sd3 import TEXTS
-        from chain_of_zoom.runtime.shortage import in_batches, same_sized, unless_full
+        from chain_of_zoom.runtime.shortage import compute_in_batches, group_by_size, try_in_memory
 
         def compute(indices: list[int]) -> list[RGBF]:
             batch = np.stack([pictures[i] for i in indices])
@@ -166,21 +166,21 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             return self._with_little_memory(index, pictures[index], prompts[index], seeds[index])
 
         for start in range(0, len(prompts), TEXTS):  # together, before the encoders may have to leave
-            unless_full(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
+            try_in_memory(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
         results: dict[int, RGBF] = {}
-        for indices in same_sized(pictures):
-            made, self._batch = in_batches(indices, self._batch, compute, self._tell, alone)
+        for indices in group_by_size(pictures):
+            made, self._batch = compute_in_batches(indices, self._batch, compute, self._tell, alone)
             results.update(made)
         for index, picture in enumerate(pictures):
             if self.model.dtype != torch.float32 and not _is_usable(picture, results[index]):
                 self._tell(index, f"came out unusable in {str(self.model.dtype)[6:]}; computed again in float32")
                 with self.model.in_float32():
-                    results.update(in_batches([index], 1, compute, self._tell, alone)[0])
+                    results.update(compute_in_batches([index], 1, compute, self._tell, alone)[0])
         return [results[index] for index in range(len(pictures))]
 
     def _with_little_memory(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture that does not fit even alone: in tiles, then with all else off the GPU. Raises BackboneError."""
-        from chain_of_zoom.runtime.shortage import does_not_fit, unless_full
+        from chain_of_zoom.runtime.shortage import make_full_error, try_in_memory
 
         assert self._residence
         if max(picture.shape) > TILE * LATENT:
@@ -188,10 +188,12 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             return self._in_tiles(index, picture, prompt, seed)
         if self._residence.offload("image"):
             self._tell(index, "out of GPU memory; all other models moved off the GPU")
-            made: NDArray[np.float32] | None = unless_full(partial(self.model.refine, picture[None], [prompt], [seed]))
+            made: NDArray[np.float32] | None = try_in_memory(
+                partial(self.model.refine, picture[None], [prompt], [seed])
+            )
             if made is not None:
                 return cast("RGBF", made[0])
-        raise does_not_fit()
+        raise make_full_error()
 
     def _in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture refined in tiles that fade into one another."""

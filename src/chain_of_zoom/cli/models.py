@@ -15,7 +15,7 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.resources import human_size
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, Item, find_item, models_dir
+from chain_of_zoom.weights.catalog import ITEMS, WeightItem, find_item, models_dir
 from chain_of_zoom.weights.presets import PRESETS
 
 INSTALL = "type: pip install 'chain-of-zoom[diffusion]'"
@@ -63,7 +63,7 @@ def models(
         echo_lines(f"{row['name']}: {row['what']}\n    about {row['size']}; {ITEMS[row['name']].terms}\n    {where}")
 
 
-def describe(item: Item) -> dict[str, Any]:
+def describe(item: WeightItem) -> dict[str, Any]:
     """An item as JSON: facts, and its path on this machine or the command that gets it."""
     path = catalog.locate(item)
     facts = {key: getattr(item, key) for key in ("name", "what", "bytes", "size", "licence", "commercial", "gated")}
@@ -136,7 +136,7 @@ def convert(
         echo(f"{found.item.name}: {done}{path} ({checked[found.verified]})")
 
 
-def _check_space(items: list[Item]) -> None:
+def _check_space(items: list[WeightItem]) -> None:
     """Raise OutputError unless the cache's disk holds the items, less what an earlier try has left there."""
     cache = catalog.hub_cache()
     disk = next(folder for folder in (cache, *cache.absolute().parents) if folder.is_dir())
@@ -152,7 +152,7 @@ def _check_space(items: list[Item]) -> None:
         )
 
 
-def _download(item: Item) -> None:
+def _download(item: WeightItem) -> None:
     try:
         import huggingface_hub as hub
         from huggingface_hub import constants, errors
@@ -182,7 +182,7 @@ def _download(item: Item) -> None:
         raise _unreachable(item, reason, f"check the network and type {again}; what has come so far is kept") from error
 
 
-def _unreachable(item: Item, reason: str, do: str) -> MissingError:
+def _unreachable(item: WeightItem, reason: str, do: str) -> MissingError:
     return MissingError(
         f"{item.name} cannot be downloaded ({reason}); accepted: a way to https://huggingface.co, or {item.hub} in the "
         f"cache {catalog.hub_cache()}; {do}"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, TRANSFORMER_SCALE, modulation_linears
+from chain_of_zoom.networks.sd.lora import ENCODER_ALPHA, ENCODER_RANK, TRANSFORMER_SCALE, find_modulation_linears
 
 RANK = ENCODER_RANK
 GENERATOR, REGULARISER = "generator", "regulariser"
@@ -81,7 +81,7 @@ def _make_pair(layer: nn.Linear | nn.Conv2d) -> tuple[nn.Module, nn.Module]:
 
 def adapt_transformer(transformer: nn.Module, switch: Switch) -> list[str]:
     """Add the adapters of generator and regulariser to the modulation Linears; return their names in module order."""
-    layers = list(modulation_linears(transformer))
+    layers = list(find_modulation_linears(transformer))
     for name, layer in layers:
         _replace(transformer, name, AdaptedLayer(layer, (GENERATOR, REGULARISER), TRANSFORMER_SCALE, switch))
     return [name for name, _ in layers]

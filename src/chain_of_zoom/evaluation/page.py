@@ -17,7 +17,7 @@ from chain_of_zoom.evaluation.results import PAGE, Results
 from chain_of_zoom.evaluation.score import CHANGE, CONTRADICTION
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.pages.render import render
-from chain_of_zoom.prompters.words import PromptStatistics, prompt_statistics
+from chain_of_zoom.prompters.words import PromptStatistics, summarise_prompts
 
 EXAMPLES = 2  # at either end
 
@@ -128,7 +128,7 @@ def describe_prompts(results: Results) -> list[PromptRow]:
         PromptRow(
             method=method,
             depth=depth,
-            statistics=prompt_statistics(prompts),
+            statistics=summarise_prompts(prompts),
             change=average(method, depth, CHANGE),
             contradiction=average(method, depth, CONTRADICTION),
         )

@@ -12,7 +12,7 @@ from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.runtime.placement import place
 from chain_of_zoom.runtime.plan import Need
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.runtime.shortage import does_not_fit, in_batches, unless_full
+from chain_of_zoom.runtime.shortage import compute_in_batches, make_full_error, try_in_memory
 
 Asked = TypeVar("Asked")
 
@@ -75,11 +75,11 @@ class LocalPrompter(Prompter):
             assert self._residence
             if self._residence.offload("prompts"):
                 said["out of GPU memory; all models but the prompter's moved off the GPU"] = None
-                if (texts := unless_full(partial(compute, [index]))) is not None:
+                if (texts := try_in_memory(partial(compute, [index]))) is not None:
                     return texts[0]
-            raise does_not_fit()
+            raise make_full_error()
 
-        made, self._batch = in_batches(
+        made, self._batch = compute_in_batches(
             range(len(asked)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
         )
         self._fallbacks = list(said)

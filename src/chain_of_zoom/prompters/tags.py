@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.networks.ram.network import Ram, normalised
+from chain_of_zoom.networks.ram.network import Ram, normalise_pictures
 from chain_of_zoom.networks.ram.weights import load_ram
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.local import LocalPrompter
 from chain_of_zoom.runtime.placement import choose_device
-from chain_of_zoom.runtime.plan import Memory, Need, Part, check_memory
+from chain_of_zoom.runtime.plan import Memory, Need, NetworkPart, check_memory
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import file_sha256
 
@@ -72,7 +72,7 @@ class Dape(LocalPrompter):
 
     def _needs(self) -> Need:
         count = min(PARAMETERS, self.files["ram"].stat().st_size // 4)
-        part = Part(name=self.name, stage="prompts", parameters=count, work=WORK, dtype="float32")
+        part = NetworkPart(name=self.name, stage="prompts", parameters=count, work=WORK, dtype="float32")
         return Need(parts=(part,), device=self._asked_device, memory=self.memory)
 
     def _read(self, residence: Residence) -> None:
@@ -91,7 +91,7 @@ class Dape(LocalPrompter):
         assert self._residence
         assert self._model
         with self._residence.using("prompts"), torch.inference_mode():
-            pictures = normalised([context.zoomed for context in contexts], self._model.sizes.image)
+            pictures = normalise_pictures([context.zoomed for context in contexts], self._model.sizes.image)
             logits = self._model(pictures.to(self.device))
             chosen = (logits.sigmoid() > torch.tensor(self.thresholds, device=self.device)).tolist()
         return [", ".join(tag for tag, is_seen in zip(self.tags, row, strict=True) if is_seen) for row in chosen]

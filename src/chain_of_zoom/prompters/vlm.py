@@ -13,12 +13,12 @@ from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.networks.vlm.loading import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
-from chain_of_zoom.runtime.placement import choose_device, choose_dtype, dtype_of
+from chain_of_zoom.runtime.placement import choose_device, choose_dtype, find_dtype
 from chain_of_zoom.runtime.plan import Memory, Need, check_memory
 from chain_of_zoom.runtime.precision import to_int8
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import file_sha256
-from chain_of_zoom.weights.sizes import hub_folder, vlm_part
+from chain_of_zoom.weights.sizes import find_hub_folder, vlm_part
 
 
 class Vlm(LocalPrompter):
@@ -71,11 +71,11 @@ class Vlm(LocalPrompter):
         return dict(self._sha256)
 
     def _needs(self) -> Need:
-        part = vlm_part(hub_folder(self.model) or Path(self.model))
+        part = vlm_part(find_hub_folder(self.model) or Path(self.model))
         return Need(parts=(part,), device=self._asked_device, dtype=self._asked_dtype, memory=self.memory)
 
     def _read(self, residence: Residence) -> None:
-        self.dtype, self.device = dtype_of(residence.dtype("vlm")), torch.device(residence.device("prompts"))
+        self.dtype, self.device = find_dtype(residence.dtype("vlm")), torch.device(residence.device("prompts"))
         parts = load_vlm(self.model, self.adapter, torch.device("cpu"), self.dtype)
         if residence.int8("vlm"):
             to_int8(parts.model)
@@ -103,11 +103,13 @@ class Vlm(LocalPrompter):
         if cache:  # one shape of the batch, or every other one would be compiled anew
             conversations = [*conversations, *[conversations[-1]] * (self._batch - asked)]
         with self._residence.using("prompts"):
-            said = answers(vlm, conversations, self.max_new_tokens, device=self.device, dtype=self.dtype, **cache)
+            said = generate_answers(
+                vlm, conversations, self.max_new_tokens, device=self.device, dtype=self.dtype, **cache
+            )
         return said[:asked]
 
 
-def answers(
+def generate_answers(
     vlm: LoadedVlm,
     conversations: Sequence[Messages],
     max_new_tokens: int,
@@ -125,7 +127,7 @@ def answers(
     model, processor = vlm
     try:
         inputs = processor.apply_chat_template(
-            [with_pictures(messages) for messages in conversations],
+            [convert_pictures(messages) for messages in conversations],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -150,7 +152,7 @@ def answers(
     return texts
 
 
-def with_pictures(messages: Messages) -> Messages:
+def convert_pictures(messages: Messages) -> Messages:
     """The messages with PIL pictures in place of arrays, whose channel axis processors would have to guess."""
     return [
         {

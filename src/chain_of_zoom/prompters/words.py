@@ -23,13 +23,13 @@ class PromptStatistics:
     repetition: float
 
 
-def words_of(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of a text, between spaces, in small letters and without marks around them."""
     bare = (word.strip(".,;:!?\"'()[]").casefold() for word in text.split())
     return [word for word in bare if word]
 
 
-def repetition(text: str, n: int = 3) -> float:
+def measure_repetition(text: str, n: int = 3) -> float:
     """The share of repeated n-grams, 0 to 1; 0 for a text of fewer than n words.
 
     Words are what stands between spaces, as in the repetition reward of preference alignment, which is minus this.
@@ -38,23 +38,23 @@ def repetition(text: str, n: int = 3) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def distinct(texts: Sequence[str], n: int) -> float | None:
+def measure_distinct(texts: Sequence[str], n: int) -> float | None:
     """Different n-grams over all n-grams of a set of texts; None where there are none."""
-    grams = [gram for text in texts for gram in _grams(words_of(text), n)]
+    grams = [gram for text in texts for gram in _grams(split_words(text), n)]
     return len(set(grams)) / len(grams) if grams else None
 
 
-def prompt_statistics(texts: Sequence[str]) -> PromptStatistics:
+def summarise_prompts(texts: Sequence[str]) -> PromptStatistics:
     """Statistics of at least one text."""
     assert texts, "no texts"
-    lengths = [len(words_of(text)) for text in texts]
+    lengths = [len(split_words(text)) for text in texts]
     return PromptStatistics(
         count=len(texts),
         empty=lengths.count(0) / len(texts),
         words=sum(lengths) / len(texts),
-        distinct_1=distinct(texts, 1),
-        distinct_2=distinct(texts, 2),
-        repetition=sum(map(repetition, texts)) / len(texts),
+        distinct_1=measure_distinct(texts, 1),
+        distinct_2=measure_distinct(texts, 2),
+        repetition=sum(map(measure_repetition, texts)) / len(texts),
     )
 
 

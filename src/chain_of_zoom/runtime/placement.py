@@ -51,12 +51,12 @@ def cpu_has_bfloat16() -> bool:
     return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def dtype_of(name: str) -> torch.dtype:
+def find_dtype(name: str) -> torch.dtype:
     """The torch type that a placement calls `name`."""
     return _DTYPES[name]
 
 
-def free_memory() -> dict[str, int]:
+def measure_free_memory() -> dict[str, int]:
     """Free bytes of every GPU, by its torch name."""
     if not torch.cuda.is_available():
         return {}
@@ -73,4 +73,4 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
         if name != "auto":
             name = f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
         resolved.append(replace(need, device=name))
-    return Residence(plan(free_memory(), resolved, pictures=pictures))
+    return Residence(plan(measure_free_memory(), resolved, pictures=pictures))

@@ -30,7 +30,7 @@ STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class NetworkPart:
     """A network: how many parameters, and the bytes it works with beside them for one picture of 512x512 pixels.
 
     quantisable: how many of the parameters int8 can store when memory is low. dtype: kept whatever is asked for.
@@ -53,7 +53,7 @@ class Part:
 class Need:
     """What a backbone or a prompter brings and was asked for. device: a torch name with its index, or "auto"."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[NetworkPart, ...]
     device: str = "auto"
     dtype: str = "auto"
     memory: Memory = "auto"
@@ -70,10 +70,10 @@ def check_memory(memory: str) -> Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class PlacedPart:
     """Where a part goes and as what; int8: its large layers are stored so."""
 
-    part: Part
+    part: NetworkPart
     device: str
     dtype: str
     int8: bool = False
@@ -93,19 +93,19 @@ class Placement:
     """
 
     mode: Mode
-    parts: tuple[Placed, ...]
+    parts: tuple[PlacedPart, ...]
     pinned: frozenset[Stage]
     batch: Mapping[Stage, int]
     together: int = 1
     static: bool = False
     free: Mapping[str, int]
 
-    def of(self, stage: Stage) -> tuple[Placed, ...]:
+    def of(self, stage: Stage) -> tuple[PlacedPart, ...]:
         """The parts of a stage."""
         return tuple(each for each in self.parts if each.part.stage == stage)
 
     @property
-    def pipelined(self) -> bool:
+    def is_pipelined(self) -> bool:
         """Whether prompts and pictures have a GPU each, so that both can work at the same time."""
         words, pixels = {each.device for each in self.of("prompts")}, {each.device for each in self.of("image")}
         return bool(words and pixels) and not words & pixels and "cpu" not in words | pixels
@@ -164,7 +164,7 @@ def plan(free: Mapping[str, int], needs: Sequence[Need], *, pictures: int = 1) -
     )  # fmt: skip
 
 
-def _devices(free: Mapping[str, int], needs: Sequence[Need]) -> list[Placed]:
+def _devices(free: Mapping[str, int], needs: Sequence[Need]) -> list[PlacedPart]:
     """Pixels are made on the GPU with the most memory; prompts, where there is another GPU, on that."""
     by_room = sorted(free, key=lambda device: -free[device]) or ["cpu"]
     asked = {part.stage: need.device for need in needs for part in need.parts if need.device != "auto"}
@@ -175,11 +175,11 @@ def _devices(free: Mapping[str, int], needs: Sequence[Need]) -> list[Placed]:
         for part in need.parts:
             device = need.device if need.device != "auto" else words if part.stage == "prompts" else pixels
             dtype = need.dtype if need.dtype != "auto" else "bfloat16" if device.startswith("cuda") else "float32"
-            placed.append(Placed(part=part, device=device, dtype=part.dtype or dtype))
+            placed.append(PlacedPart(part=part, device=device, dtype=part.dtype or dtype))
     return placed
 
 
-def _mode(here: Sequence[Placed], free: int | None, *, low: bool) -> Mode:
+def _mode(here: Sequence[PlacedPart], free: int | None, *, low: bool) -> Mode:
     """The first way that fits a device; `free` is None for one whose memory is not ours to plan."""
     if low:
         if free is not None:
@@ -197,7 +197,7 @@ def _mode(here: Sequence[Placed], free: int | None, *, low: bool) -> Mode:
     return "low"
 
 
-def _check_possible(here: Sequence[Placed], free: int) -> None:
+def _check_possible(here: Sequence[PlacedPart], free: int) -> None:
     """What works beside the weights is an estimate and may turn out less; the weights are certain."""
     least = max(_weights(here, stage, low=True) for stage in _stages(here))
     if least > free:
@@ -207,7 +207,7 @@ def _check_possible(here: Sequence[Placed], free: int) -> None:
         )
 
 
-def _pinned(here: Sequence[Placed], free: int | None, *, resident: bool) -> set[Stage]:
+def _pinned(here: Sequence[PlacedPart], free: int | None, *, resident: bool) -> set[Stage]:
     """Stages that need not leave: all, or the smallest as long as the others still work well beside them."""
     stages = _stages(here)
     if resident or free is None:
@@ -224,7 +224,7 @@ def _pinned(here: Sequence[Placed], free: int | None, *, resident: bool) -> set[
     return stay
 
 
-def _batch(here: Sequence[Placed], stage: Stage, pinned: set[Stage], free: int | None) -> int:
+def _batch(here: Sequence[PlacedPart], stage: Stage, pinned: set[Stage], free: int | None) -> int:
     """Pictures at once, a power of two; one on a CPU, where company saves nothing and changes bits."""
     if free is None:
         return 1
@@ -239,18 +239,18 @@ def _room(free: int) -> int:
     return free - free // 20 - 300_000_000
 
 
-def _stages(here: Sequence[Placed]) -> list[Stage]:
+def _stages(here: Sequence[PlacedPart]) -> list[Stage]:
     return [stage for stage in STAGES if any(each.part.stage == stage for each in here)]
 
 
-def _in(here: Sequence[Placed], stage: Stage) -> list[Placed]:
+def _in(here: Sequence[PlacedPart], stage: Stage) -> list[PlacedPart]:
     return [each for each in here if each.part.stage == stage]
 
 
-def _weights(here: Sequence[Placed], stage: Stage, *, low: bool = False) -> int:
+def _weights(here: Sequence[PlacedPart], stage: Stage, *, low: bool = False) -> int:
     return sum(each.part.weights(each.dtype, low=low) for each in _in(here, stage))
 
 
-def _work(here: Sequence[Placed], stage: Stage) -> int:
+def _work(here: Sequence[PlacedPart], stage: Stage) -> int:
     """Parts of a stage work one after the other."""
     return max(each.part.work for each in _in(here, stage))

@@ -14,14 +14,14 @@ TOLERANCE = {"vae": 5e-2, "transformer": 1e-2, "float32": 2e-3}
 _SIDE = 64
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
+def measure_relative_error(found: Tensor, expected: Tensor) -> float:
     """Norm of the difference over the norm of what was expected; infinite for NaN."""
     error = float((found.float() - expected.float()).norm() / expected.float().norm())
     return error if error == error else float("inf")
 
 
 @torch.inference_mode()
-def vae_errors(vae: Any, device: torch.device) -> dict[str, float]:
+def measure_vae_errors(vae: Any, device: torch.device) -> dict[str, float]:
     """Relative errors of a float32 VAE in bfloat16, encoding and decoding one test picture; it stays as it is."""
     steps = torch.linspace(-1, 1, _SIDE, device=device)
     ramps = torch.stack([steps + steps[:, None], steps - steps[:, None], steps * steps[:, None]]) / 2
@@ -33,8 +33,8 @@ def vae_errors(vae: Any, device: torch.device) -> dict[str, float]:
     cast(vae, torch.bfloat16)
     try:
         return {
-            "encode": relative_error(vae.encode(picture.bfloat16()).latent_dist.mode(), z),
-            "decode": relative_error(vae.decode(z.bfloat16(), return_dict=False)[0], shown),
+            "encode": measure_relative_error(vae.encode(picture.bfloat16()).latent_dist.mode(), z),
+            "decode": measure_relative_error(vae.decode(z.bfloat16(), return_dict=False)[0], shown),
         }
     finally:
         for tensor, data in exact:

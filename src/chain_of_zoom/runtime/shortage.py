@@ -14,7 +14,7 @@ from chain_of_zoom.imaging.images import RGB8
 T = TypeVar("T")
 
 
-def same_sized(pictures: Sequence[RGB8]) -> list[list[int]]:
+def group_by_size(pictures: Sequence[RGB8]) -> list[list[int]]:
     """Which pictures can go together: their places, by shape."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, picture in enumerate(pictures):
@@ -22,7 +22,7 @@ def same_sized(pictures: Sequence[RGB8]) -> list[list[int]]:
     return list(groups.values())
 
 
-def in_batches(
+def compute_in_batches(
     items: Sequence[int],
     batch: int,
     compute: Callable[[list[int]], Sequence[T]],
@@ -37,7 +37,7 @@ def in_batches(
     left = list(items)
     while left:
         some = left[:batch]
-        results = unless_full(partial(compute, some))
+        results = try_in_memory(partial(compute, some))
         if results is None and len(some) > 1:
             batch = len(some) // 2
             for item in some:
@@ -48,7 +48,7 @@ def in_batches(
     return made, batch
 
 
-def does_not_fit() -> BackboneError:
+def make_full_error() -> BackboneError:
     """The error when nothing helps."""
     return BackboneError(
         "one picture alone does not fit into the memory of the GPU; accepted: smaller pictures, other programs off the "
@@ -56,7 +56,7 @@ def does_not_fit() -> BackboneError:
     )
 
 
-def unless_full(compute: Callable[[], T]) -> T | None:
+def try_in_memory(compute: Callable[[], T]) -> T | None:
     """The result, or None for lack of memory; by then the failed attempt has let go of all it held."""
     try:
         return compute()

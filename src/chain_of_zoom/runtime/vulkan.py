@@ -46,7 +46,7 @@ class VulkanDevice:
 
 
 @dataclass(frozen=True)
-class Found:
+class VulkanSearch:
     """What a look around showed: the devices, and what went wrong, None where all went well."""
 
     devices: tuple[VulkanDevice, ...] = ()
@@ -65,22 +65,22 @@ def may_have_gpu() -> bool:
 
 
 @cache
-def find_devices() -> Found:
+def find_devices() -> VulkanSearch:
     """Every Vulkan device of this machine; asked in a process of its own, once."""
     import subprocess  # only those who ask pay for it
 
     if not sys.executable or getattr(sys, "frozen", False):  # nothing here that could run the question
-        return Found(problem="this program cannot ask for GPUs when packed into one file")
+        return VulkanSearch(problem="this program cannot ask for GPUs when packed into one file")
     paths = json.dumps([path for path in sys.path if path])  # the same packages, but not those of the current folder
     command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {paths}\n{_PROBE}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Found(problem=f"the Vulkan driver gave no answer ({type(error).__name__})")
+        return VulkanSearch(problem=f"the Vulkan driver gave no answer ({type(error).__name__})")
     if done.returncode:
-        return Found(problem=f"the Vulkan driver crashed when asked (exit code {done.returncode})")
+        return VulkanSearch(problem=f"the Vulkan driver crashed when asked (exit code {done.returncode})")
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return Found(
+    return VulkanSearch(
         tuple(
             VulkanDevice(index=index, name=name, kind=KINDS[kind], memory=budget << 20)
             for index, name, kind, budget in rows

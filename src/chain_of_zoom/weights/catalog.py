@@ -22,7 +22,7 @@ RAM = "https://github.com/xinyu1205/recognize-anything"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
+class WeightItem:
     """One set of weights.
 
     what: one phrase. bytes: about how big. commercial: whether the licence allows commercial use at all. gated: the
@@ -58,7 +58,7 @@ class Item:
 
 
 _LISTED = (
-    Item(
+    WeightItem(
         name="sd3",
         what="Stable Diffusion 3 medium, the base model",
         bytes=16_000_000_000,
@@ -70,7 +70,7 @@ _LISTED = (
         files=("model_index.json",),
         folder=True,
     ),
-    Item(
+    WeightItem(
         name="qwen",
         what="Qwen2.5-VL-3B-Instruct, the vision-language model that writes the prompts",
         bytes=7_500_000_000,
@@ -84,7 +84,7 @@ _LISTED = (
         ),
         folder=True,
     ),
-    Item(
+    WeightItem(
         name="sr-lora",
         what="the paper's adapters of the SD3 transformer",
         bytes=8_000_000,
@@ -93,7 +93,7 @@ _LISTED = (
         files=("model_20001.safetensors", "model_20001.pkl"),
         sha256="697d3f9ab69a222006ca3ae48503cf057774c8142646301e9bba90e58242e47e",
     ),
-    Item(
+    WeightItem(
         name="sr-vae",
         what="the paper's adapted VAE encoder",
         bytes=70_000_000,
@@ -102,7 +102,7 @@ _LISTED = (
         files=("vae_encoder_20001.safetensors", "vae_encoder_20001.pt"),
         sha256="ed7f7aa03dfcbce9016d51c5aa8d3920428b3d7c9a678c721cd062d01805ae4a",
     ),
-    Item(
+    WeightItem(
         name="vlm-adapter",
         what="the paper's preference-aligned adapter of Qwen2.5-VL",
         bytes=60_000_000,
@@ -113,7 +113,7 @@ _LISTED = (
         folder=True,
         sha256="1ba6fc24e76e0e078ceb6e067c49bcfbe86cb0d8995add1515172d922fba2ebd",
     ),
-    Item(
+    WeightItem(
         name="dape",
         what="DAPE, SeeSR's adapters of RAM",
         bytes=7_000_000,
@@ -122,7 +122,7 @@ _LISTED = (
         files=("DAPE.safetensors", "DAPE.pth"),
         sha256="a7028be2edcbe9ab0bd1c4ab6f2a2a86f4b44d32261a4faa50ae10fdd9b2feba",
     ),
-    Item(
+    WeightItem(
         name="ram",
         what="Recognize Anything (Swin-L), the tagging model",
         bytes=5_600_000_000,
@@ -132,13 +132,15 @@ _LISTED = (
         files=("ram_swin_large_14m.safetensors", "ram_swin_large_14m.pth"),
     ),
     *(
-        Item(name=name, what=what, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,))
+        WeightItem(
+            name=name, what=what, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,)
+        )
         for name, what, size, file in (
             ("ram-tags", "RAM's list of tags", 50_000, "ram_tag_list.txt"),
             ("ram-thresholds", "RAM's threshold of every tag", 25_000, "ram_tag_list_threshold.txt"),
         )
     ),
-    Item(
+    WeightItem(
         name="sd-x4",
         what="Stable Diffusion x4 upscaler, for --backbone sd-x4",
         bytes=3_500_000_000,
@@ -149,10 +151,10 @@ _LISTED = (
         folder=True,
     ),
 )
-ITEMS: dict[str, Item] = {item.name: item for item in _LISTED}
+ITEMS: dict[str, WeightItem] = {item.name: item for item in _LISTED}
 
 
-def find_item(name: str) -> Item:
+def find_item(name: str) -> WeightItem:
     """The item called `name`. Raises UsageError."""
     if name not in ITEMS:
         hint = suggest(name, ITEMS, "see coz models")
@@ -184,7 +186,7 @@ def _cache() -> Path:
     return Path.home() / ".cache"
 
 
-def locate(item: Item) -> Path | None:
+def locate(item: WeightItem) -> Path | None:
     """The file or folder of an item on this machine, or None; what is there only in part counts as missing.
 
     Looked for in models_dir()/<name>/, for single files also in models_dir() itself, then in the Hugging Face cache.
@@ -196,12 +198,12 @@ def locate(item: Item) -> Path | None:
     return next((folder / name for name in item.files for folder in folders if _is_whole(folder / name)), None)
 
 
-def missing(items: Iterable[Item]) -> list[Item]:
+def missing(items: Iterable[WeightItem]) -> list[WeightItem]:
     """Those of the items that are not on this machine."""
     return [item for item in items if locate(item) is None]
 
 
-def commands(items: Iterable[Item]) -> list[str]:
+def commands(items: Iterable[WeightItem]) -> list[str]:
     """What to type to get all of the items, one command each."""
     items = list(items)
     hub = [item.name for item in items if item.hub]
@@ -211,20 +213,20 @@ def commands(items: Iterable[Item]) -> list[str]:
     return typed
 
 
-def _clone(item: Item) -> tuple[str, str]:
+def _clone(item: WeightItem) -> tuple[str, str]:
     """Git repository, and the top folder in it to search."""
     repository, path = item.source.split()
     return repository, path.partition("/")[0]
 
 
-def _snapshots(item: Item) -> Iterator[Path]:
+def _snapshots(item: WeightItem) -> Iterator[Path]:
     """The item's folders in the Hugging Face cache, newest first."""
     if item.hub:
         found = (hub_cache() / f"models--{item.hub.replace('/', '--')}" / "snapshots").glob("*/")
         yield from sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 
-def _has_all(folder: Path, item: Item) -> bool:
+def _has_all(folder: Path, item: WeightItem) -> bool:
     if not all(any(_is_whole(folder / name) for name in names.split("|")) for names in item.files):
         return False
     if item.files == ("model_index.json",):

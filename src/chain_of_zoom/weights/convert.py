@@ -14,7 +14,7 @@ from torch import Tensor
 
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
 from chain_of_zoom.files import make_folder, replacement
-from chain_of_zoom.weights.catalog import ITEMS, Item
+from chain_of_zoom.weights.catalog import ITEMS, WeightItem
 from chain_of_zoom.weights.checkpoints import read_tensors
 from chain_of_zoom.weights.files import file_sha256
 
@@ -25,10 +25,10 @@ LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
-class Found:
+class LocatedFile:
     """A published file on disk: its item, the file whose SHA-256 is published, and that SHA-256."""
 
-    item: Item
+    item: WeightItem
     path: Path
     sha256: str
 
@@ -38,7 +38,7 @@ class Found:
         return None if self.item.sha256 is None else self.sha256 == self.item.sha256
 
 
-def find(paths: Sequence[Path], item: Item | None = None) -> list[Found]:
+def find(paths: Sequence[Path], item: WeightItem | None = None) -> list[LocatedFile]:
     """The published files among `paths`, or in folders of `paths`; with `item`, the one path is that, whatever it is.
 
     Raises MissingError when there is none, or when a file is not the published one, UsageError for a name that is
@@ -50,7 +50,7 @@ def find(paths: Sequence[Path], item: Item | None = None) -> list[Found]:
         if len(paths) != 1:
             raise UsageError(f"--as {item.name} with {len(paths)} paths; accepted: one file; convert them one by one")
         return [_found(item, _weights(paths[0], item))]
-    chosen: dict[str, list[Found]] = {}
+    chosen: dict[str, list[LocatedFile]] = {}
     for path in paths:
         for file in _candidates(path):
             owner = PUBLISHED[file.name]
@@ -58,7 +58,7 @@ def find(paths: Sequence[Path], item: Item | None = None) -> list[Found]:
     return [_the_one(candidates) for candidates in chosen.values()]
 
 
-def convert(found: Found, home: Path) -> tuple[Path, bool]:
+def convert(found: LocatedFile, home: Path) -> tuple[Path, bool]:
     """Write the item to home/<item>/; returns the path and whether it had to be written.
 
     Tensors go to safetensors under their own names; those of a list under "0000.up", "0001.down" ..., so that sorted
@@ -103,14 +103,14 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _weights(path: Path, item: Item) -> Path:
+def _weights(path: Path, item: WeightItem) -> Path:
     """The file to check, of a path given with --as."""
     return path / ADAPTER[0] if item.folder and path.is_dir() else path
 
 
-def _found(item: Item, path: Path) -> Found:
+def _found(item: WeightItem, path: Path) -> LocatedFile:
     _check_readable(path)
-    return Found(item, path, file_sha256(path))
+    return LocatedFile(item, path, file_sha256(path))
 
 
 def _check_readable(path: Path) -> None:
@@ -125,7 +125,7 @@ def _check_readable(path: Path) -> None:
         raise MissingError(f"{path} is a Git LFS pointer, not the file; type: git lfs pull (in {path.parent})")
 
 
-def _the_one(candidates: list[Found]) -> Found:
+def _the_one(candidates: list[LocatedFile]) -> LocatedFile:
     """Of several files of one item the published one, else an error that says what is wrong."""
     item, first = candidates[0].item, candidates[0]
     if item.sha256 is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from chain_of_zoom.errors import MissingError, UsageError, suggest
 from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, Item
+from chain_of_zoom.weights.catalog import ITEMS, WeightItem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Preset:
     prompter_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[WeightItem]:
         """The weights it needs."""
         return [ITEMS[name] for name in (*self.backbone_items.values(), *self.prompter_items.values())]
 
@@ -82,7 +82,7 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def needs(name: str) -> list[Item]:
+def needs(name: str) -> list[WeightItem]:
     """The weights that a preset needs. Raises UsageError for an unknown one."""
     return find_preset(name).items
 
@@ -93,7 +93,7 @@ def resolve(name: str, given: Collection[str] = ()) -> tuple[dict[str, Any], dic
     Raises UsageError for an unknown preset, and one MissingError that lists all weights that are not here.
     """
     preset = find_preset(name)
-    absent: list[Item] = []
+    absent: list[WeightItem] = []
 
     def paths(items: Mapping[str, str]) -> dict[str, Any]:
         found: dict[str, Path] = {}
@@ -119,7 +119,7 @@ def prompter_options(name: str, given: Collection[str] = ()) -> dict[str, Any]:
     return resolve(PROMPTERS[name], {*given, *find_preset(PROMPTERS[name]).backbone_items})[1]
 
 
-def lacking(name: str, absent: Collection[Item]) -> str:
+def lacking(name: str, absent: Collection[WeightItem]) -> str:
     """One line: which weights a preset lacks, how big, under which licences, and what to type."""
     listed = "; ".join(f"{item.name} (about {item.size}, {item.terms})" for item in absent)
     places = f"in {catalog.models_dir()}"

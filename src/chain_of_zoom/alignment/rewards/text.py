@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.prompters.words import repetition, words_of
+from chain_of_zoom.prompters.words import measure_repetition, split_words
 
 PAPER_PHRASES = ("first image", "second image")
 LONGEST_WORD = 40
@@ -27,7 +27,7 @@ def phrase_exclusion(text: str, phrases: Iterable[str] = PAPER_PHRASES) -> float
 
 def repetition_penalty(text: str, n: int = 3) -> float:
     """Return minus the share of repeated n-grams, -1 to 0, over words between spaces; 0 for fewer than n words."""
-    return -repetition(text, n)
+    return -measure_repetition(text, n)
 
 
 def validity(text: str, least_words: int = 3) -> float:
@@ -36,7 +36,7 @@ def validity(text: str, least_words: int = 3) -> float:
     It has at least `least_words` different words (between spaces, without marks), at least half of its words differ,
     two thirds of its visible characters are letters, and no word is longer than 40. Languages without spaces fail.
     """
-    words = words_of(text)
+    words = split_words(text)
     visible = [letter for letter in text if not letter.isspace()]
     different = len(set(words))
     is_valid = (

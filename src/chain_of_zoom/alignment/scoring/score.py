@@ -19,7 +19,7 @@ from chain_of_zoom.alignment.training.config import PRESETS
 from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
-from chain_of_zoom.prompters.words import prompt_statistics, words_of
+from chain_of_zoom.prompters.words import split_words, summarise_prompts
 
 SCORES = "scores.json"
 TEXT_REWARDS = (Phrase(), Repetition(), Validity())
@@ -166,14 +166,14 @@ def _score_prompter(
         seconds.append(time.perf_counter() - start)
         counter.add(1)
     rows = _rate_texts(name, texts, pairs, rewards, report)
-    statistics = prompt_statistics(texts)
+    statistics = summarise_prompts(texts)
     return PrompterScore(
         name=name,
         weights_sha256=prompter.weights_sha256(),
         rewards={key: _mean([row[key] for row in rows]) for key in rows[0]},
         unrated=sum(None in row.values() for row in rows),
         words=statistics.words,
-        vocabulary=len({word for text in texts for word in words_of(text)}),
+        vocabulary=len({word for text in texts for word in split_words(text)}),
         distinct_1=statistics.distinct_1,
         distinct_2=statistics.distinct_2,
         empty=statistics.empty,

@@ -18,7 +18,7 @@ from chain_of_zoom.alignment.training.policy import TARGETS, find_targets, make_
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
-from chain_of_zoom.prompters.vlm import with_pictures
+from chain_of_zoom.prompters.vlm import convert_pictures
 from chain_of_zoom.resources import human_size, total_memory
 
 FLOAT, ADAM = 4, 8
@@ -99,7 +99,7 @@ def require_memory(config: AlignConfig, args: Any, width: int, pair: Pair) -> No
     """Raises UsageError unless one process of this run fits. args: TRL's configuration. width: bytes of a weight."""
     device = args.device
     vlm = outline_vlm(config.model)
-    messages = with_pictures(chat(make_context(pair)))
+    messages = convert_pictures(chat(make_context(pair)))
     inputs = vlm.processor.apply_chat_template(
         [messages], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )

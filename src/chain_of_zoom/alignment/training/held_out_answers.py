@@ -11,7 +11,7 @@ from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.alignment.training.run_folder import Answer
 from chain_of_zoom.networks.vlm.loading import LoadedVlm
 from chain_of_zoom.prompters.base import chat
-from chain_of_zoom.prompters.vlm import answers
+from chain_of_zoom.prompters.vlm import generate_answers
 
 
 def answer_pairs(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Answer]:
@@ -19,7 +19,7 @@ def answer_pairs(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rew
     samples = []
     for pair in pairs:
         context = make_context(pair)
-        [text] = answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
+        [text] = generate_answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
         samples.append(Sample(pair.name, context.states[-1], context.zoomed, text))
     columns = {reward.name: _numbers(check_scores(reward, samples)) for reward in rewards}
     return [

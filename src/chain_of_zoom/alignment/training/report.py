@@ -15,7 +15,7 @@ from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.encode import encode_png, make_thumbnail
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.pages.render import render
-from chain_of_zoom.prompters.words import prompt_statistics
+from chain_of_zoom.prompters.words import summarise_prompts
 from chain_of_zoom.settings import format_toml
 
 MAX_UNSCORED = 20
@@ -122,7 +122,7 @@ def _compare_means(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | 
 def _means(answers: Sequence[Answer]) -> dict[str, float | None]:
     if not answers:
         return {}
-    statistics = prompt_statistics([answer.text for answer in answers])
+    statistics = summarise_prompts([answer.text for answer in answers])
     means = {name: _mean([answer.rewards.get(name) for answer in answers]) for name in answers[0].rewards}
     return means | {"words": statistics.words, "distinct words": statistics.distinct_1}
 

@@ -16,7 +16,7 @@ from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check
 from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.alignment.training.run_folder import UnscoredText
 from chain_of_zoom.errors import ChainOfZoomError
-from chain_of_zoom.prompters.words import distinct, words_of
+from chain_of_zoom.prompters.words import measure_distinct, split_words
 
 trl: Any = importlib.import_module("trl")  # its names are not typed as exported
 
@@ -66,9 +66,9 @@ class AlignTrainer(trl.GRPOTrainer):  # type: ignore[misc]
         """Record length, variety and missing scores, beside TRL's own measures."""
         texts = exchange.gather_object(texts)
         values = {
-            "texts/words": sum(len(words_of(text)) for text in texts) / len(texts),
-            "texts/distinct": distinct(texts, 1) or 0.0,
-            "texts/empty": sum(not words_of(text) for text in texts) / len(texts),
+            "texts/words": sum(len(split_words(text)) for text in texts) / len(texts),
+            "texts/distinct": measure_distinct(texts, 1) or 0.0,
+            "texts/empty": sum(not split_words(text) for text in texts) / len(texts),
             "texts/unscored": sum(exchange.gather_object([unscored])) / len(texts),
         }
         for name, value in values.items():

@@ -107,7 +107,7 @@ class Ram(nn.Module):
         return logits
 
 
-def normalised(pictures: Sequence[RGB8], side: int) -> Tensor:
+def normalise_pictures(pictures: Sequence[RGB8], side: int) -> Tensor:
     """uint8 H x W x 3 pictures of any sizes as float32 [B, 3, side, side], by ImageNet's mean and deviation.
 
     Scaled to [0, 1] first and then resized as floats (bilinear, antialiased), as the published code does; Pillow

@@ -64,7 +64,7 @@ _LORA_UNUSED = re.compile(
 
 
 @dataclass(frozen=True)
-class Part:
+class TensorRows:
     """Rows of a tensor in a file: the index-th of `of` equal parts."""
 
     key: str
@@ -77,12 +77,14 @@ class Part:
 
 
 @dataclass
-class Plan:
+class RamPlan:
     """Where each of our tensors comes from, and the keys of both files that nothing of ours needs."""
 
     sizes: RamSizes
-    weights: dict[str, Part] = field(default_factory=dict)
-    lora: dict[str, list[tuple[Part, Part]]] = field(default_factory=dict)  # pairs (A, B) that ADD to that weight
+    weights: dict[str, TensorRows] = field(default_factory=dict)
+    lora: dict[str, list[tuple[TensorRows, TensorRows]]] = field(
+        default_factory=dict
+    )  # pairs (A, B) that ADD to that weight
     unused: list[str] = field(default_factory=list)
     lora_unused: list[str] = field(default_factory=list)
 
@@ -107,12 +109,12 @@ def load_ram(ram: str | Path, dape: str | Path | None = None, *, decoder_heads: 
     return model.eval().requires_grad_(False)
 
 
-def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4) -> Plan:
+def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4) -> RamPlan:
     """Where everything goes, from names and shapes alone; every key is used once or known to be unused.
 
     Raises MissingError, naming the first few, for keys that are missing, unknown, or of a wrong shape.
     """
-    plan = Plan(infer_sizes(ram, decoder_heads))
+    plan = RamPlan(infer_sizes(ram, decoder_heads))
     with torch.device("meta"):
         ours = _shapes(Ram(plan.sizes).state_dict())
     unknown, wrong = [], []
@@ -125,7 +127,7 @@ def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4
         elif shape != (len(names) * ours[names[0]][0], *ours[names[0]][1:]):
             wrong.append(f"{key} {list(shape)}")
         else:
-            plan.weights.update({name: Part(key, i, len(names)) for i, name in enumerate(names)})
+            plan.weights.update({name: TensorRows(key, i, len(names)) for i, name in enumerate(names)})
     _complain("RAM", "unknown tensors", unknown)
     _complain("RAM", "tensors of a wrong shape", wrong)
     _complain("RAM", "missing tensors, by our names", ours.keys() - plan.weights.keys())
@@ -134,7 +136,7 @@ def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4
     return plan
 
 
-def _plan_lora(plan: Plan, ours: Shapes, dape: Shapes) -> None:
+def _plan_lora(plan: RamPlan, ours: Shapes, dape: Shapes) -> None:
     """DAPE: on q and v of Swin, and on query and key of the decoder, where two pairs add up.
 
     The published model ties the tag encoder's cross-attention to the decoder's, and each of the two LoRA layers
@@ -145,12 +147,12 @@ def _plan_lora(plan: Plan, ours: Shapes, dape: Shapes) -> None:
         if match := re.fullmatch(r"swin\.encoder\.layers\.(\d+)\.blocks\.(\d+)\.attention\.(q|v)_proj\.weight", name):
             key = "visual_encoder.layers.{}.blocks.{}.attn.qkv.lora_".format(*match.groups())
             half = "qv".index(match[3])  # loralib's MergedLinear stacks the parts that it is enabled for
-            plan.lora[name] = [(Part(key + "A", half, 2), Part(key + "B", half, 2))]
+            plan.lora[name] = [(TensorRows(key + "A", half, 2), TensorRows(key + "B", half, 2))]
             expected |= {key + "A": (2 * RANK, shape[1]), key + "B": (2 * shape[0], RANK)}
         elif match := re.fullmatch(r"decoder\.(\d+)\.(query|key)\.weight", name):
             for owner in ("tagging_head", "tag_encoder"):
                 key = f"{owner}.encoder.layer.{match[1]}.crossattention.self.{match[2]}.lora_"
-                plan.lora.setdefault(name, []).append((Part(key + "A"), Part(key + "B")))
+                plan.lora.setdefault(name, []).append((TensorRows(key + "A"), TensorRows(key + "B")))
                 expected |= {key + "A": (RANK, shape[1]), key + "B": (shape[0], RANK)}
     plan.lora_unused = [key for key in dape if key not in expected and _LORA_UNUSED.match(key)]
     wrong = [f"{key} {list(dape[key])}" for key in expected.keys() & dape.keys() if dape[key] != expected[key]]

@@ -21,7 +21,7 @@ TRANSFORMER_SCALE = 1.0
 ENCODER_RANK, ENCODER_ALPHA = 4, 8  # PEFT's default alpha, so the scale is 2
 
 
-def modulation_linears(transformer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
+def find_modulation_linears(transformer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
     """Every Linear inside modules of class AdaLayerNormZero, in module order: what the published list adapts."""
     for name, module in transformer.named_modules():
         if type(module).__name__ == "AdaLayerNormZero":
@@ -38,7 +38,7 @@ def merge_transformer(transformer: nn.Module, tensors: Any, rank: int = 4, sourc
     `coz models convert` writes). Raises MissingError when it does not fit.
     """
     values = [tensors[key] for key in sorted(tensors)] if isinstance(tensors, Mapping) else tensors
-    linears = list(modulation_linears(transformer))
+    linears = list(find_modulation_linears(transformer))
     if not isinstance(values, Sequence) or not all(isinstance(value, Tensor) for value in values):
         raise MissingError(f"{source} is no list of tensors; accepted: up, down per Linear; get the published file")
     if len(values) != 2 * len(linears):
@@ -66,7 +66,7 @@ def merge_encoder(encoder: nn.Module, state: Any, source: str = "the VAE encoder
     """
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise MissingError(f"{source} is no state dict; accepted: the published encoder file; get it again")
-    merged = merged_encoder_state(state, source)
+    merged = merge_encoder_state(state, source)
     try:
         encoder.load_state_dict(merged, strict=True, assign=next(encoder.parameters()).is_meta)
     except RuntimeError as error:
@@ -84,7 +84,7 @@ def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, sour
     """
     tensors = dict(tensors) if isinstance(tensors, Mapping) else {}
     pairs: list[Tensor] = []
-    for name, _ in modulation_linears(transformer):
+    for name, _ in find_modulation_linears(transformer):
         for part in ("lora_B", "lora_A"):
             key = f"{TRANSFORMER_PREFIX}{name}.{part}.weight"
             if key not in tensors:
@@ -93,7 +93,7 @@ def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, sour
     state = {key.removeprefix(ENCODER_PREFIX): value for key, value in tensors.items()}
     if len(state) != sum(key.startswith(ENCODER_PREFIX) for key in tensors):
         raise MissingError(f"{source} has more than adapters of transformer and VAE encoder; get the file again")
-    merged_encoder_state({**encoder.state_dict(), **state}, source)  # checked before anything is changed
+    merge_encoder_state({**encoder.state_dict(), **state}, source)  # checked before anything is changed
     merge_transformer(transformer, pairs, source=source)
     merge_encoder(encoder, {**encoder.state_dict(), **state}, source)
 
@@ -108,7 +108,7 @@ def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None) -> Non
         merge_encoder(pipeline.vae.encoder, read_tensors(vae_encoder), source=Path(vae_encoder).name)
 
 
-def merged_encoder_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def merge_encoder_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """The plain state dict, float32; every tensor of `state` is used exactly once."""
     merged: dict[str, Tensor] = {}
     adapters: dict[str, dict[str, Tensor]] = {}

@@ -40,7 +40,7 @@ def _apply(module: nn.GroupNorm, x: Tensor, mean: Tensor, variance: Tensor) -> T
 
 
 @contextmanager
-def pooled_norms(net: nn.Module) -> Iterator[list[Tensor]]:
+def pool_norms(net: nn.Module) -> Iterator[list[Tensor]]:
     """Group norms to which the pictures of a batch are one picture.
 
     Yields what they see when the net runs once: for each norm, in order, (mean, variance) x groups.
@@ -58,7 +58,7 @@ def pooled_norms(net: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def fixed_norms(net: nn.Module, statistics: Sequence[Tensor] | None) -> Iterator[None]:
+def fix_norms(net: nn.Module, statistics: Sequence[Tensor] | None) -> Iterator[None]:
     """Group norms that use these statistics instead of those of what passes through; None leaves them as they are."""
 
     def fixed(number: int, module: nn.GroupNorm, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.networks.sd.lora import merge_files
 from chain_of_zoom.runtime.plan import Stage
-from chain_of_zoom.runtime.precision import TOLERANCE, cast, is_int8, to_int8, vae_errors
+from chain_of_zoom.runtime.precision import TOLERANCE, cast, is_int8, measure_vae_errors, to_int8
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.pipelines import read_pipeline
 
@@ -97,7 +97,7 @@ class OneStepSD3:
     def _halve_vae(self) -> None:
         """The VAE in bfloat16, too, if these weights stay within the tolerance so."""
         with self.using("image"):
-            errors = vae_errors(self.vae, self.device)
+            errors = measure_vae_errors(self.vae, self.device)
         if max(errors.values()) <= TOLERANCE["vae"]:
             self._release()
             cast(self.vae, torch.bfloat16)

@@ -22,7 +22,7 @@ from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Box
 from chain_of_zoom.imaging.tiling import Span
 from chain_of_zoom.networks.sd.sd3 import TEXTS, OneStepSD3
-from chain_of_zoom.runtime.shortage import in_batches, unless_full
+from chain_of_zoom.runtime.shortage import compute_in_batches, try_in_memory
 
 Array = NDArray[np.float32]
 Piece = tuple[Box, Array]
@@ -153,7 +153,7 @@ class TiledPicture(ABC):
             residence = self.model.residence
             if residence and residence.offload("image"):
                 self._tell(missing[number], "out of GPU memory; all other models moved off the GPU")
-                if (made := unless_full(partial(compute, [number]))) is not None:
+                if (made := try_in_memory(partial(compute, [number]))) is not None:
                     return made[0]
             raise BackboneError(
                 f"{missing[number]} does not fit into the memory of the GPU; accepted: smaller tiles, or other "
@@ -161,7 +161,9 @@ class TiledPicture(ABC):
             )
 
         numbers = range(len(missing))
-        _, self.batch = in_batches(numbers, self.batch, compute, lambda i, what: self._tell(missing[i], what), alone)
+        _, self.batch = compute_in_batches(
+            numbers, self.batch, compute, lambda i, what: self._tell(missing[i], what), alone
+        )
 
     def _tell(self, tile: Tile, what: str) -> None:
         if self.run.on_fallback:

@@ -19,7 +19,7 @@ from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import Size, pixel_box
 from chain_of_zoom.imaging.images import resize
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_vae_spans, published_weights
-from chain_of_zoom.networks.sd.norms import fixed_norms, pooled_norms
+from chain_of_zoom.networks.sd.norms import fix_norms, pool_norms
 from chain_of_zoom.networks.sd.sd3 import to_arrays, to_tensor
 from chain_of_zoom.networks.sd.tiled import DENOISED, Array, Piece, Run, Tile, TiledPicture, digest
 
@@ -128,10 +128,10 @@ def vae_pieces(net: nn.Module, whole: Tensor, tile: int, pad: int) -> Iterator[V
 
     def piece(rows: Span, columns: Span) -> Tensor:
         if not statistics:
-            with pooled_norms(net) as seen:
+            with pool_norms(net) as seen:
                 run(net, thinned(whole, tile))
             statistics.extend(seen)
-        with fixed_norms(net, statistics):
+        with fix_norms(net, statistics):
             return run(net, whole[:, :, rows.start : rows.stop, columns.start : columns.stop])
 
     for row, rows in enumerate(published_vae_spans(height, tile, pad)):

@@ -18,7 +18,7 @@ from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.geometry import pixel_box
 from chain_of_zoom.imaging.images import enlarge_part
 from chain_of_zoom.imaging.tiling import LATENT, Span, fade_weights
-from chain_of_zoom.networks.sd.norms import fixed_norms, pooled_norms
+from chain_of_zoom.networks.sd.norms import fix_norms, pool_norms
 from chain_of_zoom.networks.sd.sd3 import to_arrays, to_tensor
 from chain_of_zoom.networks.sd.tiled import DECODED, DENOISED, ENCODED, Array, Piece, Run, Tile, TiledPicture, digest
 
@@ -86,7 +86,7 @@ class SmoothPicture(TiledPicture):
         if stage == DENOISED:
             return super().compute(stage, tiles, inputs)
         batch = np.stack(inputs)
-        with fixed_norms(*self._norms(stage)):
+        with fix_norms(*self._norms(stage)):
             if stage == DECODED:
                 return list(to_arrays(self.model.decode(torch.from_numpy(batch).to(self.model.device))))
             pixels = to_tensor(batch).to(self.model.device)
@@ -142,7 +142,7 @@ class SmoothPicture(TiledPicture):
         For the decoder they are denoised without a prompt, so that no prompt of a tile reaches beyond it.
         """
         pixels = to_tensor(np.stack([self._enlarged(*box) for box in self.samples])).to(self.model.device)
-        with pooled_norms(encoder) as of_encoder:
+        with pool_norms(encoder) as of_encoder:
             z = self.model.encode(pixels, range(self.run.seed, self.run.seed + len(pixels)))
         denoised = self._denoised(z)
         if not denoised.isfinite().all() and self.model.dtype != torch.float32:
@@ -151,7 +151,7 @@ class SmoothPicture(TiledPicture):
                 denoised = self._denoised(z)
         if not denoised.isfinite().all():
             raise BackboneError("samples of the picture were denoised to NaN; change --seed, or try --dtype float32")
-        with pooled_norms(decoder) as of_decoder:
+        with pool_norms(decoder) as of_decoder:
             self.model.decode(denoised)
         return of_encoder + of_decoder
 

@@ -67,7 +67,7 @@ def read_adapter(folder: str | Path) -> Adapter:
     return adapter
 
 
-def placed(keys: Iterable[str], modules: Container[str]) -> dict[str, str]:
+def rename_keys(keys: Iterable[str], modules: Container[str]) -> dict[str, str]:
     """Key in the file -> key under today's names, for a model with these modules.
 
     A key whose module exists is left alone; an old name is mapped when that gives a module of the model.
@@ -82,7 +82,7 @@ def inject(model: Any, adapter: Adapter) -> tuple[PeftModel, dict[str, torch.Ten
     `model` is changed in place. Raises MissingError unless keys and shapes of file and layers agree one to one.
     """
     modules = {name for name, _ in model.named_modules()}
-    names = placed(adapter.tensors, modules)
+    names = rename_keys(adapter.tensors, modules)
     tensors = {names[key]: value for key, value in adapter.tensors.items()}
     if unused := [key for key, name in names.items() if _module(name.removeprefix(PREFIX)) not in modules]:
         raise _unfit(adapter, "keys that fit no module of this model", unused)
