@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from chain_of_zoom import load_backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.plan import OVERSIZE, halo, overhead, plan_steps, plan_tiles, tile_side
+from chain_of_zoom.upscaling.plan import OVERSIZE, choose_halo, choose_side, plan_steps, plan_tiles
 
 SCALES = st.fractions(Fraction(51, 50), 300, max_denominator=50)
 
@@ -70,7 +71,7 @@ def test_boxes_partition_the_output_and_windows_hold_them_with_their_halo(width,
 def test_halos_cost_what_was_promised(name, most, size):
     info = load_backbone(name).info
     (step,) = plan_steps(size, Fraction(4), info.factor)
-    assert 1 <= overhead(step, plan_tiles(step, tile_side(info), halo(info))) <= most
+    assert 1 <= replace(step, tiles=plan_tiles(step, choose_side(info), choose_halo(info))).overhead <= most
 
 
 @pytest.mark.parametrize(
@@ -78,16 +79,16 @@ def test_halos_cost_what_was_promised(name, most, size):
 )
 def test_chained_steps_have_wider_halos_around_the_same_cores_where_the_network_sees_far(name, wider, most):
     info = load_backbone(name).info
-    side, around = tile_side(info, chained=True), halo(info, chained=True)
-    assert around == halo(info) + wider
-    assert side == tile_side(info) + 2 * wider
+    side, around = choose_side(info, chained=True), choose_halo(info, chained=True)
+    assert around == choose_halo(info) + wider
+    assert side == choose_side(info) + 2 * wider
     assert info.max_pixels * OVERSIZE >= side * side, "or the backbone would cut it again"
     _, step = plan_steps(Size(1500, 1000), Fraction(16), info.factor)
-    assert 1 <= overhead(step, plan_tiles(step, side, around)) <= most
+    assert 1 <= replace(step, tiles=plan_tiles(step, side, around)).overhead <= most
     with pytest.raises(UsageError, match="accepted"):
-        tile_side(info, 2 * around, chained=True)
+        choose_side(info, 2 * around, chained=True)
 
 
 def test_a_tile_that_is_all_halo_is_refused():
     with pytest.raises(UsageError, match=r"--tile 40; accepted with realsr: from 72; for example --tile 176"):
-        tile_side(load_backbone("realsr").info, 40)
+        choose_side(load_backbone("realsr").info, 40)

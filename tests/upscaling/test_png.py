@@ -10,12 +10,12 @@ from PIL import Image, ImageCms
 
 from chain_of_zoom.imaging.formats.vips import pyvips
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.png import Tags, png_stream
+from chain_of_zoom.upscaling.encoding import Tags, stream_png
 
 
 def file_of(pixels: np.ndarray, rows: int = 5, tags: Tags | None = None, *, packed: bool = True) -> bytes:
     strips = (pixels[y : y + rows] for y in range(0, len(pixels), rows))
-    return b"".join(png_stream(Size(pixels.shape[1], len(pixels)), strips, tags or Tags(), packed=packed))
+    return b"".join(stream_png(Size(pixels.shape[1], len(pixels)), strips, tags or Tags(), packed=packed))
 
 
 @settings(max_examples=30)

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from chain_of_zoom import upscale, zoom
 from chain_of_zoom.imaging.decode import decode, decode_bytes
-from chain_of_zoom.upscaling.formats import FORMATS
+from chain_of_zoom.upscaling.writers import FORMATS
 from upscaling.doubles import Double, picture
 
 FORMAT_SUFFIXES = ["png", "jpg", "webp", "tif"]

@@ -133,7 +133,7 @@ def test_a_disk_that_fills_up_while_writing_is_said(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
         yield
 
-    monkeypatch.setattr(writers, "png_stream", full)
+    monkeypatch.setattr(writers, "stream_png", full)
     for name in ("a.png", "a.jpg"):
         with pytest.raises(OutputError, match=r"No space left on device"):
             enlarge(tmp_path / name)

@@ -16,7 +16,7 @@ from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.encode import TRAINED_MODEL
 from chain_of_zoom.imaging.geometry import Size, whole_picture
 from chain_of_zoom.imaging.images import area_reduce, resize, size_of, to_uint8
-from chain_of_zoom.upscaling.record import UpscaleRecord
+from chain_of_zoom.upscaling.request import UpscaleRecord
 from upscaling.doubles import Double, picture
 
 

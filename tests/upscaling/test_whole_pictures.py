@@ -13,7 +13,7 @@ from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.geometry import Size, whole_picture
 from chain_of_zoom.imaging.images import area_reduce, resize, size_of, to_uint8
 from chain_of_zoom.prompters.fixed import Fixed
-from chain_of_zoom.upscaling.whole import PieceStore
+from chain_of_zoom.upscaling.canvas import PieceStore
 from upscaling.doubles import Banded, picture
 
 

@@ -31,10 +31,10 @@ from chain_of_zoom.resources import human_size
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend
+    from chain_of_zoom.runs.progress import Progress
     from chain_of_zoom.upscaling.estimate import Estimate
     from chain_of_zoom.upscaling.job import UpscaleJob
-    from chain_of_zoom.upscaling.record import UpscaleRecord
-    from chain_of_zoom.upscaling.request import Progress, Stage
+    from chain_of_zoom.upscaling.request import UpscaleRecord
 
 
 @with_loaders
@@ -150,7 +150,7 @@ def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool)
 
     name = job.chain.backbone.info.name
     what = {"tiles": f"tiles with {name}", "prompts": "prompts of tiles", "writing": f"writing {job.out.name}"}
-    stage: Stage | None = None
+    stage = ""
     with Display(what["tiles"], show=show) as display:
 
         def hear(progress: Progress) -> None:
@@ -158,7 +158,7 @@ def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool)
             if progress.stage != stage:
                 stage = progress.stage
                 display.restart(what[stage], progress.total)
-            display.expect(progress.total, done=progress.done)
+            display.expect(progress.total, done=progress.finished)
 
         record = upscale_to_file(job, prompts_from=prompts_from, force=force, on_progress=hear)
         for line in _lines(job, record):

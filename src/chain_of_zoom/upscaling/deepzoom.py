@@ -1,4 +1,4 @@
-"""A Deep Zoom picture: the label inside its .dzi, and a page beside it that shows it offline."""
+"""Complete a Deep Zoom picture: the label inside its .dzi, and a page beside it that shows it offline."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ VIEWER_SHA256 = "14d587cd3ee7c4861f1a41077ce642029364a21029956ba635bd8fb1202cf9a
 
 
 def tiles_folder(dzi: Path) -> Path:
-    """Where the tiles of a .dzi lie, by convention."""
+    """Return the folder of the tiles of a .dzi, by convention."""
     return dzi.with_name(f"{dzi.stem}_files")
 
 
 def page_of(dzi: Path) -> Path:
-    """The page that shows a .dzi."""
+    """Return the page that shows a .dzi."""
     return dzi.with_suffix(".html")
 
 
 def put_label(dzi: Path, text: str) -> None:
-    """Say inside a .dzi what the picture is, as a comment: its format has no place for texts."""
+    """Write the description of the picture into a .dzi, as a comment: its format has no place for texts."""
     comment = f"<!-- {re.sub('-(?=-|$)', '- ', text)} -->"
     write_atomic(dzi, dzi.read_text(encoding="utf-8").replace("</Image>", f"{comment}\n</Image>").encode())
 
 
 def write_page(dzi: Path, size: Size, suffix: str, text: str) -> None:
-    """The page beside a .dzi. It works from the file system, where a page cannot fetch: all but the tiles is in it."""
+    """Write the page beside a .dzi.
+
+    It works from the file system, where a page can fetch nothing, so all but the tiles is in it. suffix: of the tiles.
+    """
     source = {
         "Image": {
             "xmlns": "http://schemas.microsoft.com/deepzoom/2008",
@@ -60,7 +63,7 @@ def write_page(dzi: Path, size: Size, suffix: str, text: str) -> None:
 
 
 def fingerprint(dzi: Path) -> tuple[str, int]:
-    """SHA-256 over a .dzi and the names and bytes of its tiles, and how many bytes they are."""
+    """Return the SHA-256 over a .dzi and the names and bytes of its tiles, and how many bytes they are."""
     digest, total = hashlib.sha256(), 0
     folder = tiles_folder(dzi)
     for path in (dzi, *sorted(p for p in folder.rglob("*") if p.is_file())):

@@ -15,11 +15,11 @@ import msgspec
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import is_temporary, make_inner_folder, naming, replacement, write_atomic
 from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runs.progress import OnProgress
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
 from chain_of_zoom.upscaling.job import UpscaleJob
-from chain_of_zoom.upscaling.record import UpscaleRecord
-from chain_of_zoom.upscaling.request import OnProgress
+from chain_of_zoom.upscaling.request import UpscaleRecord
 from chain_of_zoom.upscaling.writers import write_picture
 
 RECORD = "record.json"
@@ -77,17 +77,22 @@ class Folder:
 
     def put(self, canvas: Canvas, on_progress: OnProgress) -> None:
         """Write the output in the work folder and move it into place."""
-        job, tags = self.job, self.job.tags()
+        job, tags = self.job, self.job.make_tags()
         description = tags.texts["Description"]
         write = partial(
-            write_picture, canvas, kind=job.kind, tags=tags, quality=job.request.quality, on_progress=on_progress
+            write_picture,
+            canvas,
+            output_format=job.format,
+            tags=tags,
+            quality=job.request.quality,
+            on_progress=on_progress,
         )
         with naming(job.out, "file"):
-            if job.kind.name != "Deep Zoom":
+            if job.format.name != "Deep Zoom":
                 with replacement(job.out, self.path) as file:
                     write(Path(file.name))
                 return
-            made = self.path / f"output{job.kind.suffixes[0]}"
+            made = self.path / f"output{job.format.suffixes[0]}"
             tiles, place = deepzoom.tiles_folder(made), deepzoom.tiles_folder(job.out)
             _remove(tiles)
             _remove(made)
@@ -97,7 +102,7 @@ class Folder:
             _remove(place)
             tiles.replace(place)
             made.replace(job.out)
-        suffix = "jpg" if job.plan.alpha is None else "png"
+        suffix = "jpg" if job.alpha is None else "png"
         deepzoom.write_page(job.out, job.size, suffix, description)
 
     def close(self, record: UpscaleRecord) -> UpscaleRecord:
@@ -105,7 +110,7 @@ class Folder:
         sha256, size = _fingerprint(self.job)
         output = msgspec.structs.replace(record.output, sha256=sha256, bytes=size)
         record = msgspec.structs.replace(record, output=output, complete=True)
-        if self.job.chain.backbone.info.text_aware:
+        if self.job.reads_prompts:
             write_atomic(self.job.prompts_path, self.book_path.read_bytes())
         write_atomic(self.job.record_path, record.to_json())
         write_atomic(self.path / RECORD, record.to_json())  # last: until then the output may be replaced
@@ -113,7 +118,7 @@ class Folder:
 
     def tidy(self) -> None:
         """Drop what no later run can use; canvases stay where prompts can be edited, so that only these are redone."""
-        if not self.job.chain.backbone.info.text_aware:
+        if not self.job.reads_prompts:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _is_resumed(self) -> bool:
@@ -148,7 +153,7 @@ def _read(path: Path) -> UpscaleRecord | None:
 
 
 def _fingerprint(job: UpscaleJob) -> tuple[str, int]:
-    if job.kind.name == "Deep Zoom":
+    if job.format.name == "Deep Zoom":
         return deepzoom.fingerprint(job.out)
     with job.out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size

@@ -1,4 +1,4 @@
-"""Prompts of tiles, in a file that can be read, edited and given back."""
+"""Keep the prompts of tiles in a file that can be read, edited and given back."""
 
 from __future__ import annotations
 
@@ -11,31 +11,40 @@ from chain_of_zoom.chain.enlargement import prompt_from
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.imaging.images import RGB8, resize
+from chain_of_zoom.imaging.images import RGB8, resize, size_of
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep
 
-SHOWN = 512  # pixels of the overview's short side, and of a tile's long side, as a prompter sees them
-LONGEST = 2048  # of the overview of a panorama
+SEEN_SIDE = 512
+"""Pixels of an overview's short side, and of a tile's long side, as a prompter sees them (method, section 3)."""
+OVERVIEW_LIMIT = 2048
+"""Pixels of the long side of the overview of a panorama."""
 BATCH = 8
+"""Tiles about which a prompter is asked at once."""
 
 
 class TilePrompt(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The prompt of one tile, as sent. box: x0, y0, x1, y1 in output pixels of its step."""
+    """The prompt of one tile, as it is sent."""
 
     row: int
+    """Row of the tile, from 0."""
     col: int
+    """Column of the tile, from 0."""
     box: tuple[int, int, int, int] | None = None
+    """Edges x0, y0, x1, y1 of the tile, in output pixels of its step."""
     prompt: str
+    """The text."""
 
 
 class StepPrompts(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The prompts of one step. scale: of the photo, when the step is done; None where there is one step only."""
+    """The prompts of one step."""
 
     scale: float | None = None
+    """Size of the step's result over that of the photo; may be left out where there is one step only."""
     tiles: list[TilePrompt]
+    """The prompts of its tiles."""
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,15 +52,15 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TilePrompts:
-    """The prompts of all tiles of a run, kept in a file as they come."""
+    """The prompts of all tiles of a run, and the file that holds them."""
 
-    def __init__(self, path: Path, steps: Sequence[tuple[UpscaleStep, Sequence[PlannedTile]]]) -> None:
+    def __init__(self, path: Path, steps: Sequence[UpscaleStep]) -> None:
         self.path = path
-        self._steps = {float(step.scale): {(tile.row, tile.col): tile for tile in tiles} for step, tiles in steps}
+        self._steps = {float(step.scale): {(tile.row, tile.col): tile for tile in step.tiles} for step in steps}
         self._texts: dict[tuple[float, int, int], str] = {}
 
-    def take(self, path: Path) -> None:
-        """Take over the prompts of a file: the same as is written here, or one step's alone. Raises UsageError."""
+    def read(self, path: Path) -> None:
+        """Take over the prompts of a file that a run wrote, or of one with a single step. Raises UsageError."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -59,7 +68,8 @@ class TilePrompts:
                 f"{path} cannot be read ({error.strerror or error}); accepted: a prompts file; check its name"
             ) from error
         try:
-            steps = _decode(data)
+            has_steps = "steps" in parse_json(data, dict[str, msgspec.Raw])
+            steps = parse_json(data, _File).steps if has_steps else [parse_json(data, StepPrompts)]
         except msgspec.DecodeError as error:
             raise UsageError(
                 f"{path.name} is no prompts file ({error}); accepted: "
@@ -68,83 +78,83 @@ class TilePrompts:
         for step in steps:
             self._take(step, path.name)
 
-    def _take(self, step: StepPrompts, name: str) -> None:
+    def _take(self, step: StepPrompts, file: str) -> None:
         scale = step.scale
         if scale is None and len(self._steps) == 1:
             (scale,) = self._steps
         if scale not in self._steps:
-            known = ", ".join(f"{each:g}" for each in self._steps)
-            raise UsageError(f'{name}: no step has the scale {scale}; accepted: {known}; add "scale" to every step')
+            accepted = ", ".join(f"{planned:g}" for planned in self._steps)
+            raise UsageError(f'{file}: no step has the scale {scale}; accepted: {accepted}; add "scale" to every step')
         tiles = self._steps[scale]
-        for each in step.tiles:
-            tile = tiles.get((each.row, each.col))
-            if tile is None or each.box not in (None, tuple(tile.box)):
+        for entry in step.tiles:
+            tile = tiles.get((entry.row, entry.col))
+            if tile is None or entry.box not in (None, tuple(tile.box)):
                 rows, columns = (1 + max(place[axis] for place in tiles) for axis in (0, 1))
                 raise UsageError(
-                    f"{name}: at scale {scale:g} no tile is in row {each.row}, column {each.col} with box {each.box}; "
-                    f"accepted: {rows} rows and {columns} columns of this run; start from the file that it wrote"
+                    f"{file}: at scale {scale:g} no tile is in row {entry.row}, column {entry.col} with box "
+                    f"{entry.box}; accepted: {rows} rows and {columns} columns of this run; start from the file that "
+                    "it wrote"
                 )
-            self._texts[scale, each.row, each.col] = each.prompt
+            self._texts[scale, entry.row, entry.col] = entry.prompt
 
     def to_json(self) -> bytes:
-        """The prompts that are known."""
-        steps = [
-            StepPrompts(
-                scale=scale,
-                tiles=[
-                    TilePrompt(row=row, col=col, box=(*tile.box,), prompt=self._texts[scale, row, col])
-                    for (row, col), tile in tiles.items()
-                    if (scale, row, col) in self._texts
-                ],
-            )
-            for scale, tiles in self._steps.items()
-        ]
+        """Return the file's bytes, with the prompts that are known."""
+        steps = []
+        for scale, tiles in self._steps.items():
+            entries = [
+                TilePrompt(row=row, col=col, box=(*tile.box,), prompt=self._texts[scale, row, col])
+                for (row, col), tile in tiles.items()
+                if (scale, row, col) in self._texts
+            ]
+            steps.append(StepPrompts(scale=scale, tiles=entries))
         return format_json(_File(steps))
-
-    def ask(
-        self,
-        step: UpscaleStep,
-        prompter: Prompter,
-        text: str,
-        overview: RGB8,
-        read: Callable[[PlannedTile], RGB8],
-        on_prompt: Callable[[], None],
-    ) -> list[str]:
-        """The prompts of a step's tiles, asking for those not known; each batch is in the file before the next."""
-        scale = float(step.scale)
-        tiles = self._steps[scale]
-        missing = [tile for place, tile in tiles.items() if (scale, *place) not in self._texts]
-        for start in range(0, len(missing), BATCH):
-            some = missing[start : start + BATCH]
-            contexts = [PromptContext([overview], shown(read(tile)), scale) for tile in some]
-            for tile, raw in zip(some, prompter(contexts), strict=True):
-                self._texts[scale, tile.row, tile.col] = prompt_from(raw, text, as_published=False)[1]
-                on_prompt()
-            self.save()
-        return [self._texts[scale, row, col] for row, col in tiles]
 
     def save(self) -> None:
         """Write the file."""
         write_atomic(self.path, self.to_json())
 
+    def complete_step(
+        self,
+        step: UpscaleStep,
+        prompter: Prompter,
+        text: str,
+        overview: RGB8,
+        read_tile: Callable[[PlannedTile], RGB8],
+        on_prompt: Callable[[int], None],
+    ) -> list[str]:
+        """Return the prompts of a step's tiles, asking for those that are not known.
 
-def _decode(data: bytes) -> list[StepPrompts]:
-    """Either form of the file."""
-    keys = parse_json(data, dict[str, msgspec.Raw])
-    if "steps" in keys:
-        return parse_json(data, _File).steps
-    return [parse_json(data, StepPrompts)]
+        Each batch is in the file before the next. text: the user's own, which follows. overview: the photo as
+        `shrink_overview` has it. read_tile: returns a tile before its enlargement. on_prompt: receives the number of
+        prompts that were asked for so far.
+        """
+        scale = float(step.scale)
+        missing = [tile for tile in step.tiles if (scale, tile.row, tile.col) not in self._texts]
+        for start in range(0, len(missing), BATCH):
+            batch = missing[start : start + BATCH]
+            contexts = [PromptContext([overview], _enlarge_tile(read_tile(tile)), scale) for tile in batch]
+            for number, (tile, raw) in enumerate(zip(batch, prompter(contexts), strict=True), start + 1):
+                self._texts[scale, tile.row, tile.col] = prompt_from(raw, text, as_published=False)[1]
+                on_prompt(number)
+            self.save()
+        return [self._texts[scale, tile.row, tile.col] for tile in step.tiles]
 
 
-def overview(colour: RGB8) -> RGB8:
-    """The whole picture as a prompter sees it: short side 512 (method, section 3)."""
-    height, width = colour.shape[:2]
-    scale = min(SHOWN / min(height, width), LONGEST / max(height, width))
-    return resize(colour, Size(max(1, round(width * scale)), max(1, round(height * scale))), "lanczos")
+def shrink_overview(colour: RGB8) -> RGB8:
+    """Resize a whole picture to what a prompter sees of it.
+
+    It is the photo in every step, not the step before: at this size they look the same.
+    """
+    size = size_of(colour)
+    scale = min(SEEN_SIDE / min(size), OVERVIEW_LIMIT / max(size))
+    return resize(colour, _scale_size(size, scale), "lanczos")
 
 
-def shown(pixels: RGB8) -> RGB8:
-    """A tile as a prompter sees it: long side 512."""
-    height, width = pixels.shape[:2]
-    scale = SHOWN / max(height, width)
-    return resize(pixels, Size(max(1, round(width * scale)), max(1, round(height * scale))), "bicubic")
+def _enlarge_tile(pixels: RGB8) -> RGB8:
+    """Resize a tile to what a prompter sees of it."""
+    size = size_of(pixels)
+    return resize(pixels, _scale_size(size, SEEN_SIDE / max(size)), "bicubic")
+
+
+def _scale_size(size: Size, scale: float) -> Size:
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))

@@ -1,15 +1,15 @@
-"""What a user asks for, and the progress that is told meanwhile."""
+"""Hold what a user asks of an enlargement, and the record that lies beside its output."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal, NamedTuple, get_args
+from typing import get_args
 
 import msgspec
 
 from chain_of_zoom.backbones.base import Blend
+from chain_of_zoom.chain.record import RunRecord
 from chain_of_zoom.chain.request import check_prompt
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.parsing import parse_number
@@ -17,38 +17,24 @@ from chain_of_zoom.parsing import parse_number
 DEFAULT_SCALE = 4.0
 MAX_SCALE = 1024
 
-Stage = Literal["prompts", "tiles", "writing"]
-
-
-class Progress(NamedTuple):
-    """How far a run is. done, total: tiles of all steps; rows of the output while it is written."""
-
-    stage: Stage
-    step: int
-    steps: int
-    done: int
-    total: int
-
-
-OnProgress = Callable[[Progress], None]
-
 
 class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One enlargement, as asked for; it stands in the record as `settings`.
-
-    scale: linear, above 1. prompt: the user's own text. seed: from 0. tile: side of a tile with its halo, in pixels of
-    the picture that is enlarged; in latents for backbones that blend tiles of latents, and only those take overlap
-    (latents) and blend. quality: of JPEG, WebP and Deep Zoom, 1 to 100.
-    Raises UsageError when a value makes no sense.
-    """
+    """One enlargement, as asked for; the record has it as `settings`. Raises UsageError for values without sense."""
 
     scale: float = DEFAULT_SCALE
+    """How many times wider and higher the output is; above 1."""
     prompt: str = ""
+    """The user's own text, for backbones that read prompts."""
     seed: int = 0
+    """Seed of the first tile, from 0."""
     tile: int | None = None
+    """Side of a tile with its halo, in pixels of the picture that is enlarged; in latents for tiles that blend."""
     overlap: int | None = None
+    """Overlap of tiles in latents, for backbones that blend them."""
     blend: Blend | None = None
+    """How such a backbone blends its tiles."""
     quality: int = 90
+    """Quality of JPEG, WebP and Deep Zoom, 1 to 100."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and 1 < self.scale <= MAX_SCALE):
@@ -70,8 +56,71 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def parse_scale(text: str) -> float:
-    """`4`, `3.2` or `4x`."""
+    """Read `4`, `3.2` or `4x`. Raises UsageError."""
     try:
         return float(parse_number(text.strip().lower().removesuffix("x")))
     except ValueError:
         raise UsageError(f"--scale {text}; accepted: a number above 1; for example --scale 4") from None
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of an enlargement, as it went."""
+
+    scale: float
+    """Size of its result over that of the photo."""
+    size: tuple[int, int]
+    """Width and height of its result."""
+    tiles: int
+    """Number of its tiles."""
+    kept: int
+    """Number of tiles that an earlier run had made."""
+    overhead: float
+    """Pixels that its tiles read over pixels of the picture."""
+    seconds: float
+    """Duration of the step."""
+    backbone_seconds: float
+    """Duration of the backbone's work within it."""
+    fallbacks: tuple[str, ...] = ()
+    """Everything that did not go the plain way."""
+
+
+class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The picture that an enlargement has made."""
+
+    file: str
+    """Name of the file, which lies beside the record."""
+    format: str
+    """Name of its format, such as "PNG"."""
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    bits: int
+    """Bits per sample, 8 or 16."""
+    alpha: bool
+    """Whether it has alpha."""
+    profile: bool
+    """Whether it has a colour profile."""
+    grey: bool = False
+    """Whether it is written without colour."""
+    resolution: tuple[float, float] | None = None
+    """Pixels per inch across and down, where the photo gave them."""
+    sha256: str | None = None
+    """SHA-256 of the file; for Deep Zoom, of the .dzi and of the names and bytes of its tiles."""
+    bytes: int | None = None
+    """Size of the file, or of all those files together."""
+
+
+class UpscaleRecord(RunRecord, frozen=True, kw_only=True):
+    """A whole enlargement. While it is being made, the record lies in the work folder and is not `complete`."""
+
+    settings: UpscaleRequest
+    """The request."""
+    output: OutputRecord
+    """The picture."""
+    steps: tuple[StepRecord, ...] = ()
+    """Its steps, in their order."""
+    prompts_sha256: str | None = None
+    """SHA-256 of the file of prompts, where the backbone reads them."""
+    seconds: float | None = None
+    """Duration of the run that finished it."""
+    notes: tuple[str, ...] = ()
+    """Everything that the format of the output does not hold."""

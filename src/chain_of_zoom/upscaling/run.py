@@ -21,29 +21,28 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import Photo, read_photo
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.runs.progress import OnProgress, ignore_progress
 from chain_of_zoom.settings import check_settings
 from chain_of_zoom.upscaling.canvas import PixelRect
-from chain_of_zoom.upscaling.engine import run
 from chain_of_zoom.upscaling.estimate import check_disk, check_memory
 from chain_of_zoom.upscaling.folder import PROMPTS, Folder
 from chain_of_zoom.upscaling.job import UpscaleJob, prepare
 from chain_of_zoom.upscaling.prompts import TilePrompts
-from chain_of_zoom.upscaling.record import UpscaleRecord
-from chain_of_zoom.upscaling.request import DEFAULT_SCALE, OnProgress, Progress, UpscaleRequest
-from chain_of_zoom.upscaling.step import Tools
+from chain_of_zoom.upscaling.request import DEFAULT_SCALE, UpscaleRecord, UpscaleRequest
+from chain_of_zoom.upscaling.steps import run_steps
 from chain_of_zoom.wording import python_words
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleResult:
-    """A finished enlargement. path: the output, and record: of the run; both None where nothing was to be written.
-
-    image: then the picture, H x W x 3 (4 with alpha), uint8 or uint16, in the photo's own profile.
-    """
+    """A finished enlargement."""
 
     path: Path | None
+    """The output; None where nothing was to be written."""
     record: UpscaleRecord | None
+    """The record of the run; None where nothing was to be written."""
     image: Samples | None
+    """The picture where nothing was written: H x W x 3 (4 with alpha), uint8 or uint16, in the photo's own profile."""
 
 
 @python_words()
@@ -91,6 +90,7 @@ def upscale(
         "quality": quality,
     }
     request = check_settings(values, UpscaleRequest, "settings of upscale", "see help(chain_of_zoom.upscale)")
+    on_progress = on_progress or ignore_progress
     raster = photo if isinstance(photo, Raster) else read_photo(photo, chain.reading)
     prompts = None if prompts_from is None else Path(prompts_from)
     if out is not None:
@@ -99,80 +99,65 @@ def upscale(
         return UpscaleResult(path=job.out, record=record, image=None)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         job = prepare(raster, request, chain, Path(scratch) / "picture.png")
+        job.work.mkdir()
         check_disk(job)
         chain.place()
         check_memory(job)
-        book = _book(job, Path(scratch), prompts, anew=True)
-        canvas, _ = run(job.plan, _tools(job, Path(scratch), book, on_progress), stack)
+        tile_prompts = _read_prompts(job, prompts, anew=True)
+        canvas, _ = run_steps(job, tile_prompts, on_progress, stack)
         image = canvas.read(PixelRect(0, 0, *canvas.size))
-    if job.plan.colours == 1:
+    if job.colours == 1:
         image = np.concatenate([image[..., :1]] * 3 + [image[..., 1:]], axis=2)
     return UpscaleResult(path=None, record=None, image=image)
 
 
 def upscale_to_file(
-    job: UpscaleJob, *, prompts_from: Path | None = None, force: bool = False, on_progress: OnProgress | None = None
+    job: UpscaleJob,
+    *,
+    prompts_from: Path | None = None,
+    force: bool = False,
+    on_progress: OnProgress = ignore_progress,
 ) -> UpscaleRecord:
-    """Run a job, or what is left of it, and return its record. One that is done already is not done again."""
+    """Run a job, or the rest of one that was stopped, and return its record. A finished one is not run again."""
     started = time.perf_counter()
-    chain = job.chain
-    text_aware = chain.backbone.info.text_aware
     if not job.record_path.exists():
         check_disk(job)  # before weights are read, which can take minutes
-    chain.load(words=text_aware)
-    record = job.record()  # of the versions that reading the weights has brought in
+    job.chain.load(words=job.reads_prompts)
+    record = job.begin_record()  # of the versions that reading the weights has brought in
     folder = Folder(job, record)
-    finished = None if force else folder.finished()
-    if finished and (prompts_from is None or not text_aware):
+    earlier = None if force else folder.finished()
+    if earlier and (prompts_from is None or not job.reads_prompts):
         folder.tidy()
-        return finished
+        return earlier
     check_disk(job)
     check_memory(job)
-    book = _book(job, folder.path, prompts_from, anew=force)
+    prompts = _read_prompts(job, prompts_from, anew=force)
     with ExitStack() as stack:
-        stack.enter_context(folder.opened(force=force, redo=finished is not None))
-        tools = _tools(job, folder.path, book, on_progress)
-        canvas, steps = run(job.plan, tools, stack)
-        sha256 = hashlib.sha256(book.to_json()).hexdigest() if text_aware else None
-        if finished and finished.prompts_sha256 == sha256:
-            return finished
-        folder.put(canvas, tools.on_progress)
+        stack.enter_context(folder.opened(force=force, redo=earlier is not None))
+        if job.reads_prompts:
+            prompts.save()
+        canvas, steps = run_steps(job, prompts, on_progress, stack)
+        sha256 = hashlib.sha256(prompts.to_json()).hexdigest() if job.reads_prompts else None
+        if earlier and earlier.prompts_sha256 == sha256:
+            return earlier
+        folder.put(canvas, on_progress)
         seconds = round(time.perf_counter() - started, 3)
-        done = msgspec.structs.replace(record, steps=tuple(steps), prompts_sha256=sha256, seconds=seconds)
-        done = folder.close(done)
+        record = msgspec.structs.replace(record, steps=tuple(steps), prompts_sha256=sha256, seconds=seconds)
+        record = folder.close(record)
     folder.tidy()
-    return done
+    return record
 
 
-def _book(job: UpscaleJob, work: Path, prompts_from: Path | None, *, anew: bool) -> TilePrompts:
-    """The prompts that are known: those of the run so far, unless it starts anew, and over them those given."""
-    book = TilePrompts(work / PROMPTS, job.plan.steps)
-    if not anew and book.path.exists():
-        book.take(book.path)
+def _read_prompts(job: UpscaleJob, prompts_from: Path | None, *, anew: bool) -> TilePrompts:
+    """Return the prompts that are known: those of the run so far, unless it starts anew, and over them those given."""
+    prompts = TilePrompts(job.work / PROMPTS, job.steps)
+    if not anew and prompts.path.exists():
+        prompts.read(prompts.path)
     if prompts_from is not None:
-        if not job.chain.backbone.info.text_aware:
+        if not job.reads_prompts:
             raise UsageError(
                 f"--prompts-from with {job.chain.backbone.info.name}, which ignores prompts; leave it out, or name a "
                 "--backbone that reads them"
             )
-        book.take(prompts_from)
-    return book
-
-
-def _tools(job: UpscaleJob, work: Path, book: TilePrompts, on_progress: OnProgress | None) -> Tools:
-    if job.chain.backbone.info.text_aware:
-        book.save()
-    return Tools(
-        backbone=job.chain.backbone,
-        prompter=job.chain.prompter,
-        request=job.request,
-        book=book,
-        work=work,
-        photo=job.plan.photo,
-        grey=job.plan.grey,
-        on_progress=on_progress or _silent,
-    )
-
-
-def _silent(progress: Progress) -> None:
-    pass
+        prompts.read(prompts_from)
+    return prompts
