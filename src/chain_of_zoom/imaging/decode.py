@@ -63,7 +63,7 @@ def decode(path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, kee
 
 
 def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS, keep_damaged: bool = False) -> Raster:
-    """As `decode`, for the bytes of a file; errors and records call it `path`."""
+    """Decode the bytes of a file as `decode` does; errors and records call it `path`."""
     limits.check_bytes(len(data), path.name)
     try:
         with warnings.catch_warnings():
@@ -78,7 +78,7 @@ def decode_bytes(data: bytes, path: Path, *, limits: Limits = DEFAULT_LIMITS, ke
 
 
 def peek_size(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Size:
-    """Width and height, not oriented, from the header alone where Pillow can tell. Raises as `decode` does."""
+    """Read width and height, not oriented, from the header alone where Pillow can tell. Raises as `decode` does."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -104,15 +104,15 @@ def _read(path: Path, limits: Limits) -> bytes:
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; accepted: a picture file; check the spelling") from None
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise BadInputError(f"{path} cannot be read ({why}); check its permissions") from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadInputError(f"{path} cannot be read ({reason}); check its permissions") from error
     if not data:
         raise BadInputError(f"{path.name}: the file is empty; {ACCEPTED}; try another file")
     return data
 
 
 def _refusal(error: Exception, data: bytes, name: str) -> BadInputError:
-    """What a decoder raised, in words for people."""
+    """Put into words for people what a decoder raised."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     kind = name_format(data)
     if isinstance(error, UnidentifiedImageError) or not kind:
@@ -126,8 +126,8 @@ def _refusal(error: Exception, data: bytes, name: str) -> BadInputError:
 
 
 def _decode(data: bytes, path: Path, limits: Limits, keep_damaged: bool) -> Raster:
-    layers, found = _layers(data, path.name, limits, keep_damaged)
-    profile, encoding, notes = claims.resolve(data, found.profile, found.claim)
+    layers, facts = _layers(data, path.name, limits, keep_damaged)
+    profile, encoding, notes = claims.resolve(data, facts.profile, facts.claim)
     colour, profile, changes = profiles.convert_to_rgb(layers.samples, layers.space, profile)
     if encoding:
         colour = encoding.full_range(colour)
@@ -142,26 +142,26 @@ def _decode(data: bytes, path: Path, limits: Limits, keep_damaged: bool) -> Rast
         colour=colour,
         alpha=alpha,
         profile=profile,
-        resolution=found.resolution,
-        exif=found.exif,
-        xmp=found.xmp,
+        resolution=facts.resolution,
+        exif=facts.exif,
+        xmp=facts.xmp,
         path=path,
         sha256=hashlib.sha256(data).hexdigest(),
-        notes=(*layers.notes, *found.notes, *notes, *changes),
+        notes=(*layers.notes, *facts.notes, *notes, *changes),
     )
 
 
 def _layers(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple[Layers, Metadata]:
-    """The pixels of the first frame, from the decoder that reads all there is of them, and the metadata."""
+    """Read the pixels of the first frame, with the decoder that reads all there is of them, and the metadata."""
     if heif.is_heif(data):
         return heif.read(data, name, limits)
     if bmp.has_fields(data):
         return bmp.read(data, name, limits), Metadata()
     frames = 1  # of a JPEG, others are views or gain maps of the first
     if tiff.is_tiff(data):
-        layers, found = tiff.read(data, name, limits)  # which says itself which page it is
+        layers, facts = tiff.read(data, name, limits)  # which says itself which page it is
     elif jpeg.is_jpeg(data):
-        layers, found = _jpeg(data, name, limits, keep_damaged)
+        layers, facts = _jpeg(data, name, limits, keep_damaged)
     else:
         try:
             image = _open(data, name, limits)
@@ -172,18 +172,18 @@ def _layers(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple
         frames = count_frames(data, image)
         limits.check_frames(frames, name)
         if deep.is_deep(data):
-            found = metadata.read(image)
-            layers = deep.read(data, found.orientation, name, limits)
+            facts = metadata.read(image)
+            layers = deep.read(data, facts.orientation, name, limits)
         else:
-            layers, found = _flat(image, data, name)
+            layers, facts = _flat(image, data, name)
     notes = ["first frame of an animation or a multi-page file"] if frames > 1 else []
-    if found.orientation != 1:
-        notes.append(f"EXIF orientation {found.orientation} applied")
-    return replace(layers, notes=(*notes, *layers.notes, *find_flaws(data))), found
+    if facts.orientation != 1:
+        notes.append(f"EXIF orientation {facts.orientation} applied")
+    return replace(layers, notes=(*notes, *layers.notes, *find_flaws(data))), facts
 
 
 def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
-    """The picture with its header read. Pillow's own limit, 179 MP, is below what cameras stitch."""
+    """Open a picture by its header. Pillow's own limit, 179 MP, is below what cameras stitch."""
     check_blocks(data, name)
     bmp.check(data, name)
     if deep.is_avif(data):
@@ -201,36 +201,36 @@ def _open(data: bytes, name: str, limits: Limits) -> Image.Image:
 
 
 def _jpeg(data: bytes, name: str, limits: Limits, keep_damaged: bool) -> tuple[Layers, Metadata]:
-    """What libvips reads, with the metadata from Pillow."""
+    """Read a JPEG by libvips, with the metadata from Pillow."""
     header = jpeg.read_markers(data)
     jpeg.check(header, name)
-    found = metadata.read(_open(data, name, limits))
+    facts = metadata.read(_open(data, name, limits))
     pixels, notes = jpeg.read(data, header, name, keep_damaged=keep_damaged)
     space = _JPEG_SPACES[pixels.shape[2]]
-    return Layers(samples=make_upright(pixels, found.orientation), space=space, notes=notes), found
+    return Layers(samples=make_upright(pixels, facts.orientation), space=space, notes=notes), facts
 
 
 def _flat(image: Image.Image, data: bytes, name: str) -> tuple[Layers, Metadata]:
-    """What Pillow reads in full: 8 bits."""
+    """Read a picture that Pillow reads in full: 8 bits."""
     image.load()
     if image.format == "PNG" and not np.asarray(image.crop((0, image.height - 2, *image.size))).any():
         # Pillow takes the end of the data for that of the picture, and leaves the rest black
         rows, height = count_png_rows(data)
         if rows < height:
             raise explain_cut_short(name, f"{rows} of {height} rows are there", "PNG")
-    found = metadata.read(image)
+    facts = metadata.read(image)
     # libwebp's way from YUV, the only colours of a lossy file, rounds grey to a level off
     exact = remove_rounding if image.format == "WEBP" else np.asarray
     if image.has_transparency_data:
         mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-        pixels = make_upright(pixels, found.orientation)
+        pixels = make_upright(pixels, facts.orientation)
         space: Space = "grey" if pixels.shape[2] == 2 else "rgb"
-        return Layers(samples=exact(pixels[..., :-1]), space=space, alpha=pixels[..., -1]), found
+        return Layers(samples=exact(pixels[..., :-1]), space=space, alpha=pixels[..., -1]), facts
     if image.mode not in _SPACES:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    pixels = make_upright(exact(np.asarray(image)), found.orientation)
-    return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), found
+    pixels = make_upright(exact(np.asarray(image)), facts.orientation)
+    return Layers(samples=pixels.reshape(*pixels.shape[:2], -1), space=_SPACES[image.mode]), facts
 
 
 def read_photo(photo: Photo, reading: Reading = DEFAULT_READING) -> Raster:
@@ -265,7 +265,7 @@ def _array(pixels: NDArray[Any], limits: Limits) -> Raster:
 
 
 def _pillow(image: Image.Image, limits: Limits) -> Raster:
-    """The picture by way of PNG, which loses nothing; its SHA-256 is that of the pixels, not of the way."""
+    """Read the picture by way of PNG, which loses nothing; its SHA-256 is that of the pixels, not of the way."""
     if image.mode not in _MODES:
         raise UsageError(
             f"a picture of Pillow in mode {image.mode}; accepted: {', '.join(_MODES)}; for example image.convert('RGB')"

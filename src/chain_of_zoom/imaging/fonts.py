@@ -15,7 +15,7 @@ UNKNOWN = r"Letters that no font of this computer has are written as their numbe
 
 @cache
 def find_font(size: int) -> Font:
-    """A font of the system that has accents and other scripts, else Pillow's own, which has neither."""
+    """Find a font of the system that has accents and other scripts, else Pillow's own, which has neither."""
     for name in ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf", "Arial.ttf"):
         try:
             return ImageFont.truetype(name, size)
@@ -27,7 +27,7 @@ def find_font(size: int) -> Font:
 
 
 def wrap_text(text: str, width: int, size: int) -> tuple[list[str], Font]:
-    """Lines no wider than `width` pixels, broken at spaces, and the font to draw them in.
+    """Break a text at spaces into lines no wider than `width` pixels; return them and the font to draw them in.
 
     A single long word is cut with an ellipsis. A letter that the font lacks is drawn without its accents, or as its
     number.
@@ -53,16 +53,16 @@ def lacks_letters(texts: Sequence[str], size: int) -> bool:
 
 
 def _font_for(text: str, size: int) -> Font:
-    """The usual font, or where it lacks letters, the system's choice for them if that has more of the text."""
+    """Choose the usual font, or where it lacks letters, the system's for them if that has more of the text."""
     usual = find_font(size)
     missing = "".join(sorted({letter for letter in text if letter.isprintable() and not _has_letter(usual, letter)}))
-    other = _font_of_system(missing, size) if missing else None
-    return max((usual, other or usual), key=lambda letters: sum(_has_letter(letters, letter) for letter in text))
+    fallback = _font_of_system(missing, size) if missing else None
+    return max((usual, fallback or usual), key=lambda letters: sum(_has_letter(letters, letter) for letter in text))
 
 
 @cache
 def _font_of_system(letters: str, size: int) -> Font | None:
-    """What fontconfig chooses for `letters`; None where there is no fontconfig, as on Windows."""
+    """Ask fontconfig for a font that has `letters`; None where there is no fontconfig, as on Windows."""
     numbers = " ".join(f"{ord(letter):x}" for letter in letters)
     command = ["fc-match", "-f", "%{index} %{file}", f"sans-serif:scalable=true:color=false:charset={numbers}"]
     try:
@@ -74,7 +74,7 @@ def _font_of_system(letters: str, size: int) -> Font | None:
 
 
 def _spell(letter: str, letters: Font) -> str:
-    """A letter as a font can draw it: itself, without its accents (Muller for Müller), or as its number."""
+    """Write a letter as a font can draw it: itself, without its accents (Muller for Müller), or as its number."""
     if letter.isspace() or (letter.isprintable() and _has_letter(letters, letter)):
         return letter
     plain = "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
@@ -92,5 +92,5 @@ def _has_letter(letters: Font, letter: str) -> bool:
 
 @cache
 def _without_shaping(letters: Font) -> Font:
-    """The same font, one glyph for each letter."""
+    """Return the same font, one glyph for each letter."""
     return letters.font_variant(layout_engine=ImageFont.Layout.BASIC)

@@ -18,7 +18,9 @@ class Size(NamedTuple):
     """Width and height in pixels."""
 
     width: int
+    """Columns."""
     height: int
+    """Rows."""
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -28,16 +30,22 @@ class Point(NamedTuple):
     """A point in pixels."""
 
     x: Fraction
+    """Distance from the left edge of the picture."""
     y: Fraction
+    """Distance from its upper edge."""
 
 
 class Box(NamedTuple):
     """A rectangle from (x0, y0) to (x1, y1), in pixels; whole numbers lie on pixel edges."""
 
     x0: Fraction
+    """Left edge."""
     y0: Fraction
+    """Upper edge."""
     x1: Fraction
+    """Right edge."""
     y1: Fraction
+    """Lower edge."""
 
     @property
     def width(self) -> Fraction:
@@ -60,34 +68,34 @@ class Box(NamedTuple):
         return all(Fraction(edge).denominator == 1 for edge in self)
 
     def scaled(self, x: Fraction | int, y: Fraction | int) -> Box:
-        """The same box in units that are x and y times finer."""
+        """Return the same box in units that are x and y times finer."""
         return Box(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)
 
     def shifted(self, x: Fraction | int, y: Fraction | int) -> Box:
-        """The box moved by (x, y)."""
+        """Return the box moved by (x, y)."""
         return Box(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
 
     def hull(self) -> Box:
-        """The smallest box of whole pixels that holds this one."""
+        """Return the smallest box of whole pixels that holds this one."""
         return pixel_box(floor(self.x0), floor(self.y0), ceil(self.x1), ceil(self.y1))
 
     def whole(self) -> tuple[int, int, int, int]:
-        """The four edges as ints; the box must be whole."""
+        """Return the four edges as ints; the box must be whole."""
         assert self.is_whole, self
         return int(self.x0), int(self.y0), int(self.x1), int(self.y1)
 
     def floats(self) -> tuple[float, float, float, float]:
-        """The four edges as floats, for records and for Pillow."""
+        """Return the four edges as floats, for records and for Pillow."""
         return float(self.x0), float(self.y0), float(self.x1), float(self.y1)
 
 
 def whole_picture(size: Size) -> Box:
-    """The box of a whole picture."""
+    """Return the box of a whole picture."""
     return pixel_box(0, 0, size.width, size.height)
 
 
 def pixel_box(x0: int, y0: int, x1: int, y1: int) -> Box:
-    """A box of whole pixels."""
+    """Make a box of whole pixels."""
     return Box(Fraction(x0), Fraction(y0), Fraction(x1), Fraction(y1))
 
 
@@ -97,7 +105,7 @@ def round_half_up(value: Fraction) -> int:
 
 
 def _start(length: Fraction, centre: Fraction, limit: int, unit: Fraction | None) -> Fraction:
-    """Where a run of `length` pixels starts, as centred as a picture of `limit` pixels allows."""
+    """Place a run of `length` pixels as centred as a picture of `limit` pixels allows; return its start."""
     start = centre - length / 2
     if unit:
         start = round_half_up(start / unit) * unit
@@ -105,7 +113,7 @@ def _start(length: Fraction, centre: Fraction, limit: int, unit: Fraction | None
 
 
 def centred_window(width: Fraction, height: Fraction, spot: Point, picture: Size, unit: Fraction | None = None) -> Box:
-    """A window inside `picture`, as centred on `spot` as the border allows; its corner is a multiple of `unit`."""
+    """Place a window in `picture`, as centred on `spot` as it allows; its corner is a multiple of `unit`."""
     assert 0 < width <= picture.width, (width, picture)
     assert 0 < height <= picture.height, (height, picture)
     x = _start(width, spot.x, picture.width, unit)
@@ -114,17 +122,17 @@ def centred_window(width: Fraction, height: Fraction, spot: Point, picture: Size
 
 
 def snapped_window(size: Size, spot: Point, picture: Size) -> Box:
-    """A window of whole pixels inside `picture`, as centred on `spot` as the border allows."""
+    """Place a window of whole pixels in `picture`, as centred on `spot` as the border allows."""
     return centred_window(Fraction(size.width), Fraction(size.height), spot, picture, Fraction(1))
 
 
 def fit_scale(picture: Size, output: Size) -> Fraction:
-    """Picture pixels per output pixel of the 1x frame: the largest window of the output's shape in the picture."""
+    """Return picture pixels per output pixel of the 1x frame: the largest window of the output's shape."""
     return min(Fraction(picture.width, output.width), Fraction(picture.height, output.height))
 
 
 def ceil_size(width: Fraction, height: Fraction) -> Size:
-    """The smallest whole size that holds width x height."""
+    """Return the smallest whole size that holds width x height."""
     return Size(ceil(width), ceil(height))
 
 

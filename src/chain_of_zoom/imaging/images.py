@@ -40,18 +40,18 @@ _FILTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A loaded picture.
-
-    pixels: uint8, H x W x 3, sRGB, oriented. path: where it came from. sha256: of the file's bytes.
-    notes: what was changed on the way in (orientation, profile, alpha, bit depth), one sentence each.
-    kept: the profile that the pixels are in instead of sRGB, and EXIF data, when asked for.
-    """
+    """A loaded picture."""
 
     pixels: RGB8
+    """uint8, H x W x 3, sRGB, oriented."""
     path: Path
+    """Where it came from."""
     sha256: str
+    """Of the file's bytes."""
     notes: tuple[str, ...] = ()
+    """What was changed on the way in (orientation, profile, alpha, bit depth), one sentence each."""
     kept: EmbeddedMetadata = NO_METADATA
+    """The profile that the pixels are in instead of sRGB, and EXIF data, where the reading keeps them."""
 
     @property
     def size(self) -> Size:
@@ -65,13 +65,13 @@ class Picture:
 
     @classmethod
     def of_pixels(cls, pixels: RGB8, name: str = "array") -> Picture:
-        """A picture that comes from no file; its SHA-256 is that of its pixels."""
+        """Make a picture that comes from no file; its SHA-256 is that of its pixels."""
         digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
         return cls(pixels=pixels, path=Path(name), sha256=digest, notes=("pixels given as an array",))
 
 
 def size_of(pixels: NDArray[np.generic]) -> Size:
-    """Width and height of an H x W x C array."""
+    """Return width and height of an H x W x C array."""
     return Size(pixels.shape[1], pixels.shape[0])
 
 
@@ -86,30 +86,30 @@ def load(path: str | os.PathLike[str], reading: Reading = DEFAULT_READING) -> Pi
 
 
 def render(raster: Raster, reading: Reading = DEFAULT_READING) -> Picture:
-    """A decoded file as 8-bit sRGB, as `load` gives it."""
+    """Render a decoded file as 8-bit sRGB, as `load` gives it."""
     colour, notes = raster.colour, list(raster.notes)
-    kept = EmbeddedMetadata(
+    embedded = EmbeddedMetadata(
         profile=raster.profile if reading.keep_profile else None,
         exif=raster.exif if reading.keep_metadata else None,
     )
-    if kept.profile:
-        notes.append(f"left in the space of profile {profiles.name_profile(kept.profile)}")
+    if embedded.profile:
+        notes.append(f"left in the space of profile {profiles.name_profile(embedded.profile)}")
     else:
-        colour, how = profiles.to_srgb(colour, raster.profile)
-        notes += how
+        colour, changes = profiles.to_srgb(colour, raster.profile)
+        notes += changes
     if raster.alpha is not None:
         colour = composite(colour, raster.alpha, reading.matte)
         notes.append(f"alpha laid on {colour_name(reading.matte)}")
     if colour.dtype == np.uint16:
         notes.append("16 bits scaled to 8")
-    if kept.exif:
+    if embedded.exif:
         notes.append("EXIF data kept")
     pixels = np.require(to_8_bits(colour), requirements=["C", "W"])
-    return Picture(pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), kept=kept)
+    return Picture(pixels=pixels, path=raster.path, sha256=raster.sha256, notes=tuple(notes), kept=embedded)
 
 
 def to_8_bits(colour: Samples) -> RGB8:
-    """16 bits, full scale, rounded to 8; 8 bits as they are."""
+    """Round 16 bits of full scale to 8; return 8 bits as they are."""
     if colour.dtype == np.uint16:
         return by_rows(lambda rows: ((rows.astype(np.uint32) + 128) // 257).astype(np.uint8), colour)
     return cast("RGB8", colour)
@@ -133,27 +133,27 @@ def resize(pixels: RGB8, size: Size, how: Filter, box: Box | None = None) -> RGB
 
 
 def crop_padded(pixels: RGB8, left: int, top: int, size: Size) -> RGB8:
-    """The window of `size` at (left, top), black where it leaves the picture."""
+    """Cut out the window of `size` at (left, top), black where it leaves the picture."""
     return np.asarray(Image.fromarray(pixels).crop((left, top, left + size.width, top + size.height))).copy()
 
 
 def enlarge(window: RGB8, factor: int) -> RGB8:
-    """The bicubic enlargement of a window: what one-step backbones start from and prompters are shown."""
+    """Enlarge a window bicubically: the start of one-step backbones, and the picture that prompters see."""
     height, width = window.shape[:2]
     return resize(window, Size(width * factor, height * factor), "bicubic")
 
 
 def enlarge_part(picture: RGB8, factor: int, rows: slice, columns: slice) -> RGB8:
-    """Some rows and columns of the Lanczos enlargement of a whole picture, to the bit, without making the rest.
+    """Make some rows and columns of the Lanczos enlargement of a whole picture, to the bit, and no others.
 
     That enlargement is what whole pictures are refined from (method, section 3). Starts are multiples of the factor.
     """
     reach = 3  # of the Lanczos kernel, in pixels of the picture
-    top, left = (max(span.start // factor - reach, 0) for span in (rows, columns))
-    part = picture[top : -(-rows.stop // factor) + reach, left : -(-columns.stop // factor) + reach]
+    first_row, first_column = (max(span.start // factor - reach, 0) for span in (rows, columns))
+    part = picture[first_row : -(-rows.stop // factor) + reach, first_column : -(-columns.stop // factor) + reach]
     enlarged = resize(part, Size(part.shape[1] * factor, part.shape[0] * factor), "lanczos")
-    top, left = top * factor, left * factor
-    return enlarged[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    row, column = rows.start - first_row * factor, columns.start - first_column * factor
+    return enlarged[row : row + rows.stop - rows.start, column : column + columns.stop - columns.start]
 
 
 def area_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
@@ -178,7 +178,7 @@ def crop_or_reduce(pixels: RGBF, box: Box, size: Size) -> RGBF:
 def _area_means(
     pixels: NDArray[np.float32 | np.float64], start: Fraction, stop: Fraction, count: int
 ) -> NDArray[np.float64]:
-    """Means of `count` equal parts of the span along the first axis, as differences of running sums."""
+    """Return means of `count` equal parts of the span along the first axis, by differences of running sums."""
     edges = np.linspace(float(start), float(stop), count + 1)
     whole = np.minimum(edges.astype(int), len(pixels) - 1)
     first, last = whole[0], whole[-1] + 1
@@ -190,20 +190,20 @@ def _area_means(
 
 
 def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
-    """Float RGB in [0, 1] to 8 bits; `truncate` is floor(255 * clamp(y)), as published (method, section 2)."""
+    """Convert float RGB in [0, 1] to 8 bits; `truncate` is floor(255 * clamp(y)), as published (method, section 2)."""
     scaled = np.clip(pixels, 0, 1) * np.float32(255)
     whole: RGB8 = (np.rint(scaled) if how == "round" else np.floor(scaled)).astype(np.uint8)
     return whole
 
 
 def decode_png(data: bytes) -> RGB8:
-    """The pixels of a PNG that this program wrote, as they are."""
+    """Decode the pixels of a PNG that this program wrote, as they are."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return np.asarray(image.convert("RGB")).copy()
 
 
 def profile_of_png(data: bytes) -> bytes | None:
-    """The profile that those pixels are in, where it is not sRGB."""
+    """Return the profile that those pixels are in, where it is not sRGB."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         profile = image.info.get("icc_profile")
     return profile if isinstance(profile, bytes) else None

@@ -17,7 +17,7 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 # What describes the photo rather than its file: description, camera, resolution, software, date, artist, computer,
 # rating, copyright, Windows' own texts; then the directories of exposure and place.
-KEPT = (
+PHOTO_TAGS = (
     *(DESCRIPTION, 0x010F, 0x0110, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT),
     *(SOFTWARE, 0x0132, 0x013B, 0x013C, 0x4746, 0x8298),
     *range(0x9C9B, 0x9CA0),
@@ -25,21 +25,23 @@ KEPT = (
 )
 # Sizes and colour spaces that no longer hold, and blocks whose inner offsets break when they are moved, of the
 # exposure's directory: maker's note, space, width, height, interoperability, gamma.
-DROPPED = (0x927C, 0xA001, 0xA002, 0xA003, 0xA005, 0xA500)
+DROPPED_TAGS = (0x927C, 0xA001, 0xA002, 0xA003, 0xA005, 0xA500)
 
 MOST_PER_INCH = 65535  # what JFIF holds
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedMetadata:
-    """What goes from a photo into the pictures made of it. profile: ICC, that their pixels are in. exif: as cleaned."""
+    """The metadata that go from a photo into the pictures made of it."""
 
     profile: bytes | None = None
+    """ICC profile that their pixels are in; None for sRGB."""
     exif: bytes | None = None
+    """As `clean_exif` leaves it."""
 
     @property
     def only_profile(self) -> EmbeddedMetadata:
-        """For sheets and strips, which have the photo's colours and are no photos."""
+        """Leave out EXIF, for sheets and strips, which have the photo's colours and are no photos."""
         return EmbeddedMetadata(profile=self.profile)
 
 
@@ -48,34 +50,37 @@ NO_METADATA = EmbeddedMetadata()
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its pixels.
-
-    orientation: 1 to 8, as in EXIF. resolution: pixels per inch across and down, once oriented.
-    claim: of EXIF, to a colour space.
-    """
+    """The statements of a file about its pixels."""
 
     orientation: int = 1
+    """1 to 8, as in EXIF."""
     exif: bytes | None = None
+    """As `clean_exif` leaves it."""
     xmp: bytes | None = None
+    """The packet, as in the file."""
     profile: bytes | None = None
+    """ICC profile."""
     claim: Claim = SILENT
+    """The colour space that EXIF claims."""
     resolution: tuple[float, float] | None = None
+    """Pixels per inch across and down, once oriented."""
     notes: tuple[str, ...] = ()
+    """What was left out, one sentence each."""
 
 
 def read(image: Image.Image) -> Metadata:
-    """The metadata of an opened picture."""
+    """Read the metadata of an opened picture."""
     exif = None
     with suppress(Exception):  # Pillow raises almost anything on damaged EXIF, and the picture is whole
-        found = image.getexif()
-        exif = found if found or not image.info.get("exif") else None  # empty at the second try, if the first failed
+        opened = image.getexif()
+        exif = opened if opened or not image.info.get("exif") else None  # empty at the second try, if the first failed
     return build_metadata(exif, image.info.get("xmp"), image.info.get("icc_profile"), _density(image))
 
 
 def build_metadata(
     exif: Image.Exif | None, xmp: object, profile: object, density: tuple[float, float] | None = None
 ) -> Metadata:
-    """Metadata of these parts; an `exif` that cannot be read (None) is left out and noted.
+    """Build metadata of these parts; an `exif` that cannot be read (None) is left out and noted.
 
     density: pixels per inch that the file itself states, before EXIF.
     """
@@ -102,7 +107,7 @@ def build_metadata(
 
 
 def _density(image: Image.Image) -> tuple[float, float] | None:
-    """Pixels per inch by a file's own header. Pillow's "dpi" of a JPEG may be 72 where nothing says so."""
+    """Read pixels per inch from a file's own header. Pillow's "dpi" of a JPEG may be 72 where nothing says so."""
     if image.format in ("PNG", "BMP"):
         return _plausible(image.info.get("dpi"), 1)
     return _plausible(image.info.get("jfif_density"), {1: 1, 2: 2.54}.get(image.info.get("jfif_unit", 0)))
@@ -114,7 +119,7 @@ def _exif_density(exif: Image.Exif) -> tuple[float, float] | None:
 
 
 def _plausible(values: Any, per_inch: float | None) -> tuple[float, float] | None:
-    """Two numbers as pixels per inch, whole ones where PNG's whole pixels per metre hide them; None for nonsense."""
+    """Read two numbers as pixels per inch, whole ones where PNG's metres hide them; None for nonsense."""
     with suppress(Exception):  # whatever is in a file
         across, down = (float(value) * (per_inch or 0) for value in values)
         if min(across, down) > 1 and max(across, down) <= MOST_PER_INCH:
@@ -125,16 +130,16 @@ def _plausible(values: Any, per_inch: float | None) -> tuple[float, float] | Non
 
 
 def clean_exif(exif: Image.Exif) -> bytes | None:
-    """EXIF to be written with other pixels: orientation 1, no thumbnail, no maker's note, none of a TIFF's own tags.
+    """Reduce EXIF to what holds for other pixels: orientation 1, no thumbnail, maker's note or tags of a TIFF.
 
     None when nothing is left to say. Raises what Pillow raises on damaged EXIF.
     """
-    kept = select_tags(exif)
-    return _packed({**kept, ORIENTATION: 1}) if kept else None
+    tags = select_tags(exif)
+    return _packed({**tags, ORIENTATION: 1}) if tags else None
 
 
 def label_exif(exif: bytes | None, description: str, resolution: tuple[float, float] | None = None) -> bytes:
-    """EXIF that says what the picture is, what wrote it and its resolution, over what `exif` said of them."""
+    """Write into EXIF what the picture is, what wrote it and its resolution, over what `exif` said of them."""
     tags = {**parse_exif(exif), DESCRIPTION: description, SOFTWARE: PROGRAM}
     if resolution:
         tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: 2}
@@ -142,7 +147,7 @@ def label_exif(exif: bytes | None, description: str, resolution: tuple[float, fl
 
 
 def parse_exif(exif: bytes | None) -> dict[int, Any]:
-    """The tags of `Kept.exif`; directories as dictionaries."""
+    """Read the tags of `EmbeddedMetadata.exif`; directories become dictionaries."""
     parsed = Image.Exif()
     if exif:
         parsed.load(exif)
@@ -150,12 +155,12 @@ def parse_exif(exif: bytes | None) -> dict[int, Any]:
 
 
 def select_tags(exif: Image.Exif) -> dict[int, Any]:
-    """The tags that describe a photo, however its pixels change."""
-    found = {tag: exif[tag] for tag in KEPT if tag in exif}
+    """Select the tags that describe a photo, however its pixels change."""
+    tags = {tag: exif[tag] for tag in PHOTO_TAGS if tag in exif}
     for tag in (EXIF_IFD, GPS_IFD):
-        if tag in found:
-            found[tag] = {key: value for key, value in exif.get_ifd(tag).items() if key not in DROPPED}
-    return found
+        if tag in tags:
+            tags[tag] = {key: value for key, value in exif.get_ifd(tag).items() if key not in DROPPED_TAGS}
+    return tags
 
 
 def _packed(tags: Mapping[int, Any]) -> bytes:

@@ -32,13 +32,13 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 
 
 def turn_pixels(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
-    """An H x W x C picture, turned; a quarter turn swaps height and width."""
+    """Turn an H x W x C picture; a quarter turn swaps height and width."""
     mirrored, quarters = _PARTS[how]
     return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, quarters))
 
 
 def turn_back(pixels: NDArray[_Kind], how: Turn) -> NDArray[_Kind]:
-    """What `turned` made of it, undone."""
+    """Undo what `turn_pixels` does."""
     mirrored, quarters = _PARTS[how]
     back = np.rot90(pixels, -quarters)
     return np.ascontiguousarray(back[:, ::-1] if mirrored else back)

@@ -16,37 +16,40 @@ Space = Literal["grey", "rgb", "cmyk", "lab"]
 
 @dataclass(frozen=True, kw_only=True)
 class Raster:
-    """A picture as its file has it, oriented.
-
-    colour: uint8 or uint16 (full scale: white is 255 or 65535), H x W x 3, RGB in `profile`'s space. alpha: H x W of
-    the same dtype, not premultiplied; None where all is opaque. profile: ICC, of an RGB space; None for sRGB.
-    resolution: pixels per inch across and down, if the file says so, for printing.
-    exif: as Pillow writes it ("Exif\\0\\0" first), orientation 1, without thumbnail and maker's note. xmp: the packet,
-    as in the file. sha256: of the file. notes: what was changed or left out, one sentence each.
-    """
+    """A decoded picture as its file has it, oriented."""
 
     colour: Samples
+    """H x W x 3, RGB in the space of `profile`, uint8 or uint16 in full scale: white is 255 or 65535."""
     alpha: Samples | None = None
+    """H x W of the same dtype, not premultiplied; None where all is opaque."""
     profile: bytes | None = None
+    """ICC profile of an RGB space; None for sRGB."""
     resolution: tuple[float, float] | None = None
+    """Pixels per inch across and down, for printing, if the file says so."""
     exif: bytes | None = None
+    """As Pillow writes it ("Exif\\0\\0" first), with orientation 1, without thumbnail and maker's note."""
     xmp: bytes | None = None
+    """The packet, as in the file."""
     path: Path
+    """Where it came from."""
     sha256: str
+    """Of the file's bytes."""
     notes: tuple[str, ...] = ()
+    """What was changed or left out, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """What a decoder hands over: oriented samples of `space`, H x W x 1, 3 or 4, full scale, and alpha, H x W.
-
-    Lab's a and b are shifted: -128 is 0 and 127 full scale.
-    """
+    """What a decoder hands over: oriented samples in full scale, and alpha."""
 
     samples: Samples
+    """H x W x 1, 3 or 4, of `space`. Lab's a and b are shifted: -128 is 0 and 127 full scale."""
     space: Space
+    """What the channels mean."""
     alpha: Samples | None = None
+    """H x W of the same dtype; None where all is opaque."""
     notes: tuple[str, ...] = ()
+    """What was changed or left out, one sentence each."""
 
 
 def by_rows(convert: Callable[..., NDArray[Any]], *arrays: NDArray[Any]) -> NDArray[Any]:

@@ -21,19 +21,20 @@ _KEPT = ("profile", "metadata", "damaged")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What is accepted at most; every number at least 1. Raises UsageError for others.
-
-    pixels: width times height. side: the longer side, in pixels. bytes: of the file. frames: of an animation, or pages
-    of a TIFF, although only the first is read. aspect: longer over shorter side. density: pixels for each byte of the
-    file, of pictures of over 50 megapixels.
-    """
+    """The largest file that is accepted; every number is at least 1. Raises UsageError for others."""
 
     pixels: int = 400_000_000
+    """Width times height."""
     side: int = 100_000
+    """The longer side, in pixels."""
     bytes: int = 2_000_000_000
+    """Of the file."""
     frames: int = 10_000
+    """Of an animation, or pages of a TIFF, although only the first is read."""
     aspect: float = 1_000
+    """Longer over shorter side."""
     density: int = 100_000
+    """Pixels for each byte of the file, of pictures of over 50 megapixels."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -43,11 +44,11 @@ class Limits:
     @classmethod
     def parse(cls, values: Mapping[str, str | float]) -> Limits:
         """Limits from texts or numbers, `{"pixels": "800e6"}`; the others stay as they are. Raises UsageError."""
-        known = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls)]
         numbers: dict[str, Any] = {}
         for name, text in values.items():
-            if name not in known:
-                raise UsageError(f"limit {name!r}; accepted: {', '.join(known)}; for example pixels=800e6")
+            if name not in names:
+                raise UsageError(f"limit {name!r}; accepted: {', '.join(names)}; for example pixels=800e6")
             try:
                 numbers[name] = float(text) if name == "aspect" else int(float(text))
             except (TypeError, ValueError, OverflowError):
@@ -64,17 +65,17 @@ class Limits:
 
         bytes_per_pixel: that decoding takes at its peak; 8-bit RGB by default, as measured.
         """
-        what = f"{name}: {width}x{height} pixels"
+        claim = f"{name}: {width}x{height} pixels"
         if width < 1 or height < 1:
-            raise BadInputError(f"{what}; accepted: at least 1x1; try another file")
+            raise BadInputError(f"{claim}; accepted: at least 1x1; try another file")
         if width * height > self.pixels:
-            raise _too_much("pixels", what, self.pixels)
+            raise _too_much("pixels", claim, self.pixels)
         if max(width, height) > self.side:
-            raise _too_much("side", what, self.side)
+            raise _too_much("side", claim, self.side)
         if max(width, height) > self.aspect * min(width, height):
-            raise _too_much("aspect", what, self.aspect)
+            raise _too_much("aspect", claim, self.aspect)
         if lack := lack_of_memory(width * height * bytes_per_pixel):
-            raise BadInputError(f"{what}: not enough memory to decode it, {lack}; reduce it first, or free memory")
+            raise BadInputError(f"{claim}: not enough memory to decode it, {lack}; reduce it first, or free memory")
 
     def check_density(self, pixels: int, count: int, name: str) -> None:
         """Raises BadInputError for a large picture out of a file of next to nothing: no photo, but a lot of memory."""
@@ -87,9 +88,10 @@ class Limits:
             raise _too_much("frames", f"{name}: {count} frames or more", self.frames)
 
 
-def _too_much(limit: str, what: str, most: float) -> BadInputError:
+def _too_much(limit: str, claim: str, most: float) -> BadInputError:
     return BadInputError(
-        f"{what}; accepted: {limit} up to {most:,}; reduce it first, or raise the limit with --set photo.{limit}=NUMBER"
+        f"{claim}; accepted: {limit} up to {most:,}; reduce it first, "
+        f"or raise the limit with --set photo.{limit}=NUMBER"
     )
 
 
@@ -99,18 +101,18 @@ _ACCEPTED = ("matte", *_KEPT, *(field.name for field in fields(Limits)))
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Choices of reading a photo.
-
-    limits: what is accepted at most. matte: the sRGB colour (0..255) that alpha is laid on. keep_profile: leave RGB in
-    the space of its profile and tag the states with it, instead of converting to sRGB. keep_metadata: give the states
-    the photo's EXIF data, place included. keep_damaged: take what is there of a JPEG that is cut short.
-    """
+    """Choices of reading a photo."""
 
     limits: Limits = DEFAULT_LIMITS
+    """The largest file that is accepted."""
     matte: Colour = WHITE
+    """The sRGB colour (0..255) that alpha is laid on."""
     keep_profile: bool = False
+    """Leave RGB in the space of its profile and tag the states with it, instead of converting to sRGB."""
     keep_metadata: bool = False
+    """Give the states the photo's EXIF data, place included."""
     keep_damaged: bool = False
+    """Take the rows that are there of a JPEG that is cut short."""
 
     def __post_init__(self) -> None:
         matte = self.matte
@@ -119,10 +121,10 @@ class Reading:
 
     @property
     def choices(self) -> dict[str, str]:
-        """What is not as by default and shows in the files, as `parse` takes it."""
-        kept = {"profile": self.keep_profile, "metadata": self.keep_metadata, "damaged": self.keep_damaged}
+        """Return the choices that differ from the default and show in the files, as `parse` takes them."""
+        choices = {"profile": self.keep_profile, "metadata": self.keep_metadata, "damaged": self.keep_damaged}
         matte = {"matte": colour_name(self.matte)} if self.matte != WHITE else {}
-        return matte | {name: "keep" for name, chosen in kept.items() if chosen}
+        return matte | {name: "keep" for name, chosen in choices.items() if chosen}
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Reading:
@@ -144,7 +146,7 @@ class Reading:
 
 
 def parse_colour(text: str) -> Colour:
-    """`white`, `black`, `grey` or `#rrggbb`. Raises UsageError."""
+    """Read `white`, `black`, `grey` or `#rrggbb`. Raises UsageError."""
     if text in _NAMED:
         return _NAMED[text]
     if not re.fullmatch("#[0-9a-fA-F]{6}", text):
@@ -154,7 +156,7 @@ def parse_colour(text: str) -> Colour:
 
 
 def colour_name(colour: Colour) -> str:
-    """`white`, `black`, `grey`, or `#rrggbb`."""
+    """Write a colour as `white`, `black`, `grey`, or `#rrggbb`."""
     names = {value: name for name, value in _NAMED.items()}
     return names.get(colour, "#{:02x}{:02x}{:02x}".format(*colour))
 

@@ -25,24 +25,26 @@ LINE = 26
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One state on the sheet.
-
-    title: large, in the panel's colour. lines: smaller, below. next_window: (x0, y0, x1, y1) as fractions of the
-    picture, drawn as a frame: what the next panel shows.
-    """
+    """One state on the sheet."""
 
     image: RGB8
+    """uint8, H x W x 3."""
     title: str
+    """Large, in the panel's colour."""
     lines: Sequence[str]
+    """Smaller, below the title."""
     colour: Colour
+    """Of the frame and the title."""
     next_window: tuple[float, float, float, float] | None = None
+    """What the next panel shows, (x0, y0, x1, y1) as fractions of the picture; drawn as a frame."""
     next_colour: Colour = TEXT
+    """Of that frame."""
 
 
 def draw_sheet(
     heading: str, panels: Sequence[Panel], legend: Sequence[tuple[Colour, str]], columns: int | None = None
 ) -> RGB8:
-    """A contact sheet as uint8 RGB, with `columns` panels a row, by default at most four."""
+    """Draw a contact sheet as uint8 RGB, with `columns` panels a row, by default at most four."""
     columns = columns or (min(4, len(panels)) if len(panels) != 5 else 3)
     height, width = panels[0].image.shape[:2]
     scale = CELL / max(height, width)
@@ -78,7 +80,7 @@ def draw_sheet(
 
 
 def _panel_words(panel: Panel, width: int) -> list[tuple[str, Font]]:
-    """At most six lines and their fonts."""
+    """Break a panel's lines into at most six, each with its font."""
     paragraphs = [wrap_text(line, width, 17) for line in panel.lines]
     return [(line, letters) for lines, letters in paragraphs for line in lines][:6]
 

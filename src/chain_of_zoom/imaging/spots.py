@@ -17,12 +17,12 @@ Spot = tuple[int, int]
 
 
 def find_centre(pixels: RGB8) -> list[Spot]:
-    """The middle of the picture."""
+    """Return the middle of the picture."""
     return [(pixels.shape[1] // 2, pixels.shape[0] // 2)]
 
 
 def find_textured_spots(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
-    """Up to `count` spots (x, y in pixels) on textured places of a picture (uint8, H x W x 3).
+    """Find up to `count` spots (x, y in pixels) on textured places of a picture (uint8, H x W x 3).
 
     The picture is cut into whole cells of 512x512 px from its top left corner (smaller ones when its short side is
     smaller). The first spot is the middle of the cell with the highest mean squared gradient of grey; the others are
@@ -41,7 +41,7 @@ def find_textured_spots(pixels: RGB8, count: int, seed: int = 0) -> list[Spot]:
 
 
 def measure_gradient_energy(pixels: RGB8) -> float:
-    """Mean squared step between neighbouring pixels of grey, in levels squared; uint8, H x W x 3."""
+    """Return the mean squared step between neighbours of grey, in levels squared; uint8, H x W x 3."""
     grey: NDArray[np.float64] = pixels.mean(axis=2)
     steps = [np.diff(grey, axis=axis).ravel() for axis in (0, 1)]
     return float(np.square(np.concatenate(steps)).mean())

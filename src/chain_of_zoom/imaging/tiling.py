@@ -20,19 +20,25 @@ LATENT = 8
 
 
 class Span(NamedTuple):
-    """One tile along one axis: pixels [start, stop) are read, [keep_start, keep_stop) are kept."""
+    """One tile along one axis."""
 
     start: int
+    """First pixel that is read."""
     stop: int
+    """End of the pixels that are read."""
     keep_start: int
+    """First pixel whose result is used: where the core begins."""
     keep_stop: int
+    """End of the core."""
 
 
 class Tile(NamedTuple):
-    """One tile: its span of rows and its span of columns."""
+    """One tile of a picture."""
 
     rows: Span
+    """From top to bottom."""
     columns: Span
+    """From left to right."""
 
 
 def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
@@ -46,13 +52,13 @@ def plan_spans(length: int, tile: int, halo: int) -> list[Span]:
 
 
 def plan_tiles(size: Size, tile: int, halo: int) -> list[Tile]:
-    """Tiles of at most `tile` x `tile` pixels, halo included, row by row."""
+    """Plan tiles of at most `tile` x `tile` pixels, halo included, row by row."""
     columns = plan_spans(size.width, tile, halo)
     return [Tile(rows, span) for rows in plan_spans(size.height, tile, halo) for span in columns]
 
 
 def spread_spans(length: int, tile: int, overlap: int, step: int) -> list[Span]:
-    """The fewest spans of `tile` pixels (or `length`, if less) that overlap by `overlap` or more, spread evenly.
+    """Plan the fewest spans of `tile` pixels (or `length`, if less) that overlap by `overlap` or more, evenly.
 
     Starts are multiples of `step`, which divides the length and the tile, and mirror each other; cores meet in the
     middle of the overlaps.
@@ -70,7 +76,7 @@ def spread_spans(length: int, tile: int, overlap: int, step: int) -> list[Span]:
 
 
 def fade_weights(spans: list[Span], width: int, unit: int = 1) -> list[NDArray[np.float32]]:
-    """For every span the weight of each of its units of `unit` pixels: fades `width` pixels wide where cores meet.
+    """Weight every unit of `unit` pixels of every span: fades `width` pixels wide where cores meet.
 
     Weights of all spans sum to one everywhere. Each fade is the same smooth step, mirrored on its two sides.
     """
@@ -89,7 +95,7 @@ def _smooth_step(distance: NDArray[np.float64], width: int) -> NDArray[np.float6
 
 
 def published_spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """The published grid: a tile every tile - overlap, the last shifted back to end at the border (method, section 3).
+    """Plan the published grid: a tile every tile - overlap, the last one back at the border (method, section 3).
 
     A picture smaller than a tile, which stops the published code, is one span. Cores are whole tiles.
     """
@@ -100,9 +106,9 @@ def published_spans(length: int, tile: int, overlap: int) -> list[Span]:
 
 
 def published_weights(height: int, width: int) -> NDArray[np.float64]:
-    """The published Gaussian window, not normalised: variance 0.01 of the squared side, centred as published.
+    """Return the published Gaussian window, not normalised: variance 0.01 of the squared side.
 
-    That is at (width - 1) / 2 across and, half a latent too low, at height / 2 down.
+    Its centre lies at (width - 1) / 2 across and, half a latent too low, at height / 2 down.
     """
 
     def bell(side: int, centre: float) -> NDArray[np.float64]:
@@ -113,7 +119,7 @@ def published_weights(height: int, width: int) -> NDArray[np.float64]:
 
 
 def published_vae_spans(length: int, tile: int, pad: int) -> list[Span]:
-    """How the published tiled VAE cuts an axis: cores of up to `tile`, read with `pad` more on either side.
+    """Cut an axis as the published tiled VAE does: cores of up to `tile`, read with `pad` more on each side.
 
     Cores are as equal as multiples of 32 allow (16, 8... where those would be above `tile`); the outer ones reach to
     the border.

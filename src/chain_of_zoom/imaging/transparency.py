@@ -15,7 +15,7 @@ _ROWS = 128  # of the finer picture at a time; even
 
 
 def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples:
-    """Colour (H x W x 3) over a matte of 0..255, weighted with alpha (H x W), rounded; same depth."""
+    """Lay colour (H x W x 3) on a matte of 0..255 by alpha (H x W), rounded; same depth."""
     bits = 8 * colour.itemsize
     top, wide = (1 << bits) - 1, "uint16" if bits == 8 else "uint32"
     ground = (np.array(matte) * (top // 255)).astype(wide)
@@ -30,7 +30,7 @@ def composite(colour: Samples, alpha: Samples, matte: Colour = WHITE) -> Samples
 
 
 def spread_colours(colour: Samples, alpha: Samples) -> Samples:
-    """`colour` (H x W x 3) with the colours of visible pixels where `alpha` (H x W) hides its own.
+    """Spread the colours of visible pixels of H x W x 3 to where `alpha` (H x W) hides its own.
 
     A pixel less than half as opaque as a neighbour fades to the mean around it, weighted by alpha, the more the less it
     is; a transparent one becomes it, from as near as there is something visible. The rest keeps its colours.
@@ -47,7 +47,7 @@ def spread_colours(colour: Samples, alpha: Samples) -> Samples:
 
 
 def _halve(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
-    """Means of 2 x 2 pixels, of colours weighted by alpha, and the largest alpha, so that nothing visible is lost."""
+    """Halve colours by means of 2 x 2 pixels weighted by alpha, and alpha by maxima: nothing visible is lost."""
     height, width = (-(-side // 2) for side in alpha.shape)
     half = np.empty((height, width, 3), colour.dtype), np.empty((height, width), alpha.dtype)
     for row in range(0, height, _ROWS // 2):
@@ -63,7 +63,7 @@ def _halve(colour: Samples, alpha: Samples) -> tuple[Samples, Samples]:
 
 
 def _lay_over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
-    """A picture over its half-sized one, which shows where it is itself less visible than around it."""
+    """Lay a picture over its half-sized one, which shows where it is itself less visible than around it."""
     height, width = alpha.shape
     result = colour.copy()
     for row in range(0, height, _ROWS):
@@ -71,8 +71,8 @@ def _lay_over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
         above = max(row - 1, 0)
         around = np.pad(alpha[above : stop + 1], [(row == 0, stop == height), (1, 1)])
         across = np.maximum(np.maximum(around[:, :-2], around[:, 1:-1]), around[:, 2:])
-        most = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
-        share = alpha[row:stop] / np.maximum(most, 1) * np.float32(2)
+        strongest = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
+        share = alpha[row:stop] / np.maximum(strongest, 1) * np.float32(2)
         places = share < 1
         if not places.any():
             continue
@@ -83,7 +83,7 @@ def _lay_over(colour: Samples, alpha: Samples, coarse: Samples) -> Samples:
 
 
 def _double(coarse: Samples, row: int, stop: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Rows of the bilinear enlargement by 2 of a picture, as floats."""
+    """Enlarge rows of a picture by 2, bilinearly, as floats."""
     first, last = max(row // 2 - 2, 0), min(-(-stop // 2) + 2, len(coarse))
     box = (0.0, row / 2 - first, width / 2, stop / 2 - first)
     planes = [Image.fromarray(coarse[first:last, :, i].astype(np.float32)) for i in range(3)]

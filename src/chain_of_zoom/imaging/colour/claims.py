@@ -38,7 +38,7 @@ _UNCALIBRATED = 0xFFFF
 
 
 def resolve(data: bytes, profile: bytes | None, exif: Claim) -> tuple[bytes | None, Encoding | None, list[str]]:
-    """The profile of a file's pixels (None: sRGB), the encoding that it was made of, if it was, and notes.
+    """Return the profile of a file's pixels (None: sRGB), the encoding it was made of, if it was, and notes.
 
     profile: the file's own (ICC). exif: what its EXIF claims.
     """
@@ -54,7 +54,7 @@ def resolve(data: bytes, profile: bytes | None, exif: Claim) -> tuple[bytes | No
 
 
 def exif_claim(exif: Image.Exif) -> Claim:
-    """What EXIF, or the first directory of a TIFF, claims. Raises what Pillow raises on damaged ones."""
+    """Read the claim of EXIF, or of a TIFF's first directory. Raises what Pillow raises on damaged ones."""
     details = exif.get_ifd(ExifTags.IFD.Exif)
     space, index = details.get(_COLOUR_SPACE), exif.get_ifd(ExifTags.IFD.Interop).get(1)
     if space == 1:
@@ -74,7 +74,7 @@ def exif_claim(exif: Image.Exif) -> Claim:
 
 
 def _claims(data: bytes, profile: bytes | None, exif: Claim) -> Iterator[Claim]:
-    """What the parts of a file claim, the one that counts most first."""
+    """Yield the claims of the parts of a file, the one that counts most first."""
     chunks = read_png_head(data) if data[:4] == b"\x89PNG" else {}
     if b"cICP" in chunks:
         yield _cicp(chunks[b"cICP"], bits=data[24])
@@ -92,7 +92,7 @@ def _claims(data: bytes, profile: bytes | None, exif: Claim) -> Iterator[Claim]:
 
 
 def _coded(source: str, primaries: int, transfer: int, black: float = 0.0, white: float = 1.0) -> Claim:
-    """The space of the codes of ITU-T H.273."""
+    """Return the space that two codes of ITU-T H.273 name."""
     source = f"{source} {primaries}/{transfer}"
     if primaries == transfer == _UNSPECIFIED and white == 1:
         return SILENT
@@ -138,7 +138,7 @@ def _nclx(data: bytes) -> Claim:
 
 
 def _bmp_profile(data: bytes) -> bytes | None:
-    """The profile that a BMP of version 5 embeds."""
+    """Return the profile that a BMP of version 5 embeds."""
     if data[:2] != b"BM" or len(data) < 138 or int.from_bytes(data[14:18], "little") < 124 or data[70:74] != b"DEBM":
         return None
     start, size = struct.unpack_from("<II", data, 126)
@@ -175,7 +175,7 @@ def _has_gain_map(data: bytes) -> bool:
 
 
 def _table(values: tuple[int, ...]) -> Floats | None:
-    """Curves of a TIFF's TransferFunction: one or three for 8 or 16 bits."""
+    """Return the curves of a TIFF's TransferFunction: one or three for 8 or 16 bits."""
     if len(values) not in (256, 768, 65536, 196608):
         return None
     return np.array(values).reshape(1 if len(values) % 3 else 3, -1) / 65535

@@ -22,19 +22,19 @@ def is_grey(pixels: NDArray[np.uint8 | np.uint16 | np.float32]) -> bool:
 
 
 def to_luma(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The luma of H x W x 3 in all three channels."""
+    """Return the luma of H x W x 3 in all three channels."""
     plane = pixels[..., 0] * _RED + pixels[..., 1] * _GREEN + pixels[..., 2] * _BLUE
     return np.repeat(plane[..., None], 3, axis=2)
 
 
 def remove_rounding(pixels: Samples) -> Samples:
-    """A conversion of something grey (H x W x 3) as R=G=B again, where its rounding left a level of 255 at most.
+    """Make a conversion of grey (H x W x 3) R=G=B again, where its rounding left a level of 255 at most.
 
     Where it left more, in a single pixel, the pixels come back as they are: then they were given a colour.
     """
-    most = np.iinfo(pixels.dtype).max // 255
+    largest_rounding = np.iinfo(pixels.dtype).max // 255
     for row in range(0, len(pixels), _ROWS):
         band = pixels[row : row + _ROWS]
-        if (band.max(axis=2) - band.min(axis=2)).max() > most:
+        if (band.max(axis=2) - band.min(axis=2)).max() > largest_rounding:
             return pixels
     return np.repeat(pixels[..., 1:2], 3, axis=2)

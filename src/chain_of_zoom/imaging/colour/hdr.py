@@ -14,7 +14,7 @@ _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 
 
 def tone_map(colour: Samples, encoding: Encoding) -> Samples:
-    """H x W x 3 samples of an HDR encoding as sRGB of the same depth; out-of-gamut colours clipped.
+    """Map H x W x 3 samples of an HDR encoding to sRGB of the same depth; out-of-gamut colours are clipped.
 
     What is not above reference white keeps its light; above, the curve of BT.2390 (section 5.4) rolls off to the
     brightest sample of the picture, in each channel.
@@ -40,15 +40,15 @@ def tone_map(colour: Samples, encoding: Encoding) -> Samples:
         if is_hlg:
             linear *= (linear @ luminance)[..., None] ** (_HLG_GAMMA - 1) * (_HLG_PEAK / WHITE)
         places = np.sqrt(np.sqrt(linear / peak)) * 65535 + 0.5
-        shown = rolled[places.astype(np.uint16)] @ to_srgb
-        whole: Samples = np.rint(srgb_encode(np.clip(shown, 0, 1)) * top).astype(rows.dtype)
+        display_light = rolled[places.astype(np.uint16)] @ to_srgb
+        whole: Samples = np.rint(srgb_encode(np.clip(display_light, 0, 1)) * top).astype(rows.dtype)
         return whole
 
     return by_rows(show, colour)
 
 
 def _roll_off(light: Floats, peak: float) -> Floats:
-    """Light relative to reference white, up to `peak`, as light up to 1: the EETF of BT.2390-11."""
+    """Bend light relative to reference white, up to `peak`, to light up to 1: the EETF of BT.2390-11."""
     top = _pq_encode(np.array(peak * WHITE))
     white = _pq_encode(np.array(WHITE)) / top
     knee = 1.5 * white - 0.5
@@ -59,7 +59,7 @@ def _roll_off(light: Floats, peak: float) -> Floats:
 
 
 def _pq_decode(signal: Floats) -> Floats:
-    """Display light in cd/m2 (SMPTE ST 2084)."""
+    """Return display light in cd/m2 (SMPTE ST 2084)."""
     root = signal ** (1 / _M2)
     light: Floats = 10000 * (np.maximum(root - _C1, 0) / (_C2 - _C3 * root)) ** (1 / _M1)
     return light
@@ -72,5 +72,5 @@ def _pq_encode(light: Floats) -> Floats:
 
 
 def _hlg_scene(signal: Floats) -> Floats:
-    """Scene light, 0..1 (BT.2100, inverse of the HLG OETF)."""
+    """Return scene light, 0..1 (BT.2100, inverse of the HLG OETF)."""
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - _C) / _A) + _B) / 12)

@@ -23,16 +23,19 @@ _SPACES: dict[str, tuple[Space, str]] = {"RGB ": ("rgb", "RGB"), "GRAY": ("grey"
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A usable profile. space: of the pixels it describes, None for others. is_srgb: to within one of 255 levels."""
+    """A usable ICC profile."""
 
     name: str
+    """How it calls itself."""
     space: Space | None
+    """Of the pixels that it describes; None for spaces that are not read."""
     is_srgb: bool
+    """Whether it means sRGB to within one of 255 levels."""
 
 
 @lru_cache(maxsize=8)
 def examine(profile: bytes) -> Profile | None:
-    """What an ICC profile is; None when it is damaged or cannot be converted to sRGB."""
+    """Examine an ICC profile; return None for one that is damaged or cannot be converted to sRGB."""
     from PIL import Image, ImageCms
 
     try:
@@ -47,43 +50,43 @@ def examine(profile: bytes) -> Profile | None:
             return Profile(name=name, space=space, is_srgb=False)
         steps = np.linspace(0, 255, 9).round().astype(np.uint8)
         probe = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-        shown = np.asarray(ImageCms.applyTransform(Image.fromarray(probe), transform))
+        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(probe), transform))
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
-    return Profile(name=name, space=space, is_srgb=int(np.abs(shown.astype(int) - probe).max()) <= 1)
+    return Profile(name=name, space=space, is_srgb=int(np.abs(converted.astype(int) - probe).max()) <= 1)
 
 
 def name_profile(profile: bytes) -> str:
-    """What a profile calls itself."""
-    found = examine(profile)
-    return found.name if found else "unusable"
+    """Return the name that a profile gives itself."""
+    examined = examine(profile)
+    return examined.name if examined else "unusable"
 
 
 def is_srgb(profile: bytes) -> bool:
     """Whether pixels mean the same without the profile; an unusable one does not count."""
-    found = examine(profile)
-    return found is None or found.is_srgb
+    examined = examine(profile)
+    return examined is None or examined.is_srgb
 
 
 def convert_to_rgb(samples: Samples, space: Space, profile: bytes | None) -> tuple[Samples, bytes | None, list[str]]:
-    """H x W x 1, 3 or 4 samples as H x W x 3 RGB, the profile they are then in (None: sRGB), and what was done.
+    """Return H x W x 1, 3 or 4 samples as H x W x 3 RGB, their profile then (None: sRGB), and notes.
 
     RGB keeps its profile, and so does grey that has an RGB one; the others become sRGB.
     """
-    found = examine(profile) if profile else None
+    examined = examine(profile) if profile else None
     notes: list[str] = []
-    if profile and found is None:
+    if profile and examined is None:
         notes.append("unusable colour profile ignored")
-    elif found and found.space != space and (found.space, space) != ("rgb", "grey"):
-        notes.append(f"profile {found.name} ignored: it is not for {space} pictures")
-        found = None
-    if found and profile and found.space == "rgb":
+    elif examined and examined.space != space and (examined.space, space) != ("rgb", "grey"):
+        notes.append(f"profile {examined.name} ignored: it is not for {space} pictures")
+        examined = None
+    if examined and profile and examined.space == "rgb":
         return _as_three(samples), profile, notes
-    if found and profile:
+    if examined and profile:
         return (
             convert(samples, space, profile),
             None,
-            [*notes, f"{space} converted to sRGB: {_describe_conversion(found)}"],
+            [*notes, f"{space} converted to sRGB: {_describe_conversion(examined)}"],
         )
     if space == "grey":
         return _as_three(samples), None, notes
@@ -99,21 +102,21 @@ def convert_to_rgb(samples: Samples, space: Space, profile: bytes | None) -> tup
 
 
 def to_srgb(samples: Samples, profile: bytes | None) -> tuple[Samples, list[str]]:
-    """RGB in `profile`'s space as sRGB of the same depth, and what was done."""
-    found = examine(profile) if profile else None
-    if not profile or not found:
+    """Convert RGB in `profile`'s space to sRGB of the same depth; return it with notes."""
+    examined = examine(profile) if profile else None
+    if not profile or not examined:
         return samples, []
-    if found.is_srgb:
-        return samples, [f"profile {found.name} is sRGB"]
-    return convert(samples, "rgb", profile), [f"converted to sRGB: {_describe_conversion(found)}"]
+    if examined.is_srgb:
+        return samples, [f"profile {examined.name} is sRGB"]
+    return convert(samples, "rgb", profile), [f"converted to sRGB: {_describe_conversion(examined)}"]
 
 
-def _describe_conversion(found: Profile) -> str:
-    return f"profile {found.name}, {INTENT} intent"
+def _describe_conversion(examined: Profile) -> str:
+    return f"profile {examined.name}, {INTENT} intent"
 
 
 def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
-    """Samples in `profile`'s space as H x W x 3 sRGB of the same depth, out-of-gamut colours clipped.
+    """Convert samples in `profile`'s space to H x W x 3 sRGB of the same depth, out-of-gamut colours clipped.
 
     What was grey stays exactly so.
     """
@@ -122,10 +125,10 @@ def convert(samples: Samples, space: Space, profile: bytes) -> Samples:
     image = _vips_image(samples, space)
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     if samples.dtype == np.uint8:
-        done = image.icc_transform("srgb", embedded=True, intent=INTENT, depth=8)
+        converted = image.icc_transform("srgb", embedded=True, intent=INTENT, depth=8)
     else:  # in one step Little CMS makes a coarse table of 16-bit transforms: up to 14 of 255 levels off
-        done = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
-    result: Samples = done.numpy()
+        converted = image.icc_import(embedded=True, intent=INTENT, pcs="xyz").colourspace("rgb16")
+    result: Samples = converted.numpy()
     return remove_rounding(result) if space == "grey" or (space == "rgb" and is_grey(samples)) else result
 
 
@@ -141,7 +144,7 @@ def _vips_image(samples: Samples, space: Space) -> Any:
 
 
 def _as_three(samples: Samples) -> Samples:
-    """H x W x 1 grey as RGB without a copy of it; RGB as it is."""
+    """Return H x W x 1 grey as RGB without a copy of it; RGB as it is."""
     return np.broadcast_to(samples, (*samples.shape[:2], 3))
 
 
@@ -167,7 +170,7 @@ _XYZ_TO_SRGB = np.array(
 
 
 def lab_to_srgb(samples: Samples) -> Samples:
-    """CIELAB of D50 (ICC's encoding: L to full scale, a and b from -128 to 127 as whole numbers up from 0) as sRGB."""
+    """Convert CIELAB of D50 (ICC's encoding: L to full scale, a and b from -128 to 127 shifted to 0) to sRGB."""
     return by_rows(_lab_to_srgb, samples)
 
 
@@ -178,5 +181,5 @@ def _lab_to_srgb(samples: Samples) -> Samples:
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * D50
     linear = np.clip(xyz @ _XYZ_TO_SRGB.T, 0, 1)
-    done: Samples = np.rint(srgb_encode(linear) * top).astype(samples.dtype)
-    return done
+    srgb: Samples = np.rint(srgb_encode(linear) * top).astype(samples.dtype)
+    return srgb

@@ -42,12 +42,12 @@ _SIGNAL = np.linspace(0, 1, 4096)
 
 
 def srgb_decode(signal: Floats) -> Floats:
-    """Linear light of an sRGB signal (IEC 61966-2-1), both 0..1."""
+    """Return the linear light of an sRGB signal (IEC 61966-2-1), both 0..1."""
     return np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
 
 
 def srgb_encode(linear: Floats) -> Floats:
-    """The sRGB signal of linear light, both 0..1."""
+    """Return the sRGB signal of linear light, both 0..1."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
@@ -65,18 +65,24 @@ CURVES: dict[int, Floats | None] = {  # ITU-T H.273, table 3, without HDR and th
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """What RGB samples mean. curves: linear light, 0..1, at equal steps of the signal, 1 or 3 x N; None: sRGB's."""
+    """How the numbers of RGB samples become light."""
 
     name: str = "sRGB"
+    """For notes and for the profile."""
     primaries: Primaries = SRGB
+    """Chromaticities of red, green, blue and white."""
     curves: Floats | None = None
+    """Linear light, 0..1, at equal steps of the signal, 1 or 3 x N; None for that of sRGB."""
     hdr: HDR | None = None
+    """The transfer function of HDR, which has no such curve."""
     black: float = 0.0  # the samples, as shares of full scale, of black and white, which narrow range has within
+    """The sample of black as a share of full scale; above 0 in narrow range."""
     white: float = 1.0
+    """The sample of white as a share of full scale; below 1 in narrow range."""
 
     @property
     def profile(self) -> bytes | None:
-        """An ICC profile of this space (ICC.1:2001-04, matrix and curves); None for sRGB and HDR, which need none."""
+        """Build an ICC profile of this space (ICC.1:2001-04, matrix and curves); None for sRGB and HDR."""
         if self.hdr or (self.primaries == SRGB and self.curves is None):
             return None
         tables = srgb_decode(_SIGNAL)[None] if self.curves is None else self.curves
@@ -93,7 +99,7 @@ class Encoding:
         return _icc(tags)
 
     def full_range(self, samples: Samples) -> Samples:
-        """Samples with black at 0 and white at full scale; the same where they are so already."""
+        """Stretch samples to black at 0 and white at full scale; return the same where they are so already."""
         if self.white == 1:
             return samples
         top = int(np.iinfo(samples.dtype).max)
@@ -105,7 +111,7 @@ class Encoding:
 def from_calibration(
     source: str, primaries: Primaries | None, gammas: Sequence[float], table: Floats | None = None
 ) -> tuple[Encoding | None, tuple[str, ...]]:
-    """The space of measured primaries and exponents (1 or 3, or a table of curves), and what of them was ignored.
+    """Build the space of measured primaries and exponents (1 or 3, or a table of curves), with notes.
 
     None when nothing is usable. Without primaries they are sRGB's, and without exponents the curve is. An exponent of
     2.2 with sRGB's primaries is what sRGB's own curve is called where only exponents can be said: the picture is sRGB.
@@ -128,7 +134,7 @@ def from_calibration(
 
 
 def rgb_to_xyz(primaries: Primaries) -> Floats:
-    """The matrix from linear RGB to XYZ of D50, whose columns are red, green and blue, adapted by Bradford."""
+    """Return the matrix from linear RGB to XYZ of D50: columns red, green and blue, adapted by Bradford."""
     xyz = np.array([(x, y, 1 - x - y) for x, y in primaries])
     white = xyz[3] / xyz[3, 1]
     matrix = xyz[:3].T * np.linalg.solve(xyz[:3].T, white)
@@ -154,7 +160,7 @@ def _curve(values: Floats) -> bytes:
 
 
 def _icc(tags: dict[bytes, bytes]) -> bytes:
-    """A display profile of these tags; equal ones are there once."""
+    """Pack a display profile of these tags; equal ones are there once."""
     start = 128 + 4 + 12 * len(tags)
     places: dict[bytes, int] = {}
     body, table = b"", b""

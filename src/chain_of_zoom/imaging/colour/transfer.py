@@ -17,7 +17,7 @@ _EPSILON = 1e-5  # under the root, with the unbiased variance, as published
 
 
 def fix_colors(pixels: RGB8, reference: RGB8, how: ColorFix) -> RGBF:
-    """`pixels` (uint8, H x W x 3) with the colours of `reference` (same shape), as float32 in [0, 1], not yet rounded.
+    """Give `pixels` (uint8, H x W x 3) the colours of `reference` (same shape): float32 in [0, 1], unrounded.
 
     adain: mean and deviation per channel. wavelet: the low frequencies of the reference under the high ones of pixels.
     """
@@ -45,7 +45,7 @@ def _deviation(pixels: RGBF) -> NDArray[np.float64]:
 
 
 def _low(pixels: RGBF) -> RGBF:
-    """What five levels of blurring leave; the kernel [1 2 1]/4 along each axis, 2^i pixels apart, edges repeated."""
+    """Blur five times: the kernel [1 2 1]/4 along each axis, 2^i pixels apart, edges repeated."""
     for level in range(_LEVELS):
         reach = 2**level
         for axis in (0, 1):

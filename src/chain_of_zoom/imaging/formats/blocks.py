@@ -32,7 +32,7 @@ def check_count(blocks: int, name: str) -> None:
 
 
 def count_frames(data: bytes, image: Image.Image) -> int:
-    """Frames of a file that Pillow opened as `image`."""
+    """Count the frames of a file that Pillow opened as `image`."""
     if image.format == "GIF":  # Pillow would take seconds
         return _gif_blocks(data, MAX_BLOCKS)[1]
     if image.format == "MPO":  # the others are views or gain maps of the first
@@ -41,7 +41,7 @@ def count_frames(data: bytes, image: Image.Image) -> int:
 
 
 def find_flaws(data: bytes) -> tuple[str, ...]:
-    """Notes of what Pillow does not mind in a PNG or GIF."""
+    """Note the damage in a PNG or GIF that Pillow does not mind."""
     if data[:4] == b"GIF8":
         return () if _gif_blocks(data, MAX_BLOCKS)[2] else ("end marker missing",)
     if data[:4] != b"\x89PNG":
@@ -56,7 +56,7 @@ def find_flaws(data: bytes) -> tuple[str, ...]:
 
 
 def describe_lack(data: bytes) -> str:
-    """How much of a file is there that is cut short, in words; empty for one that is not, or where that is unknown."""
+    """Say how much is there of a file that is cut short; empty for one that is not, or where that is unknown."""
     size = len(data)
     if data[:4] == b"RIFF":
         whole = 8 + int.from_bytes(data[4:8], "little")
@@ -75,7 +75,7 @@ def describe_lack(data: bytes) -> str:
 
 
 def read_png_head(data: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG before the pixels, the first of each name, and 64 bytes at most of each."""
+    """Return the chunks of a PNG before the pixels: the first of each name, of each at most 64 bytes."""
     chunks: dict[bytes, bytes] = {}
     for name, start, stop in _png_chunks(data):
         if name == b"IDAT":
@@ -85,12 +85,12 @@ def read_png_head(data: bytes) -> dict[bytes, bytes]:
 
 
 def find_meta_box(data: bytes) -> bytes:
-    """What describes the pictures of an AVIF or HEIF file, past its box's version and flags; may be empty."""
+    """Return the box that describes the pictures of an AVIF or HEIF, past its version and flags; may be empty."""
     return next((data[start + 4 : stop] for kind, start, stop in _boxes(data, 0) if kind == b"meta"), b"")
 
 
 def read_primary_properties(meta: bytes) -> list[tuple[bytes, bytes]]:
-    """Kinds and contents of the properties of the main picture (ISO/IEC 14496-12, 8.11, and 23008-12, 9.3).
+    """Return kinds and contents of the properties of the main picture (ISO/IEC 14496-12, 8.11, and 23008-12, 9.3).
 
     Raises struct.error and LookupError where such boxes are damaged.
     """
@@ -115,7 +115,7 @@ def read_primary_properties(meta: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _boxes(data: bytes, start: int, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start and stop of the contents of the boxes in a part of a file (ISO/IEC 14496-12, section 4.2)."""
+    """Yield kind, start and stop of the contents of boxes in a part of a file (ISO/IEC 14496-12, section 4.2)."""
     stop = len(data) if stop is None else stop
     for _ in range(MAX_BLOCKS):
         if start + 8 > stop:
@@ -131,7 +131,7 @@ def _boxes(data: bytes, start: int, stop: int | None = None) -> Iterator[tuple[b
 
 
 def count_png_rows(data: bytes) -> tuple[int, int]:
-    """Rows of a PNG whose pixels are there, and all; of an interlaced one, the same share. Raises zlib.error."""
+    """Count the rows of a PNG that are there, and all; of an interlaced one, the same share. Raises zlib.error."""
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data.ljust(29, b"\0"), 16)
     bits = depth * _CHANNELS.get(colour, 1)
     passes = _PASSES if interlaced else ((0, 0, 1, 1),)
@@ -147,7 +147,7 @@ def count_png_rows(data: bytes) -> tuple[int, int]:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and stop of the contents of every chunk (PNG, section 5.3); the last may reach beyond the file."""
+    """Yield name, start and stop of each chunk's contents (PNG, 5.3); the last may reach beyond the file."""
     at = 8
     while at < len(data):
         stop = at + 8 + int.from_bytes(data[at : at + 4])
@@ -156,7 +156,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _boxes_stop(data: bytes) -> int:
-    """Where the boxes of an AVIF or HEIF end, by their lengths (ISO/IEC 14496-12, section 4.2)."""
+    """Find where the boxes of an AVIF or HEIF end, by their lengths (ISO/IEC 14496-12, section 4.2)."""
     at = 0
     while data[4:8] == b"ftyp" and at + 16 <= len(data) and (length := int.from_bytes(data[at : at + 4])):
         at += max(int.from_bytes(data[at + 8 : at + 16]) if length == 1 else length, 8)
@@ -164,7 +164,7 @@ def _boxes_stop(data: bytes) -> int:
 
 
 def _gif_blocks(data: bytes, stop: int) -> tuple[int, int, bool]:
-    """Blocks, how many of them are frames, and whether the trailer follows (GIF89a, sections 15 to 27)."""
+    """Count the blocks and frames, and tell whether the trailer follows (GIF89a, sections 15 to 27)."""
     at = 13 + _colour_table(data[10]) if len(data) > 10 else 0
     blocks = frames = 0
     try:

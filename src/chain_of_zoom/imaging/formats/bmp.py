@@ -30,7 +30,7 @@ def has_fields(data: bytes) -> bool:
 
 
 def read(data: bytes, name: str, limits: Limits) -> Layers:
-    """The pixels of such a file. Raises BadInputError."""
+    """Read the pixels of such a file. Raises BadInputError."""
     start, size, width, height, bits, compression = struct.unpack_from("<IIii2xHI", data, 10)
     limits.check_size(width, abs(height), name)
     masks = struct.unpack_from("<4I", data, 54)
@@ -47,7 +47,7 @@ def read(data: bytes, name: str, limits: Limits) -> Layers:
 
 
 def _samples(pixels: NDArray[np.uint16 | np.uint32], mask: int) -> NDArray[np.uint8]:
-    """The bits under a mask, stretched to 8 bits."""
+    """Stretch the bits under a mask to 8 bits."""
     low = (mask & -mask).bit_length() - 1 if mask else 0
     top = max(mask >> low, 1)
     values = (pixels & mask) >> low

@@ -44,7 +44,7 @@ def check_extents(data: bytes, name: str, limits: Limits) -> None:
 
 
 def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
-    """The oriented pixels of such a file. Raises BadInputError and what libvips raises."""
+    """Read the oriented pixels of such a file. Raises BadInputError and what libvips raises."""
     from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     is_png = data[:8] == _PNG
@@ -58,7 +58,7 @@ def read(data: bytes, orientation: int, name: str, limits: Limits) -> Layers:
 
 
 def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """An AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
+    """Read an AVIF of more pixels than libavif's limit, 2^28, and its metadata. Raises as `read` does."""
     from chain_of_zoom.imaging.formats.vips import decode_upright, open_image
 
     with open_image("heifload", data, unlimited=True) as image:
@@ -72,14 +72,14 @@ def read_large(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata
 
 
 def _layers(pixels: Samples) -> Layers:
-    """Grey or RGB, with or without alpha, as it lies in H x W x 1 to 4."""
+    """Split H x W x 1 to 4 into grey or RGB, and alpha."""
     colours = 1 if pixels.shape[2] < 3 else 3
     alpha = pixels[..., colours] if pixels.shape[2] > colours else None
     return Layers(samples=pixels[..., :colours], space="grey" if colours == 1 else "rgb", alpha=alpha)
 
 
 def stretch_to_16_bits(samples: NDArray[np.uint16], bits: int) -> Samples:
-    """Samples whose `bits` lie at the top of 16, as the decoders give them, with white at 65535."""
+    """Stretch samples whose `bits` lie at the top of 16, as decoders give them, to white at 65535."""
     if bits == 16:
         return samples
     top = (1 << bits) - 1

@@ -25,7 +25,7 @@ def is_heif(data: bytes) -> bool:
 
 
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """The pixels (libheif turns them itself) and the metadata. Raises MissingError without the extra."""
+    """Read the pixels (libheif turns them itself) and the metadata. Raises MissingError without the extra."""
     try:
         import pillow_heif
     except ImportError:

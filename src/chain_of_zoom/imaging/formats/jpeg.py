@@ -31,28 +31,32 @@ _SAYS = "VipsJpeg: "
 
 @dataclass(frozen=True, kw_only=True)
 class Markers:
-    """What the markers of a JPEG say (ITU-T T.81, annex B).
-
-    count: of all. kind: the code of the frame header. pixels: as it says. bits: of a sample. components: of the frame.
-    scans: how many begin. is_simple: whether there is one scan of everything. is_complete: whether there are scans of
-    all coefficients. stop: where a segment begins that is not whole, or the end of the file. end: of the end marker,
-    None if missing.
-    """
+    """The structure of a JPEG as its markers tell it (ITU-T T.81, annex B)."""
 
     count: int
+    """Markers in all."""
     kind: int
+    """Code of the frame header."""
     pixels: int
+    """Width times height, as the frame header says."""
     bits: int
+    """Of a sample."""
     components: int
+    """Of the frame."""
     scans: int
+    """Scans that begin."""
     is_simple: bool
+    """Whether one scan holds everything."""
     is_complete: bool
+    """Whether the scans hold all coefficients."""
     stop: int
+    """Offset of the segment that is not whole, or the end of the file."""
     end: int | None
+    """Offset of the end marker; None where it is missing."""
 
     @property
     def rare(self) -> str | None:
-        """What the file is called if libjpeg does not read its kind of JPEG."""
+        """Name the file's kind if libjpeg does not read it."""
         if self.kind in _UNREAD:
             return _UNREAD[self.kind]
         if self.bits != 8:
@@ -66,7 +70,7 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def read_markers(data: bytes) -> Markers:
-    """The markers of the first picture in a file, up to the most that are accepted."""
+    """Read the markers of the first picture in a file, up to the most that are accepted."""
     at, count, kind, pixels, bits, scans, first, stop = 2, 0, 0, 0, 8, 0, 0, len(data)
     end: int | None = None
     coded: dict[int, int] = {}  # a bit for every coefficient of a component that is there to its last bit
@@ -107,9 +111,9 @@ def read_markers(data: bytes) -> Markers:
 def check(header: Markers, name: str) -> None:
     """Raises BadInputError for mazes of segments and scans, for no scan, and for kinds that libjpeg does not read."""
     check_count(header.count, name)
-    most = max(min(SCANNED_PIXELS // max(header.pixels, 1), MAX_SCANS), USUAL_SCANS)
-    if header.scans > most:
-        raise BadInputError(f"{name}: {header.scans} scans; accepted: a JPEG of up to {most}; save it anew first")
+    most_scans = max(min(SCANNED_PIXELS // max(header.pixels, 1), MAX_SCANS), USUAL_SCANS)
+    if header.scans > most_scans:
+        raise BadInputError(f"{name}: {header.scans} scans; accepted: a JPEG of up to {most_scans}; save it anew first")
     if header.rare:
         raise explain_unread(name, header.rare, "save it as 16-bit PNG first")
     if header.end is None and not header.scans:
@@ -117,7 +121,7 @@ def check(header: Markers, name: str) -> None:
 
 
 def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False) -> tuple[PIXELS, tuple[str, ...]]:
-    """The pixels as stored, uint8, H x W x 1, 3 or 4, and notes of what is wrong with the file.
+    """Read the pixels as stored, uint8, H x W x 1, 3 or 4, and notes of damage.
 
     header: its `markers`. Raises BadInputError for a file that is cut short, unless `keep_damaged` is set, and what
     libvips raises.
@@ -151,7 +155,7 @@ def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False)
 
 
 def _lack(pixels: PIXELS, source: _Source, header: Markers) -> str:
-    """How much of a JPEG is there whose data end early; empty for damage within it, after which little is missing."""
+    """Say how much is there of a JPEG whose data end early; empty for damage after which little is missing."""
     height = len(pixels)
     if not header.is_simple:
         is_cut = header.end is None or not header.is_complete
@@ -171,11 +175,11 @@ class _Source:
 
     @property
     def unused(self) -> int:
-        """Bytes before the end marker that the decoder did not ask for."""
+        """Count the bytes before the end marker that the decoder did not ask for."""
         return max(self.end - self.at, 0)
 
     def pixels(self) -> tuple[PIXELS, str]:
-        """All pixels, and libjpeg's first warning or nothing."""
+        """Decode all pixels; return them with libjpeg's first warning or nothing."""
         from chain_of_zoom.imaging.formats.vips import take_log
 
         take_log()
@@ -184,7 +188,7 @@ class _Source:
         return pixels, next((line.removeprefix(_SAYS) for line in take_log() if line.startswith(_SAYS)), "")
 
     def whole_rows(self, height: int) -> int:
-        """Rows that are decoded without a warning; libvips passes it on before the next strip."""
+        """Count the rows that decode without a warning; libvips passes it on before the next strip."""
         from chain_of_zoom.imaging.formats.vips import pyvips
 
         image = self._image("warning")

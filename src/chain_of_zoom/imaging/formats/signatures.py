@@ -80,7 +80,7 @@ _HEAD = 4096
 
 
 def name_format(data: bytes) -> str | None:
-    """The accepted format that a file begins like, in the words of `ACCEPTED`."""
+    """Name the accepted format that a file begins like, in the words of `ACCEPTED`."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp" and data[8:11] in (b"avi", b"hei", b"hev", b"mif", b"msf"):
@@ -91,13 +91,13 @@ def name_format(data: bytes) -> str | None:
 
 
 def explain_refusal(data: bytes, name: str) -> BadInputError:
-    """The error for a file that no decoder takes, with the name of what it is where that is known."""
+    """Make the error for a file that no decoder takes, with the name of its kind where that is known."""
     head = data[:_HEAD]
-    if known := name_format(data):
-        return BadInputError(f"{name}: a damaged {known}; {ACCEPTED}; copy it again, or try another file")
-    for beginning, what, remedy in _OTHERS:
+    if kind := name_format(data):
+        return BadInputError(f"{name}: a damaged {kind}; {ACCEPTED}; copy it again, or try another file")
+    for beginning, kind, remedy in _OTHERS:
         if re.match(beginning, head, re.DOTALL):
-            return explain_unread(name, what, remedy)
+            return explain_unread(name, kind, remedy)
     if data[-18:-2] == b"TRUEVISION-XFILE":
         return explain_unread(name, "a Targa (TGA)", _SAVE)
     if not head.strip(b"\0"):
@@ -105,11 +105,11 @@ def explain_refusal(data: bytes, name: str) -> BadInputError:
     return BadInputError(f"{name}: not a picture; {ACCEPTED}; try another file")
 
 
-def explain_unread(name: str, what: str, remedy: str = _SAVE) -> BadInputError:
-    """The error for a file that is whole, but of a kind that is not read."""
-    return BadInputError(f"{name}: {what}, which is not read; {ACCEPTED}; {remedy}")
+def explain_unread(name: str, kind: str, remedy: str = _SAVE) -> BadInputError:
+    """Make the error for a file that is whole, but of a kind that is not read."""
+    return BadInputError(f"{name}: {kind}, which is not read; {ACCEPTED}; {remedy}")
 
 
 def explain_cut_short(name: str, lack: str, kind: str, remedy: str = "copy it again") -> BadInputError:
-    """The error for a file whose end is missing."""
+    """Make the error for a file whose end is missing."""
     return BadInputError(f"{name}: damaged (cut short: {lack}); accepted: a whole {kind}; {remedy}")

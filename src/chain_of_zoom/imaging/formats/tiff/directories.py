@@ -36,13 +36,13 @@ class Directory:
         self.entries = np.frombuffer(data, self._layout, min(count, whole), self._start)
 
     def place(self, tag: int) -> int | None:
-        """Where the value of a tag lies, or its offset; None when it is not there."""
+        """Find where the value of a tag lies, or its offset; None when it is not there."""
         rows = np.flatnonzero(self.entries["tag"] == tag)
         field = self._layout.itemsize - self._layout["value"].itemsize
         return self._start + int(rows[0]) * self._layout.itemsize + field if len(rows) else None
 
-    def array(self, tag: int) -> NDArray[Any]:
-        """The whole numbers or bytes of a tag; none when it is not there, is of another type or leaves the file."""
+    def read_array(self, tag: int) -> NDArray[Any]:
+        """Read the whole numbers or bytes of a tag; none if it is missing, of another type or leaves the file."""
         offset, entry = self.place(tag), self.entries[self.entries["tag"] == tag][:1]
         if offset is None or int(entry["type"][0]) not in _WHOLE:
             return np.empty(0, np.uint8)
@@ -54,33 +54,33 @@ class Directory:
             return np.empty(0, np.uint8)
         return np.frombuffer(self._data, dtype, count, offset)
 
-    def values(self, tag: int) -> tuple[int, ...]:
-        """`array` as Python's numbers."""
-        return tuple(self.array(tag).tolist())
+    def read_numbers(self, tag: int) -> tuple[int, ...]:
+        """Read a tag as `read_array` does, as Python's numbers."""
+        return tuple(self.read_array(tag).tolist())
 
-    def first(self, tag: int, default: int = 0) -> int:
-        """The first number of a tag."""
-        return next(iter(self.array(tag)[:1].tolist()), default)
+    def read_first(self, tag: int, default: int = 0) -> int:
+        """Read the first number of a tag."""
+        return next(iter(self.read_array(tag)[:1].tolist()), default)
 
     @property
     def bits(self) -> int:
         """Bits of a sample."""
-        return self.first(BITS, 1)
+        return self.read_first(BITS, 1)
 
     @property
     def samples(self) -> int:
         """Samples of a pixel."""
-        return self.first(SAMPLES, 1)
+        return self.read_first(SAMPLES, 1)
 
     @property
     def kind(self) -> str:
         """numpy's letter for the samples' numbers: u, i, f; c for complex ones and what else there may be."""
-        return _KINDS.get(self.first(FORMAT, 1), "c")
+        return _KINDS.get(self.read_first(FORMAT, 1), "c")
 
     @property
     def is_in_planes(self) -> bool:
         """Whether each channel is stored by itself."""
-        return self.first(PLANES, 1) == 2 and self.samples > 1
+        return self.read_first(PLANES, 1) == 2 and self.samples > 1
 
     @property
     def is_packed(self) -> bool:
@@ -98,7 +98,7 @@ class Structure:
         self._count, self._link, self._entry = ("Q", "Q", 20) if self.big else ("H", "I", 12)
 
     def chain(self, stop: int) -> list[int]:
-        """Where the directories of the pages lie, up to `stop` of them, without reading their tags."""
+        """Find where the directories of the pages lie, up to `stop` of them, without reading their tags."""
         places: dict[int, None] = {}
         try:
             at = self._at(self._link, 8 if self.big else 4)
@@ -111,11 +111,11 @@ class Structure:
         return list(places)
 
     def directory(self, at: int) -> Directory:
-        """The tags of the directory at this offset."""
+        """Return the tags of the directory at this offset."""
         return Directory(self.data, at, self.order, self.big)
 
     def rewrite(self, directory: Directory, pages: Sequence[Mapping[int, Sequence[int]]]) -> bytes:
-        """The file with one page for each of these changes to a directory's tags; a tag without values goes.
+        """Return the file with a page for each of these changes to a directory's tags; a tag without values goes.
 
         Decoders are so led to samples that they would not read, or not as they are, under their own description.
         """

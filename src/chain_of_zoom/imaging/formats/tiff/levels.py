@@ -19,7 +19,7 @@ _SAMPLE = 1 << 18  # pixels that the range is judged from
 
 
 def find_range(values: NDArray[Any], empty: float = np.nan) -> tuple[float, float]:
-    """Black and white of H x W x C numbers without a depth of their own. `empty` stands for no number.
+    """Find black and white of H x W x C numbers without a depth of their own. `empty` stands for no number.
 
     Black is 0 unless values reach clearly below it, and not all of them to the same one, as marks of no data do.
     """
@@ -54,7 +54,7 @@ def _find_white(numbers: NDArray[np.float64], high: float, dtype: np.dtype[Any])
 
 
 def scale(values: NDArray[Any], black: float, white: float, empty: float = np.nan) -> tuple[Samples, list[str]]:
-    """Numbers as 16 bits from black to white, those beyond clipped, those that are none black; and notes of both."""
+    """Scale numbers to 16 bits from black to white; clip those beyond, make those that are none black; note both."""
     clipped = blank = 0
 
     def convert(rows: NDArray[Any]) -> Samples:
@@ -73,14 +73,14 @@ def scale(values: NDArray[Any], black: float, white: float, empty: float = np.na
 
 
 def find_narrow_white(samples: NDArray[np.uint16], declared: int) -> int:
-    """White of 16-bit samples that fill only the lower 8, 10 or 12 bits, or only what the file declares."""
+    """Find white of 16-bit samples that fill only the lower 8, 10 or 12 bits, or what the file declares."""
     largest = int(samples.max())
     tops = TOPS[:3] + ((declared,) if declared & (declared + 1) == 0 else ())
     return min((top for top in tops if 0 < largest <= top), default=65535)
 
 
 def find_alpha_white(values: NDArray[Any]) -> float:
-    """White of alpha: the least usual one that holds every value."""
+    """Find white of alpha: the least usual one that holds every value."""
     tops = [1.0] * (values.dtype.kind == "f") + [127.0] * (values.dtype == np.int8) + [float(top) for top in TOPS]
     largest = float(np.nan_to_num(values.max()))
     return next((top for top in tops if largest <= top), largest)

@@ -66,7 +66,7 @@ def is_tiff(data: bytes) -> bool:
 
 
 def unset_resolution(path: Path) -> None:
-    """Say, in every directory of a TIFF of libvips, which always writes a resolution, that it has no unit."""
+    """Unset the unit of the resolution, which libvips always writes, in every directory of its TIFF."""
     with path.open("r+b") as file, mmap(file.fileno(), 0) as data:
         structure = Structure(data)
         for at in structure.chain(sys.maxsize):
@@ -76,7 +76,10 @@ def unset_resolution(path: Path) -> None:
 
 
 def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
-    """The oriented pixels of the first whole page, and the metadata. Raises BadInputError, and others on damage."""
+    """Read the oriented pixels of the first whole page, and the metadata.
+
+    Raises BadInputError, and other errors on damage.
+    """
     from chain_of_zoom.imaging.formats.vips import pyvips
 
     structure = Structure(data)
@@ -103,41 +106,41 @@ def read(data: bytes, name: str, limits: Limits) -> tuple[Layers, Metadata]:
 
 
 def _subpages(structure: Structure, page: Directory) -> list[Directory]:
-    """The directories inside of a page's that are there."""
+    """Return the directories inside of a page's that are there."""
     subpages = []
-    for at in page.values(tag.SUBDIRECTORIES)[:_SEARCHED]:
+    for at in page.read_numbers(tag.SUBDIRECTORIES)[:_SEARCHED]:
         with suppress(ValueError, struct.error):
             subpages.append(structure.directory(at))
     return subpages
 
 
 def _picture(pages: list[Directory], subpages: list[Directory]) -> tuple[Directory, dict[str, int]]:
-    """The first page that is no reduced copy of another and no mask, or the first, and how libvips calls it."""
+    """Choose the first page that is no reduced copy and no mask, else the first; return libvips' name for it."""
     candidates = [(page, {"page": i}) for i, page in enumerate(pages)]
     candidates += [(page, {"subifd": i}) for i, page in enumerate(subpages)]
     whole = (
         (page, name)
         for page, name in candidates
-        if not page.first(_SUBFILE) & (_REDUCED | _MASK) and page.first(_OLD_SUBFILE) != _OLD_REDUCED
+        if not page.read_first(_SUBFILE) & (_REDUCED | _MASK) and page.read_first(_OLD_SUBFILE) != _OLD_REDUCED
     )
     return next(whole, candidates[0])
 
 
 def _metadata(structure: Structure, page: Directory) -> Metadata:
-    """What the page's directory, which has the tags of EXIF too, says of the picture."""
+    """Read the statements of the page's directory, which has the tags of EXIF too."""
     exif = None
     with suppress(Exception):  # Pillow raises almost anything, also on big-endian BigTIFF
         tags = Image.Exif()
         tags.endian, tags.bigtiff = structure.order, structure.big
         tags.load_from_fp(io.BytesIO(structure.data), page.at)
         exif = tags
-    orientation = page.first(metadata.ORIENTATION, 1)
-    facts = metadata.build_metadata(exif, page.array(_XMP).tobytes() or None, page.array(_PROFILE).tobytes())
+    orientation = page.read_first(metadata.ORIENTATION, 1)
+    facts = metadata.build_metadata(exif, page.read_array(_XMP).tobytes() or None, page.read_array(_PROFILE).tobytes())
     return replace(facts, orientation=orientation if orientation in range(1, 9) else 1)
 
 
 def _explain(error: Exception, page: Directory, name: str) -> Exception:
-    """What libvips says of a file, without the names of its functions and its repetitions."""
+    """Reduce an error of libvips to its reason, without names of functions and repetitions."""
     if "out of memory" in str(error):
         return MemoryError()
     if coding := name_rare_coding(page):
@@ -158,9 +161,9 @@ def _layers(
     is_rewritten = _needs_rewriting(page)
     peak = 4 + 2.5 * page.samples * page.bits / 8  # bytes of memory a pixel, as measured
     if is_rewritten:
-        space, colours = _COLOURS[page.first(tag.PHOTOMETRIC, BLACK_IS_0)]
+        space, colours = _COLOURS[page.read_first(tag.PHOTOMETRIC, BLACK_IS_0)]
         bands = page.samples
-        limits.check_size(page.first(tag.WIDTH), page.first(tag.HEIGHT), name, peak)
+        limits.check_size(page.read_first(tag.WIDTH), page.read_first(tag.HEIGHT), name, peak)
         _check_channels(bands, colours, name)
         pixels = make_upright(rewritten.read(structure, page, min(bands, colours + 1), doubts), facts.orientation)
     else:
@@ -170,12 +173,12 @@ def _layers(
             limits.check_size(image.width, image.height, name, peak)
             _check_channels(bands if colours else 0, max(colours, 1), name)
             pixels = decode_upright(image, facts.orientation)
-    extra = (page.values(tag.EXTRA) or ((_STRAIGHT,) if bands == colours + 1 else (0,)))[0]
+    extra = (page.read_numbers(tag.EXTRA) or ((_STRAIGHT,) if bands == colours + 1 else (0,)))[0]
     has_alpha = bands > colours and extra in (_PREMULTIPLIED, _STRAIGHT)
     samples, alpha, notes = _full_scale(
         pixels[..., :colours], pixels[..., colours : colours + 1] if has_alpha else None, space, page, facts
     )
-    if is_rewritten and page.first(tag.PHOTOMETRIC, BLACK_IS_0) == WHITE_IS_0:
+    if is_rewritten and page.read_first(tag.PHOTOMETRIC, BLACK_IS_0) == WHITE_IS_0:
         samples = ~samples
     if is_rewritten and alpha is not None and extra == _PREMULTIPLIED:
         samples = _divide(samples, alpha)
@@ -193,21 +196,21 @@ def _check_channels(bands: int, colours: int, name: str) -> None:
 
 def _needs_rewriting(page: Directory) -> bool:
     """Whether libvips would not read the samples, or not as they are: it turns signed, deep and wide ones wrongly."""
-    colours = page.first(tag.PHOTOMETRIC, BLACK_IS_0)
+    colours = page.read_first(tag.PHOTOMETRIC, BLACK_IS_0)
     is_plain = page.bits <= 8 and page.kind == "u"
     return (
         page.is_packed
         or page.is_in_planes
         or colours == CIELAB
         or (colours == WHITE_IS_0 and not is_plain)
-        or (page.values(tag.EXTRA)[:1] == (_PREMULTIPLIED,) and page.bits > 16)
+        or (page.read_numbers(tag.EXTRA)[:1] == (_PREMULTIPLIED,) and page.bits > 16)
     )
 
 
 def _full_scale(
     colour: NDArray[Any], alpha: NDArray[Any] | None, space: Space, page: Directory, facts: Metadata
 ) -> tuple[Samples, Samples | None, list[str]]:
-    """Colour and alpha, H x W x C, in 8 or 16 bits of full scale, and notes of what became black and white."""
+    """Bring colour and alpha, H x W x C, to full scale of 8 or 16 bits; note what became black and white."""
     if space == "lab":
         return _encode_lab(colour), None if alpha is None else _scale_alpha(alpha), []
     if colour.dtype == np.uint8:
@@ -216,8 +219,8 @@ def _full_scale(
     if page.is_packed and page.bits < 16:
         return colour, alpha, [f"{page.bits} bits scaled to 16"]
     if colour.dtype == np.uint16:
-        if space in ("grey", "rgb") and page.first(tag.PHOTOMETRIC) != PALETTE and not facts.profile:
-            white = float(levels.find_narrow_white(colour, page.first(_LARGEST)))
+        if space in ("grey", "rgb") and page.read_first(tag.PHOTOMETRIC) != PALETTE and not facts.profile:
+            white = float(levels.find_narrow_white(colour, page.read_first(_LARGEST)))
         if white == 65535:
             return colour, alpha, []
     else:
@@ -238,14 +241,14 @@ def _scale_alpha(alpha: NDArray[Any]) -> Samples:
 
 
 def _no_data(page: Directory) -> float:
-    """The number that stands for none, as GDAL writes it; NaN where there is none."""
+    """Return the number that stands for none, as GDAL writes it; NaN where there is none."""
     with suppress(ValueError):
-        return float(page.array(_NO_DATA).tobytes().split(b"\0")[0])
+        return float(page.read_array(_NO_DATA).tobytes().split(b"\0")[0])
     return float("nan")
 
 
 def _encode_lab(lab: NDArray[Any]) -> Samples:
-    """CIELAB as a TIFF has it, a and b signed, in the encoding of Layers."""
+    """Bring CIELAB as a TIFF has it, a and b signed, to the encoding of Layers."""
     if lab.dtype == np.uint8:
         return cast("Samples", lab ^ np.array([0, 128, 128], np.uint8))
 
@@ -261,7 +264,7 @@ def _encode_lab(lab: NDArray[Any]) -> Samples:
 
 
 def _divide(samples: Samples, alpha: Samples) -> Samples:
-    """Colours without the alpha that they are multiplied with."""
+    """Divide colours by the alpha that they are multiplied with."""
     top = np.iinfo(samples.dtype).max
 
     def divide(colour: Samples, share: Samples) -> Samples:

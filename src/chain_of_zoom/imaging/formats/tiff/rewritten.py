@@ -19,7 +19,7 @@ from chain_of_zoom.imaging.raster import by_rows
 
 
 def read(structure: Structure, page: Directory, channels: int, doubts: list[str]) -> NDArray[Any]:
-    """The first `channels` of a page, H x W x C: of 8, 16 or 32 bits as they lie there, of less than 16 in full scale.
+    """Read the first `channels` of a page, H x W x C: 8, 16 or 32 bits as they are, less than 16 in full scale.
 
     What the decoder doubts is added to `doubts`. Raises what libvips raises.
     """
@@ -41,23 +41,23 @@ def read(structure: Structure, page: Directory, channels: int, doubts: list[str]
 
 
 def _rewrite(structure: Structure, page: Directory, channels: int) -> bytes:
-    """The file with this page described as RGB, grey or bytes; with one page for each plane."""
+    """Describe this page as RGB, grey or bytes, with one page for each plane; return the file."""
     apart = page.is_in_planes or page.is_packed
-    is_lab = page.first(tag.PHOTOMETRIC) == CIELAB  # whose signed numbers would be refused beside unsigned ones
+    is_lab = page.read_first(tag.PHOTOMETRIC) == CIELAB  # whose signed numbers would be refused beside unsigned ones
     changes: dict[int, tuple[int, ...]] = {
         tag.PHOTOMETRIC: (BLACK_IS_0 if apart or page.samples < 3 else RGB,),
-        tag.FORMAT: (1 if is_lab and page.kind != "f" else page.first(tag.FORMAT, 1),),
-        tag.EXTRA: () if apart else (0,) * len(page.values(tag.EXTRA)),  # premultiplied ones are left as they are
+        tag.FORMAT: (1 if is_lab and page.kind != "f" else page.read_first(tag.FORMAT, 1),),
+        tag.EXTRA: () if apart else (0,) * len(page.read_numbers(tag.EXTRA)),  # premultiplied ones are left as they are
     }
     if apart:
         changes |= {tag.SAMPLES: (1,), tag.BITS: (8 if page.is_packed else page.bits,), tag.PLANES: (1,)}
     if page.is_packed:
         _, across, size = _blocks(page)
         changes |= {tag.FORMAT: (), tag.PREDICTOR: (), tag.WIDTH: (across * size,)}
-        changes |= {tag.TILE_WIDTH: (size,)} if page.values(tag.TILE_WIDTH) else {}
+        changes |= {tag.TILE_WIDTH: (size,)} if page.read_numbers(tag.TILE_WIDTH) else {}
     if not page.is_in_planes:
         return structure.rewrite(page, [changes])
-    places = {key: page.values(key) for key in (tag.STRIPS, tag.STRIP_SIZES, tag.TILES, tag.TILE_SIZES)}
+    places = {key: page.read_numbers(key) for key in (tag.STRIPS, tag.STRIP_SIZES, tag.TILES, tag.TILE_SIZES)}
     parts = {key: (values, len(values) // page.samples) for key, values in places.items() if values}
     planes = [
         {key: values[plane * count : (plane + 1) * count] for key, (values, count) in parts.items()}
@@ -67,17 +67,17 @@ def _rewrite(structure: Structure, page: Directory, channels: int) -> bytes:
 
 
 def _blocks(page: Directory) -> tuple[tuple[int, int], int, int]:
-    """Pixels and channels of a strip's or tile's row, such blocks across, and bytes of such a row."""
-    width = page.first(tag.WIDTH)
-    block = max(1, page.first(tag.TILE_WIDTH, width))
+    """Return pixels and channels of a strip's or tile's row, such blocks across, and bytes of such a row."""
+    width = page.read_first(tag.WIDTH)
+    block = max(1, page.read_first(tag.TILE_WIDTH, width))
     channels = 1 if page.is_in_planes else page.samples
     return (block, channels), -(-width // block), -(-block * channels * page.bits // 8)
 
 
 def _unpacking(order: str, page: Directory) -> Callable[[NDArray[np.uint8]], NDArray[Any]]:
-    """The function from rows of a packed page's bytes to its samples."""
+    """Build the function from rows of a packed page's bytes to its samples."""
     (block, channels), across, size = _blocks(page)
-    width, bits, predictor = page.first(tag.WIDTH), page.bits, page.first(tag.PREDICTOR, 1)
+    width, bits, predictor = page.read_first(tag.WIDTH), page.bits, page.read_first(tag.PREDICTOR, 1)
     number = np.dtype(f"{page.kind}8")
     weights = 1 << np.arange(bits)[::-1].astype(np.uint16) if bits < 17 else None
 

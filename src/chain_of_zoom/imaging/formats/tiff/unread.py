@@ -27,23 +27,24 @@ _BYTE_CODINGS = (1, 5, 8, 32773, 32946)  # none, LZW, Deflate and PackBits, whic
 
 
 def name_raw_kind(data: bytes, pages: Sequence[Directory]) -> str | None:
-    """What camera raw this is, whose first page is but a thumbnail; None for others."""
+    """Name the camera raw that this is, whose first page is but a thumbnail; None for others."""
     kind = _RAW_MARK.get(data[8:12])
     for page in pages:
-        if page.values(_DNG_VERSION):
+        if page.read_numbers(_DNG_VERSION):
             return "DNG"
         if (
-            page.first(tag.PHOTOMETRIC) in _SENSOR_COLOURS
-            or page.first(tag.COMPRESSION) in _SENSOR_CODINGS
-            or page.values(_LEAF_DATA)
+            page.read_first(tag.PHOTOMETRIC) in _SENSOR_COLOURS
+            or page.read_first(tag.COMPRESSION) in _SENSOR_CODINGS
+            or page.read_numbers(_LEAF_DATA)
         ):
             kind = kind or "NEF, ARW, PEF or the like"
     return kind
 
 
 def name_rare_kind(page: Directory) -> str | None:
-    """What this page has of colours and depths that neither libvips nor this package reads; None for others."""
-    depths, kind, colours = sorted(set(page.values(tag.BITS))), page.kind, page.first(tag.PHOTOMETRIC, BLACK_IS_0)
+    """Name the colours and depths that neither libvips nor this package reads; None for others."""
+    depths, kind = sorted(set(page.read_numbers(tag.BITS))), page.kind
+    colours = page.read_first(tag.PHOTOMETRIC, BLACK_IS_0)
     numbers = f"{page.bits}-bit {({'u': 'numbers', 'i': 'signed numbers', 'f': 'floats'}).get(kind)}"
     if colours not in (WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, INKS, YCC, CIELAB):
         return _COLOURS.get(colours, f"colours of kind {colours}")
@@ -57,19 +58,19 @@ def name_rare_kind(page: Directory) -> str | None:
         return f"CIELAB in {numbers}"
     if colours in (PALETTE, YCC) and (page.is_packed or page.is_in_planes):
         return f"{'a palette' if colours == PALETTE else 'YCbCr'} in {numbers} or planes"
-    coding = page.first(tag.COMPRESSION, 1)
-    if colours == YCC and coding not in _JPEG and (page.bits != 8 or page.values(tag.SUBSAMPLING)[:2] == (1, 1)):
+    coding = page.read_first(tag.COMPRESSION, 1)
+    if colours == YCC and coding not in _JPEG and (page.bits != 8 or page.read_numbers(tag.SUBSAMPLING)[:2] == (1, 1)):
         return f"YCbCr in {numbers} of full resolution"  # which libvips takes for RGB
     if page.is_packed and coding not in _BYTE_CODINGS:
         return f"{numbers} compressed with {_name_coding(coding)}"
-    if page.is_packed and page.bits < 16 and page.first(tag.PREDICTOR, 1) != 1:
+    if page.is_packed and page.bits < 16 and page.read_first(tag.PREDICTOR, 1) != 1:
         return f"{numbers} with a predictor"
     return None
 
 
 def name_rare_coding(page: Directory) -> str | None:
-    """The page's compression where it is one that libvips need not know."""
-    coding = page.first(tag.COMPRESSION, 1)
+    """Name the page's compression where it is one that libvips need not know."""
+    coding = page.read_first(tag.COMPRESSION, 1)
     return None if coding in _USUAL_CODINGS else _name_coding(coding)
 
 
