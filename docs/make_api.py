@@ -8,6 +8,10 @@ import textwrap
 from pathlib import Path
 
 import chain_of_zoom
+from chain_of_zoom.chain.request import FIELDS, ZoomRequest, ZoomSettings
+from chain_of_zoom.errors import UsageError
+from chain_of_zoom.settings import read_field_docs
+from chain_of_zoom.wording import reword
 
 GROUPS = {
     "Zoom": ("zoom", "zoom_many", "ChainOfZoom", "ZoomResult", "ScaleState", "Origin", "Record", "Outcome", "animate"),
@@ -41,7 +45,21 @@ def describe(name: str, value: object) -> str:
     """One public name: signature, docstring, fields, methods."""
     if inspect.isclass(value):
         return "\n".join([f"### class `{name}`\n", docstring(value), *fields(value), *methods(value)])
-    return f"### `{name}`\n\n{signature(name, value)}\n\n{docstring(value)}\n"
+    return f"### `{name}`\n\n{signature(name, value)}\n\n{docstring(value)}{settings(value)}\n"
+
+
+def settings(function: object) -> str:
+    """The documentation of the settings of a zoom, for `zoom`."""
+    if function is not chain_of_zoom.zoom:
+        return ""
+    docs = read_field_docs(ZoomRequest)
+    names = ("at", *ZoomSettings.__annotations__)
+    lines = []
+    for name in names:
+        text = UsageError(docs[FIELDS.get(name, name)])
+        reword(text)  # keywords for options
+        lines.append(f"- `{name}`: {text}")
+    return "\n".join(["", *lines])
 
 
 def docstring(value: object) -> str:
@@ -58,7 +76,11 @@ def signature(name: str, function: object) -> str:
         keyword = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
         lines = [arguments] if not node.args.kwonlyargs else [arguments.split("*, ")[0].rstrip(", "), "*"]
         lines += [ast.unparse(a) + (f" = {ast.unparse(d)}" if d else "") for a, d in keyword]
-        lines += [f"**{ast.unparse(node.args.kwarg)}"] if node.args.kwarg else []
+        if node.args.kwarg and "ZoomSettings" in ast.unparse(node.args.kwarg):
+            spelled = inspect.signature(function).parameters  # type: ignore[arg-type]
+            lines += [str(spelled[setting]).replace("typing.", "") for setting in ZoomSettings.__annotations__]
+        elif node.args.kwarg:
+            lines.append(f"**{ast.unparse(node.args.kwarg)}")
         arguments = "\n" + "".join(f"    {line},\n" for line in lines if line)
     return f"```python\n{name}({arguments}){returns}\n```"
 

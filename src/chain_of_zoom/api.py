@@ -12,17 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Revision
 from chain_of_zoom.chain.record import BackboneRecord, Record
-from chain_of_zoom.chain.request import Mode, Protocol, ZoomRequest, make_request
+from chain_of_zoom.chain.request import ZoomRequest, ZoomSettings, make_request, spell_settings
 from chain_of_zoom.chain.run import EncodeAnimation, Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.colour.transfer import ColorFix
 from chain_of_zoom.imaging.decode import Photo, read_photo
 from chain_of_zoom.imaging.images import Picture, render
 from chain_of_zoom.imaging.reading import Reading
@@ -94,9 +93,12 @@ class ChainOfZoom:
         if not isinstance(self.backbone, Backbone) or not isinstance(self.prompter, Prompter):
             raise UsageError("backbone and prompter; accepted: names, or objects of the classes Backbone and Prompter")
 
-    def zoom(self, photo: Photo | Picture, **settings: Any) -> Iterator[ScaleState]:
+    @spell_settings
+    def zoom(
+        self, photo: Photo | Picture, *, at: tuple[float, float] | str | None = None, **settings: Unpack[ZoomSettings]
+    ) -> Iterator[ScaleState]:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
-        return self.plan(self.read_photo(photo), make_request(**settings)).states()
+        return self.plan(self.read_photo(photo), make_request(at=at, **settings)).states()
 
     def plan(self, photo: Picture, request: ZoomRequest) -> ZoomRun:
         """Plan a zoom; nothing is computed yet. Raises UsageError when it does not fit the photo."""
@@ -154,21 +156,14 @@ class ChainOfZoom:
         return BackboneRecord.of(self.backbone)
 
 
+@spell_settings
 @python_words()
 def zoom(
     photo: Photo | Picture,
     *,
     at: tuple[float, float] | str | None = None,
-    magnification: float | None = None,
-    box: tuple[float, float, float, float] | str | None = None,
-    size: tuple[int, int] | None = None,
     backbone: str | Backbone = DEFAULT_BACKBONE,
     prompter: str | Prompter = "null",
-    prompt: str = "",
-    seed: int = 0,
-    mode: Mode = "chain",
-    protocol: Protocol = "default",
-    color_fix: ColorFix = "none",
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
     photo_options: Mapping[str, Any] | None = None,
@@ -179,6 +174,7 @@ def zoom(
     resume_from: int | None = None,
     candidates: int | None = None,
     candidate: int | None = None,
+    **settings: Unpack[ZoomSettings],
 ) -> ZoomResult:
     """Zoom into a spot of a photo.
 
@@ -197,17 +193,7 @@ def zoom(
         prompter_options=prompter_options,
         photo_options=photo_options,
     )
-    request = make_request(
-        at=at,
-        magnification=magnification,
-        box=box,
-        size=size,
-        prompt=prompt,
-        seed=seed,
-        mode=mode,
-        protocol=protocol,
-        color_fix=color_fix,
-    )
+    request = make_request(at=at, **settings)
     run = chain.plan(chain.read_photo(photo), request)
     branch = run.find_branch(Revision(resume_from=resume_from, candidates=candidates, candidate=candidate))
     if out is None:

@@ -5,19 +5,88 @@ Every reader raises UsageError, in the same words for the same mistake.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import re
+import textwrap
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from chain_of_zoom.errors import UsageError, suggest
-from chain_of_zoom.parsing import plain, read_text
+from chain_of_zoom.parsing import parse_number, parse_whole, plain, read_text
 
 Struct = TypeVar("Struct")
+
+# Titles of the parts of `--help`.
+MAIN = "Main options"
+OUTPUT = "Output"
+ADVANCED = "Advanced"
+PAPER = "The paper's stack"
+PANELS = (MAIN, OUTPUT, ADVANCED, PAPER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """Annotates a field of a struct of settings that the command line has an option for, named like the field."""
+
+    metavar: str
+    """Stands for the value in `--help`."""
+    panel: str
+    """Title of the part of `--help` that lists the option."""
+    parse: Callable[[str], Any] | None = None
+    """Reads the value from text; by default its type says how. Raises UsageError."""
+    is_column: bool = False
+    """Whether a CSV list of `coz zoom --list` may have a column of this name."""
+    is_repeatable: bool = False
+    """Whether the command line takes the option several times."""
+
+    def read(self, name: str, kind: Any, text: str) -> Any:
+        """Read the value of the field `name`, of the type `kind`, from text. Raises UsageError."""
+        if self.parse:
+            return self.parse(text)
+        if kind is int:
+            if (number := parse_whole(text)) is None:
+                raise UsageError(f"{name} {text!r}; accepted: whole numbers from 0; for example 7")
+            return number
+        if kind is float:
+            try:
+                return float(parse_number(text))
+            except ValueError:
+                raise UsageError(f"{name} {text!r}; accepted: a number; for example 0.5") from None
+        return text
+
+
+def list_flags(struct: type[msgspec.Struct]) -> dict[str, tuple[Any, Flag]]:
+    """List the fields of a struct that have a Flag: for each name its type, without None, and the Flag."""
+    flags: dict[str, tuple[Any, Flag]] = {}
+    for name, annotation in get_type_hints(struct, include_extras=True).items():
+        for extra in getattr(annotation, "__metadata__", ()):
+            if isinstance(extra, Flag):
+                types = [part for part in get_args(annotation.__origin__) if part is not type(None)]
+                is_optional = type(None) in get_args(annotation.__origin__)
+                flags[name] = types[0] if is_optional and len(types) == 1 else annotation.__origin__, extra
+    return flags
+
+
+def read_field_docs(cls: type) -> dict[str, str]:
+    """Read the line of documentation below every field of a class from its source; nothing where that is not there."""
+    try:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except OSError:  # an application that was frozen without its source
+        return {}
+    assert isinstance(body, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for field, below in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            docs[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return docs
 
 
 def parse_toml(text: str) -> dict[str, Any]:

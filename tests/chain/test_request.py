@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import inspect
 from fractions import Fraction
 
 import pytest
 
-from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
+import chain_of_zoom
+from chain_of_zoom.chain.request import FIELDS, ZoomRequest, ZoomSettings, make_request, parse_size, parse_zoom
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.settings import list_flags, read_field_docs
 
 PICTURE = Size(1000, 500)
 
@@ -106,3 +109,17 @@ def test_parsing():
 
 def test_a_decimal_magnification_is_exact():
     assert ZoomRequest(zoom=7.81).aim(PICTURE).magnification == Fraction("7.81")
+
+
+def test_every_field_is_a_keyword_of_python_an_option_and_documented():
+    keywords = ["at", *(FIELDS.get(name, name) for name in ZoomSettings.__annotations__)]
+    fields = list(ZoomRequest.__struct_fields__)
+    assert sorted(keywords) == sorted(list_flags(ZoomRequest)) == sorted(read_field_docs(ZoomRequest)) == sorted(fields)
+    parameters = inspect.signature(chain_of_zoom.zoom).parameters
+    for name in ZoomSettings.__annotations__:
+        assert parameters[name].default == getattr(ZoomRequest(), FIELDS.get(name, name))
+
+
+def test_an_unknown_keyword_is_answered_with_the_nearest():
+    with pytest.raises(TypeError, match=r"zoom\(\) got an unexpected keyword argument 'magnify'; did you mean magnif"):
+        make_request(magnify=4)

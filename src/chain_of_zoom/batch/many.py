@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone
@@ -18,7 +18,7 @@ from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.spots import read_list
 from chain_of_zoom.batch.tasks import Task, assign_folder_names, check_folder, plan_tasks
-from chain_of_zoom.chain.request import ZoomRequest, make_request, spot_text
+from chain_of_zoom.chain.request import ZoomRequest, ZoomSettings, format_spot, make_request, spell_settings
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.folder import is_folder
@@ -29,6 +29,7 @@ from chain_of_zoom.wording import python_words, reword
 Spot = tuple[float, float] | str
 
 
+@spell_settings
 @python_words()
 def zoom_many(
     photos: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] = (),
@@ -47,7 +48,7 @@ def zoom_many(
     skip_done: bool = False,
     animate: bool = False,
     together: int | None = None,
-    **settings: Any,
+    **settings: Unpack[ZoomSettings],
 ) -> Iterator[Outcome]:
     """Zoom into many photos with one backbone, loaded once; every run is resumed, or kept when it is complete.
 
@@ -118,4 +119,4 @@ def _spots(at: Spot | Sequence[Spot] | None) -> list[str]:
     is_list = not isinstance(at, str) and isinstance(at, Sequence)
     is_one_spot = not is_list or all(isinstance(x, int | float) for x in at)
     spots = [cast("Spot", at)] if is_one_spot else cast("Sequence[Spot]", at)
-    return [text for text in map(spot_text, spots) if text is not None]
+    return [text for text in map(format_spot, spots) if text is not None]

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 
 from chain_of_zoom.batch.tasks import Task, expand
-from chain_of_zoom.chain.request import ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.errors import UsageError, suggest
-from chain_of_zoom.parsing import parse_whole, read_text
+from chain_of_zoom.parsing import read_text
+from chain_of_zoom.settings import list_flags
 
 
 def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *, recursive: bool = False) -> list[Task]:
-    """Read the tasks of a CSV file with the column photo, and any of at, zoom, box, size, prompt, seed and name.
+    """Read the tasks of a CSV file with the column photo, and any of name and the columns of ZoomRequest.
 
     Photos are relative to the file. An empty cell stands for the command's setting (`base`, and `spots` for `at`);
     a row with a box leaves the command's spots and magnification alone, and the other way round.
@@ -50,26 +51,23 @@ def _parse_name(cell: str) -> str:
     return cell
 
 
-def _parse_seed(cell: str) -> int:
-    if (seed := parse_whole(cell)) is None:
-        raise UsageError(f"seed {cell!r}; accepted: whole numbers from 0; for example 7")
-    return ZoomRequest(seed=seed).seed
-
-
-_COLUMNS: dict[str, Callable[[str], Any]] = {
-    "photo": str,
-    "at": lambda cell: ZoomRequest(at=cell).at,
-    "zoom": parse_zoom,
-    "box": lambda cell: ZoomRequest(box=cell).box,
-    "size": lambda cell: ZoomRequest(size=parse_size(cell)).size,
-    "prompt": str,
-    "seed": _parse_seed,
-    "name": _parse_name,
-}
+_FLAGS = {name: (kind, flag) for name, (kind, flag) in list_flags(ZoomRequest).items() if flag.is_column}
+_COLUMNS = ("photo", *_FLAGS, "name")
 
 
 def _parse_cell(where: str, column: str, cell: str) -> Any:
-    return _name_cell(where, column, partial(_COLUMNS[column], cell))
+    return _name_cell(where, column, partial(_read_cell, column, cell))
+
+
+def _read_cell(column: str, cell: str) -> Any:
+    if column == "photo":
+        return cell
+    if column == "name":
+        return _parse_name(cell)
+    kind, flag = _FLAGS[column]
+    value = flag.read(column, kind, cell)
+    ZoomRequest(**{column: value})  # checks it
+    return value
 
 
 def _name_cell(where: str, column: str, make: Callable[[], Any]) -> Any:

@@ -1,21 +1,22 @@
-"""What a user asks for, in the user's units, and its translation into an aim and steps."""
+"""Checks what a user asks for, in the user's units, and translates it into an aim and steps."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack
 
 import msgspec
 
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Aim, Origin, Step, plan_chain, plan_direct, plan_published
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.imaging.colour.transfer import COLOR_FIXES, ColorFix
 from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
 from chain_of_zoom.parsing import is_text, parse_number, parse_whole, plain
-from chain_of_zoom.settings import check_settings
+from chain_of_zoom.settings import ADVANCED, MAIN, PAPER, Flag, check_settings
 from chain_of_zoom.wording import python_words
 
 Mode = Literal["chain", "direct"]
@@ -24,31 +25,63 @@ Protocol = Literal["default", "paper"]
 DEFAULT_ZOOM = 16.0
 MAX_SIDE = 8192
 PAPER_SIDE = 512
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _SPOT = "accepted: two fractions from 0 to 1, or pixels with px; for example --at 0.62,0.4 or --at 310px,200px"
 _BOX = "accepted: x0,y0,x1,y1 inside the picture, in pixels or fractions; for example --box 310,200,460,300"
 
 
-class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One zoom, as asked for; it stands in the record as `settings`.
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `768x512` as (768, 512). Raises UsageError."""
+    width, _, height = text.lower().partition("x")
+    size = parse_whole(width), parse_whole(height)
+    if size[0] is None or size[1] is None:
+        raise UsageError(f"--size {text!r}; accepted: WIDTHxHEIGHT in pixels; for example --size 768x512")
+    return size[0], size[1]
 
-    at: "x,y" as fractions of the oriented picture, or pixels ("310px,200px"); the centre by default.
-    zoom: total magnification, linear, relative to the 1x frame. box: "x0,y0,x1,y1", the final window, instead of both.
-    size: width and height of every state. mode: "chain", or "direct" (one resample, one pass: the baseline).
-    protocol: "paper" is exactly the published loop. prompt: the user's own text. color_fix: "none", "adain"
-    or "wavelet", applied to every enlarged state. seed: from 0.
+
+def parse_zoom(text: str) -> float:
+    """Read `64`, `7.5` or `64x` as a number of at least 1. Raises UsageError."""
+    try:
+        value = float(parse_number(text.strip().lower().removesuffix("x")))
+    except ValueError:
+        value = math.nan
+    return _check_zoom(value, text)
+
+
+def _check_zoom(value: float, text: str) -> float:
+    if not 1 <= value <= MAX_MAGNIFICATION:  # also refuses NaN
+        raise UsageError(f"--zoom {text}; accepted: a number from 1 to {MAX_MAGNIFICATION}; for example --zoom 64")
+    return value
+
+
+class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Asks for one zoom; it stands in the record as `settings`.
+
+    The command line and its lists read its fields here: a field with a Flag is an option of `coz zoom`, and its line of
+    documentation is the option's help. ZoomSettings below has the types of the keywords of Python's functions.
     Raises UsageError when a value makes no sense.
     """
 
-    at: str | None = None
-    zoom: float | None = None
-    box: str | None = None
-    size: tuple[int, int] | None = None
-    mode: Mode = "chain"
-    protocol: Protocol = "default"
-    prompt: str = ""
-    color_fix: ColorFix = "none"
-    seed: int = 0
+    at: Annotated[str | None, Flag(metavar="X,Y", panel=MAIN, is_column=True, is_repeatable=True)] = None
+    """The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre. Again for further spots."""
+    zoom: Annotated[float | None, Flag(metavar="N", panel=MAIN, parse=parse_zoom, is_column=True)] = None
+    """Total magnification, linear, from 1; 16 by default."""
+    box: Annotated[str | None, Flag(metavar="X0,Y0,X1,Y1", panel=MAIN, is_column=True)] = None
+    """The final window, in pixels or fractions, instead of --at and --zoom."""
+    size: Annotated[tuple[int, int] | None, Flag(metavar="WxH", panel=MAIN, parse=parse_size, is_column=True)] = None
+    """Pixels of every state; 512x512 by default, the box's shape with --box."""
+    mode: Annotated[Mode, Flag(metavar="chain|direct", panel=ADVANCED)] = "chain"
+    """direct: one resample and one pass, the baseline."""
+    protocol: Annotated[Protocol, Flag(metavar="default|paper", panel=PAPER)] = "default"
+    """paper: exactly the published loop (512 px, centre, powers of 4)."""
+    prompt: Annotated[str, Flag(metavar="TEXT", panel=MAIN, is_column=True)] = ""
+    """Your own words, for backbones that read prompts."""
+    color_fix: Annotated[ColorFix, Flag(metavar="none|adain|wavelet", panel=ADVANCED)] = "none"
+    """Give every enlarged state the colours it was made from; none by default."""
+    seed: Annotated[int, Flag(metavar="N", panel=ADVANCED, is_column=True)] = 0
+    """Seed of everything random; 0 by default."""
 
     def __post_init__(self) -> None:
         if self.color_fix not in COLOR_FIXES:
@@ -88,11 +121,11 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise UsageError(f"--zoom {zoom:g} with --protocol paper; accepted: 1, 4, 16, 64, 256; use --zoom 256")
 
     def output(self) -> Size:
-        """Pixel size of every state: as asked, else 512x512 (a box brings its own shape)."""
+        """Return the pixel size of every state: as asked, else 512x512 (a box brings its own shape)."""
         return Size(*self.size) if self.size else Size(PAPER_SIDE, PAPER_SIDE)
 
     def aim(self, picture: Size) -> Aim:
-        """The same request in pixels of a picture. Raises UsageError when it lies outside."""
+        """Return the same request in pixels of a picture. Raises UsageError when it lies outside."""
         if self.box is not None:
             return self._box_aim(picture, parse_box(self.box, picture))
         zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
@@ -104,7 +137,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Aim(picture=picture, output=self.output(), spot=spot, magnification=Fraction(repr(zoom)))
 
     def _box_aim(self, picture: Size, box: Box) -> Aim:
-        """The window is the box; with another shape than the output's, the smallest of that shape around it."""
+        """Aim at the box or, where the output has another shape, at the smallest window of that shape around it."""
         output = self.output() if self.size else _shape_of(box)
         scale = max(box.width / output.width, box.height / output.height)
         fit = fit_scale(picture, output)
@@ -118,42 +151,62 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Aim(picture=picture, output=output, spot=box.centre, magnification=fit / scale)
 
 
+ZoomSettings = TypedDict(  # noqa: UP013 (ZoomRequest documents its fields)
+    "ZoomSettings",
+    {
+        "magnification": float | None,
+        "box": tuple[float, float, float, float] | str | None,
+        "size": tuple[int, int] | None,
+        "mode": Mode,
+        "protocol": Protocol,
+        "prompt": str,
+        "color_fix": ColorFix,
+        "seed": int,
+    },
+    total=False,
+)
+"""The keywords of `zoom` and its relatives, besides `at`: ZoomRequest's fields as Python has them."""
+FIELDS = {"magnification": "zoom"}
+"""Fields of ZoomRequest whose keyword has another name."""
+
+
 @python_words()
-def make_request(
-    *,
-    at: tuple[float, float] | str | None = None,
-    magnification: float | None = None,
-    box: tuple[float, float, float, float] | str | None = None,
-    size: tuple[int, int] | None = None,
-    prompt: str = "",
-    seed: int = 0,
-    mode: Mode = "chain",
-    protocol: Protocol = "default",
-    color_fix: ColorFix = "none",
-) -> ZoomRequest:
-    """Settings as Python has them, checked. Raises UsageError."""
-    values = {
-        "at": spot_text(plain(at)),
-        "zoom": magnification,
-        "box": spot_text(plain(box)),
-        "size": size,
-        "prompt": prompt,
-        "seed": seed,
-        "mode": mode,
-        "protocol": protocol,
-        "color_fix": color_fix,
-    }
+def make_request(*, at: tuple[float, float] | str | None = None, **settings: Unpack[ZoomSettings]) -> ZoomRequest:
+    """Check settings as Python has them. Raises UsageError, and TypeError for a keyword that is none."""
+    values: dict[str, Any] = {"at": at, **settings}
+    for name in values:
+        if name != "at" and name not in ZoomSettings.__annotations__:
+            suggestion = suggest(name, ZoomSettings.__annotations__, "see help(chain_of_zoom.zoom)")
+            raise TypeError(f"zoom() got an unexpected keyword argument {name!r}; {suggestion}")
+    values = {FIELDS.get(name, name): value for name, value in values.items()}
+    values |= {name: format_spot(plain(values[name])) for name in ("at", "box") if name in values}
     return check_settings(values, ZoomRequest, "settings of zoom", "see help(chain_of_zoom.zoom)")
 
 
+def spell_settings(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Give a function with `**settings: Unpack[ZoomSettings]` a signature that lists them, for help() and the pages."""
+    parameters: list[inspect.Parameter] = []
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+            parameters.append(parameter)
+        if parameter.name == "at":
+            for name, annotation in ZoomSettings.__annotations__.items():
+                default = getattr(ZoomRequest(), FIELDS.get(name, name))
+                parameters.append(inspect.Parameter(name, keyword, default=default, annotation=annotation))
+    signature = inspect.signature(function).replace(parameters=parameters)
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
 def check_prompt(text: str) -> None:
-    """Raises UsageError for a text that no record can hold."""
+    """Raise UsageError for a text that no record can hold."""
     if not is_text(text):
         raise UsageError("--prompt is not UTF-8, or has a NUL; accepted: a text in UTF-8; check its characters")
 
 
-def spot_text(values: Sequence[float] | str | None) -> str | None:
-    """Numbers of a spot or box as text. Raises UsageError."""
+def format_spot(values: Sequence[float] | str | None) -> str | None:
+    """Write the numbers of a spot or box as text. Raises UsageError."""
     if values is None or isinstance(values, str):
         return values
     if not isinstance(values, Sequence) or not all(isinstance(value, int | float | str) for value in values):
@@ -162,20 +215,23 @@ def spot_text(values: Sequence[float] | str | None) -> str | None:
 
 
 def plan(request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
-    """The picture to cut from, the output size and the steps. `resampled`: the backbone is plain resampling."""
+    """Return the picture to cut from, the output size and the steps.
+
+    resampled: whether the backbone is plain resampling.
+    """
     picture = size_of(pixels)
     if request.protocol == "paper":
         return _plan_paper(request, pixels, resampled=resampled)
     aim = request.aim(picture)
-    made = Origin.INTERPOLATED if resampled else Origin.GENERATED
-    steps = plan_direct(aim, made) if request.mode == "direct" else plan_chain(aim, factor, made)
+    origin = Origin.INTERPOLATED if resampled else Origin.GENERATED
+    steps = plan_direct(aim, origin) if request.mode == "direct" else plan_chain(aim, factor, origin)
     return pixels, aim.output, steps
 
 
 def _plan_paper(request: ZoomRequest, pixels: RGB8, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
-    """x0: short side to 512 by Lanczos, sizes truncated, centre 512x512 (method, section 2).
+    """Make x0: short side to 512 by Lanczos, sizes truncated, centre 512x512 (method, section 2).
 
-    Truncated as published, in floats: for about one short side in ten that gives 511, and a black line.
+    Sizes are truncated in floats as published: for about one short side in ten that gives 511, and a black line.
     """
     width, height = size_of(pixels)
     scale = PAPER_SIDE / min(width, height)
@@ -192,13 +248,13 @@ def _plan_paper(request: ZoomRequest, pixels: RGB8, *, resampled: bool) -> tuple
 
 
 def _shape_of(box: Box) -> Size:
-    """The size with the box's shape and a long side of 512."""
+    """Return the size with the box's shape and a long side of 512."""
     scale = PAPER_SIDE / max(box.width, box.height)
     return Size(max(1, round(box.width * scale)), max(1, round(box.height * scale)))
 
 
 def parse_spot(text: str, picture: Size) -> Point:
-    """`0.62,0.4` (fractions) or `310px,200px` to pixels."""
+    """Turn `0.62,0.4` (fractions) or `310px,200px` into pixels. Raises UsageError."""
     x, y = _numbers("--at", text, 2, _SPOT)
     spot = Point(_pixels(*x, picture.width), _pixels(*y, picture.height))
     if not (0 <= spot.x <= picture.width and 0 <= spot.y <= picture.height):
@@ -207,7 +263,7 @@ def parse_spot(text: str, picture: Size) -> Point:
 
 
 def parse_box(text: str, picture: Size) -> Box:
-    """`x0,y0,x1,y1` to pixels: fractions when all four are in [0, 1] and bare, else pixels (with or without px)."""
+    """Turn `x0,y0,x1,y1` into pixels: fractions when all are bare and in [0, 1], else pixels. Raises UsageError."""
     values = _numbers("--box", text, 4, _BOX)
     if any(value > 1 for value, _ in values):
         values = [(value, True) for value, _ in values]
@@ -219,7 +275,7 @@ def parse_box(text: str, picture: Size) -> Box:
 
 
 def _numbers(option: str, text: str, count: int, example: str) -> list[tuple[Fraction, bool]]:
-    """Numbers of a comma-separated list, each with whether it carries the suffix px."""
+    """Read a comma-separated list of numbers, each with whether it has the suffix px."""
     parts = [part.strip() for part in text.split(",")]
     try:
         values = [(parse_number(part.removesuffix("px")), part.endswith("px")) for part in parts]
@@ -232,27 +288,3 @@ def _numbers(option: str, text: str, count: int, example: str) -> list[tuple[Fra
 
 def _pixels(value: Fraction, is_pixels: bool, side: int) -> Fraction:
     return value if is_pixels else value * side
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`768x512` to (768, 512)."""
-    width, _, height = text.lower().partition("x")
-    size = parse_whole(width), parse_whole(height)
-    if size[0] is None or size[1] is None:
-        raise UsageError(f"--size {text!r}; accepted: WIDTHxHEIGHT in pixels; for example --size 768x512")
-    return size[0], size[1]
-
-
-def parse_zoom(text: str) -> float:
-    """`64`, `7.5` or `64x` to a number of at least 1."""
-    try:
-        value = float(parse_number(text.strip().lower().removesuffix("x")))
-    except ValueError:
-        value = math.nan
-    return _check_zoom(value, text)
-
-
-def _check_zoom(value: float, text: str) -> float:
-    if not 1 <= value <= MAX_MAGNIFICATION:  # also refuses NaN
-        raise UsageError(f"--zoom {text}; accepted: a number from 1 to {MAX_MAGNIFICATION}; for example --zoom 64")
-    return value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chain_of_zoom.cli.align_pairs import pairs
-from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
+from chain_of_zoom.cli.flags import AsJson, Debug, Quiet, option, switch
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
@@ -29,31 +29,26 @@ DEFAULT_OUT = Path("aligned")
 def align(
     context: typer.Context,
     data: Annotated[
-        str | None, typer.Option(metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.")
+        str | None, option("PAIRS", "A folder of `coz align pairs`, or a JSONL file of that shape.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The prompter's model: a folder, or in the Hugging Face cache.")
+        str | None, option("NAME", "The prompter's model: a folder, or in the Hugging Face cache.")
     ] = None,
     critic: Annotated[
-        str | None, typer.Option(metavar="NAME|URL", help="Who rates: such a model, or an OpenAI-compatible server.")
+        str | None, option("NAME|URL", "Who rates: such a model, or an OpenAI-compatible server.")
     ] = None,
     preset: Annotated[
-        str | None,
-        typer.Option(metavar="paper|safe", help="safe (default): larger groups, KL, a guard against empty texts."),
+        str | None, option("paper|safe", "safe (default): larger groups, KL, a guard against empty texts.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Of the optimizer, instead of the preset's.")] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Where adapter, card, report and checkpoints go.")
-    ] = DEFAULT_OUT,
+    steps: Annotated[int | None, option("N", "Of the optimizer, instead of the preset's.")] = None,
+    out: Annotated[Path, option("DIR", "Where adapter, card, report and checkpoints go.", "--out", "-o")] = DEFAULT_OUT,
     sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting: group=4, lora.r=16, weights.sr=0.5 ..."),
+        list[str] | None, option("KEY=VALUE", "Any other setting: group=4, lora.r=16, weights.sr=0.5 ...", "--set")
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML of settings, such as the config.toml of another run.", readable=False),
+        Path | None, option("FILE", "TOML of settings, such as the config.toml of another run.", readable=False)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Begin anew where DIR holds another alignment.")] = False,
+    force: Annotated[bool, switch("--force", "Begin anew where DIR holds another alignment.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,

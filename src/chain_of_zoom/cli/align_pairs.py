@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chain_of_zoom.api import load_backbone
-from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet, option, switch
 from chain_of_zoom.cli.options import combine, read_loader_sets, shared
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
@@ -32,39 +32,33 @@ def pairs(
             readable=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = Path("pairs"),
+    out: Annotated[Path, option("DIR", "Where to write.", "--out", "-o")] = Path("pairs"),
     spots: Annotated[
-        str, typer.Option(metavar="N|centre", help="Textured places per photo, or its centre; a manifest has its own.")
+        str, option("N|centre", "Textured places per photo, or its centre; a manifest has its own.")
     ] = "4",
-    side: Annotated[int, typer.Option(metavar="PX", help="Width and height of every view.")] = 512,
+    side: Annotated[int, option("PX", "Width and height of every view.")] = 512,
     chain_share: Annotated[
-        float, typer.Option(metavar="0..1", help="Share of the views whose parent a backbone makes, as in deep zooms.")
+        float, option("0..1", "Share of the views whose parent a backbone makes, as in deep zooms.")
     ] = 0.0,
-    chain_depth: Annotated[
-        int, typer.Option(metavar="N", help="Those parents are 4x to 4^N x beyond the photo's pixels.")
-    ] = 2,
+    chain_depth: Annotated[int, option("N", "Those parents are 4x to 4^N x beyond the photo's pixels.")] = 2,
     backbone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Makes those parents; see `coz backbones`. No text guides it.")
+        str | None, option("NAME", "Makes those parents; see `coz backbones`. No text guides it.")
     ] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="backbone.KEY=VALUE", help="A loader detail of the backbone.")
-    ] = None,
+    sets: Annotated[list[str] | None, option("backbone.KEY=VALUE", "A loader detail of the backbone.", "--set")] = None,
     device: Device = None,
-    held_out: Annotated[
-        float, typer.Option(metavar="0..1", help="Share of the photos that no pair to learn from is made of.")
-    ] = 0.1,
+    held_out: Annotated[float, option("0..1", "Share of the photos that no pair to learn from is made of.")] = 0.1,
     min_detail: Annotated[
-        float, typer.Option(metavar="LEVELS", help="Flat: less than this from pixel to pixel (root mean square).")
+        float, option("LEVELS", "Flat: less than this from pixel to pixel (root mean square).")
     ] = 3.0,
     min_entropy: Annotated[
-        float, typer.Option(metavar="BITS", help="Flat, too: less than this in the histogram of greys, of 6 bits.")
+        float, option("BITS", "Flat, too: less than this in the histogram of greys, of 6 bits.")
     ] = 1.5,
     min_distance: Annotated[
-        int, typer.Option(metavar="BITS", help="Duplicate: difference hash nearer than this to an earlier one, of 64.")
+        int, option("BITS", "Duplicate: difference hash nearer than this to an earlier one, of 64.")
     ] = 8,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of places, splits and chains.")] = 0,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N photos.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace other pairs in DIR.")] = False,
+    seed: Annotated[int, option("N", "Of places, splits and chains.", min=0)] = 0,
+    limit: Annotated[int | None, option("N", "Only the first N photos.", min=1)] = None,
+    force: Annotated[bool, switch("--force", "Replace other pairs in DIR.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,

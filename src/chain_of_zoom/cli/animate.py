@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chain_of_zoom.cli.flags import Debug, Quiet
+from chain_of_zoom.cli.flags import Debug, Quiet, option, switch
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 
@@ -19,16 +19,12 @@ def animate(
         typer.Argument(metavar="FOLDER", help="The folder of a run of `coz zoom`.", show_default=False, readable=False),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="A .webp or .mp4 file; zoom.webp in the folder by default."),
+        Path | None, option("FILE", "A .webp or .mp4 file; zoom.webp in the folder by default.", "--out", "-o")
     ] = None,
     seconds: Annotated[
-        float | None,
-        typer.Option(metavar="S", help="How long the movement takes; 1 and 1.4 for every 4x by default."),
+        float | None, option("S", "How long the movement takes; 1 and 1.4 for every 4x by default.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the file's name as JSON, and nothing else, on stdout.")
-    ] = False,
+    as_json: Annotated[bool, switch("--json", "Print the file's name as JSON, and nothing else, on stdout.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

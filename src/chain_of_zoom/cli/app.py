@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, prompts, train, upscale, zoom
+from chain_of_zoom.cli.flags import PanelCommand
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
 
@@ -36,8 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("zoom")(zoom.zoom)
-app.command("upscale")(upscale.upscale)
+app.command("zoom", cls=PanelCommand)(zoom.zoom)
+app.command("upscale", cls=PanelCommand)(upscale.upscale)
 app.command("animate")(animate.animate)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")

@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from chain_of_zoom import plugins
-from chain_of_zoom.cli.flags import AsJson, Debug
+from chain_of_zoom.cli.flags import AsJson, Debug, option
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
 from chain_of_zoom.resources import available_cores, human_size, total_memory
@@ -40,11 +38,9 @@ ZOOM = 16.0
 
 def doctor(
     selftest: Annotated[
-        str | None, typer.Option(metavar="PRESET", help="Run one fixed picture at 16x with a preset's real weights.")
+        str | None, option("PRESET", "Run one fixed picture at 16x with a preset's real weights.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE.zip", help="Where the self-test's results go.")
-    ] = None,
+    out: Annotated[Path | None, option("FILE.zip", "Where the self-test's results go.", "--out", "-o")] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
-from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, Quiet, with_loaders
+from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, PanelGroup, Quiet, option, switch, with_flags
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_loader_sets
 from chain_of_zoom.cli.terminal import echo, echo_lines, visible
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole, printable
-from chain_of_zoom.settings import read_config, split_labels
+from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, read_config, split_labels
 
 if TYPE_CHECKING:
     from chain_of_zoom.evaluation.evaluate import ReportProgress
@@ -29,60 +29,54 @@ if TYPE_CHECKING:
     from chain_of_zoom.evaluation.results import Results
     from chain_of_zoom.evaluation.true_zoom import Reduction
 
-eval_app = typer.Typer()
+eval_app = typer.Typer(cls=PanelGroup)
 
 
 @eval_app.callback(invoke_without_command=True)
-@with_loaders
+@with_flags()
 def evaluate(
     context: typer.Context,
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="A folder of pictures, one picture, or a manifest.", readable=False),
+        Path | None, option("PATH", "A folder of pictures, one picture, or a manifest.", panel=MAIN, readable=False)
     ] = None,
     methods: Annotated[
-        str | None,
-        typer.Option(metavar="LIST", help="[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ..."),
+        str | None, option("LIST", "[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ...", panel=MAIN)
     ] = None,
-    protocol: Annotated[str, typer.Option(metavar="paper|true-zoom", help="Which question to ask.")] = "paper",
+    protocol: Annotated[str, option("paper|true-zoom", "Which question to ask.", panel=MAIN)] = "paper",
     scales: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Of 4,16,64,256; all of them, or 4,16 for true-zoom.")
+        str | None, option("LIST", "Of 4,16,64,256; all of them, or 4,16 for true-zoom.", panel=MAIN)
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Instead of the protocol's own; `coz eval metrics` lists them.")
+        str | None, option("LIST", "Instead of the protocol's own; `coz eval metrics` lists them.", panel=MAIN)
     ] = None,
-    spots: Annotated[
-        str, typer.Option(metavar="N|centre", help="true-zoom: textured places per photo, or its centre.")
-    ] = "1",
-    reduce: Annotated[
-        str, typer.Option(metavar="area|bicubic", help="true-zoom: how the photo is made smaller.")
-    ] = "area",
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N pictures.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of spots, backbones and intervals.")] = 0,
+    spots: Annotated[str, option("N|centre", "true-zoom: textured places per photo, or its centre.", panel=MAIN)] = "1",
+    limit: Annotated[int | None, option("N", "Only the first N pictures.", panel=MAIN, min=1)] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write; <data>_<protocol>/ by default.")
+        Path | None, option("DIR", "Where to write; <data>_<protocol>/ by default.", "--out", "-o", panel=OUTPUT)
     ] = None,
+    markdown: Annotated[Path | None, option("FILE", "Write the tables as Markdown, too.", panel=OUTPUT)] = None,
+    force: Annotated[
+        bool, switch("--force", "Replace states in DIR that were made in another way.", panel=OUTPUT)
+    ] = False,
+    as_json: Annotated[
+        bool, switch("--json", "Print the results as JSON, without single values.", panel=OUTPUT)
+    ] = False,
+    quiet: Quiet = False,
+    reduce: Annotated[
+        str, option("area|bicubic", "true-zoom: how the photo is made smaller.", panel=ADVANCED)
+    ] = "area",
+    seed: Annotated[int, option("N", "Of spots, backbones and intervals.", panel=ADVANCED, min=0)] = 0,
+    jobs: Annotated[int, option("N", "Processes for metrics; one per core by default.", panel=ADVANCED, min=0)] = 0,
     *,
-    loaders: Loaders,
     sets: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="[METHOD/]KEY=VALUE", help="A loader detail, of one method or of all that take it."
-        ),
+        option("[METHOD/]KEY=VALUE", "A loader detail, of one method or of all that take it.", "--set", panel=ADVANCED),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="TOML with tables [backbone] and [prompter] of loader details.", readable=False
-        ),
+        option("FILE", "TOML with tables [backbone] and [prompter] of loader details.", panel=ADVANCED, readable=False),
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables as Markdown, too.")] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", min=0, help="Processes for metrics; one per core by default.")] = 0,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace states in DIR that were made in another way.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, without single values.")] = False,
-    quiet: Quiet = False,
+    loaders: Loaders,
     debug: Debug = False,
 ) -> None:
     """Compare ways to zoom on a set of pictures: tables with intervals, charts, examples to drag, in one page.
@@ -143,11 +137,9 @@ def evaluate(
 @eval_app.command("data")
 def data(
     what: Annotated[str, typer.Argument(metavar="photos|more-photos|FOLDER", help="A named set, or a folder.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write; <name>.json by default.")
-    ] = None,
-    spots: Annotated[int, typer.Option(metavar="N", min=1, help="Textured places per photo.")] = 3,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of the choice of places.")] = 0,
+    out: Annotated[Path | None, option("FILE", "Where to write; <name>.json by default.", "--out", "-o")] = None,
+    spots: Annotated[int, option("N", "Textured places per photo.", min=1)] = 3,
+    seed: Annotated[int, option("N", "Of the choice of places.", min=0)] = 0,
     debug: Debug = False,
 ) -> None:
     """Pin a set of pictures in a manifest: paths, checksums, spots. Nothing is copied.

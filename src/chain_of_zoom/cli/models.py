@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chain_of_zoom.cli.flags import AsJson, Debug
+from chain_of_zoom.cli.flags import AsJson, Debug, option
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.resources import human_size
@@ -109,12 +109,8 @@ def convert(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Published files, or folders to search.", readable=False)
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write, one folder per item.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--as", metavar="ITEM", help="Take the one PATH for this item, unchecked.")
-    ] = None,
+    out: Annotated[Path | None, option("DIR", "Where to write, one folder per item.", "--out", "-o")] = None,
+    name: Annotated[str | None, option("ITEM", "Take the one PATH for this item, unchecked.", "--as")] = None,
     debug: Debug = False,
 ) -> None:
     """Turn the published files into safetensors where presets find them; SHA-256 checked, nothing in them is run.

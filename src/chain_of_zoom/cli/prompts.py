@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chain_of_zoom.api import load_prompter
-from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet, option
 from chain_of_zoom.cli.options import accepted, read_loader_sets
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
@@ -49,36 +49,30 @@ class Asked:
 def score(
     prompters: Annotated[
         list[str],
-        typer.Option(
+        option(
+            "[LABEL=]NAME[@multi|@single]",
+            "A prompter of `coz zoom`, vlm-adapter, or text:WORDS; again for each of several.",
             "--prompter",
-            metavar="[LABEL=]NAME[@multi|@single]",
-            help="A prompter of `coz zoom`, vlm-adapter, or text:WORDS; again for each of several.",
         ),
     ],
     data: Annotated[
-        Path,
-        typer.Option(
-            metavar="PAIRS", help="A folder of `coz align pairs`, or a JSONL file of that shape.", readable=False
-        ),
+        Path, option("PAIRS", "A folder of `coz align pairs`, or a JSONL file of that shape.", readable=False)
     ],
     sets: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "[LABEL/]prompter.KEY=VALUE",
+            "A detail of one prompter, or of all that take it; critic.KEY=VALUE of the critic.",
             "--set",
-            metavar="[LABEL/]prompter.KEY=VALUE",
-            help="A detail of one prompter, or of all that take it; critic.KEY=VALUE of the critic.",
         ),
     ] = None,
     critic: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|URL", help="A vision-language model (folder or hub name) or server that judges."),
+        str | None, option("NAME|URL", "A vision-language model (folder or hub name) or server that judges.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N held-out pairs.")] = None,
+    limit: Annotated[int | None, option("N", "Only the first N held-out pairs.", min=1)] = None,
     device: Device = None,
     dtype: Dtype = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write index.html with pictures and all texts.")
-    ] = None,
+    out: Annotated[Path | None, option("DIR", "Write index.html with pictures and all texts.", "--out", "-o")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -10,7 +10,7 @@ import typer
 
 from chain_of_zoom.backbones.onestep import DEFAULT_BASE
 from chain_of_zoom.cli import train_data
-from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet
+from chain_of_zoom.cli.flags import AsJson, Debug, Device, Quiet, option, switch
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
@@ -30,61 +30,40 @@ train_app = typer.Typer()
 def train(
     context: typer.Context,
     data: Annotated[
-        str | None, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list with a path on each line.")
+        str | None, option("PATH", "A folder of pictures, or a .txt list with a path on each line.")
     ] = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help=f"Folder or hub name; {DEFAULT_BASE} by default.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write.")] = None,
-    stage: Annotated[
-        str | None, typer.Option(metavar="real-esrgan|bicubic", help="The degradation; real-esrgan by default.")
-    ] = None,
-    init: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Begin with the adapters of another run: the stage before.")
-    ] = None,
-    captions: Annotated[str | None, typer.Option(metavar="FILE", help="What `coz train captions` wrote.")] = None,
-    validation: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Pictures for the sheets, else training pictures.")
-    ] = None,
-    perceptual: Annotated[
-        str | None, typer.Option(metavar="lpips|stlpips|none", help="The perceptual loss; lpips by default.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Steps in all; by default 25000, 20000 for bicubic.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(metavar="N", help="Pixels of a crop's side; 512 by default.")] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Pictures at a time; 2 by default.")] = None,
-    accumulate: Annotated[int | None, typer.Option(metavar="N", help="Batches in a step; 2 by default.")] = None,
-    lr: Annotated[float | None, typer.Option(metavar="X", help="Learning rate; 5e-5 by default.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random; 123 by default.")] = None,
-    save: Annotated[int | None, typer.Option(metavar="N", help="Steps between checkpoints; 500 by default.")] = None,
-    sheet: Annotated[int | None, typer.Option(metavar="N", help="Steps between sheets; 500 by default.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Processes that make examples; 2 by default, 0: none.")
-    ] = None,
+    base: Annotated[str | None, option("MODEL", f"Folder or hub name; {DEFAULT_BASE} by default.")] = None,
+    out: Annotated[Path | None, option("DIR", "Where to write.", "--out", "-o")] = None,
+    stage: Annotated[str | None, option("real-esrgan|bicubic", "The degradation; real-esrgan by default.")] = None,
+    init: Annotated[str | None, option("DIR", "Begin with the adapters of another run: the stage before.")] = None,
+    captions: Annotated[str | None, option("FILE", "What `coz train captions` wrote.")] = None,
+    validation: Annotated[str | None, option("PATH", "Pictures for the sheets, else training pictures.")] = None,
+    perceptual: Annotated[str | None, option("lpips|stlpips|none", "The perceptual loss; lpips by default.")] = None,
+    steps: Annotated[int | None, option("N", "Steps in all; by default 25000, 20000 for bicubic.")] = None,
+    size: Annotated[int | None, option("N", "Pixels of a crop's side; 512 by default.")] = None,
+    batch: Annotated[int | None, option("N", "Pictures at a time; 2 by default.")] = None,
+    accumulate: Annotated[int | None, option("N", "Batches in a step; 2 by default.")] = None,
+    lr: Annotated[float | None, option("X", "Learning rate; 5e-5 by default.")] = None,
+    seed: Annotated[int | None, option("N", "Of everything random; 123 by default.")] = None,
+    save: Annotated[int | None, option("N", "Steps between checkpoints; 500 by default.")] = None,
+    sheet: Annotated[int | None, option("N", "Steps between sheets; 500 by default.")] = None,
+    workers: Annotated[int | None, option("N", "Processes that make examples; 2 by default, 0: none.")] = None,
     checkpointing: Annotated[
-        bool | None,
-        typer.Option("--checkpointing/--no-checkpointing", help="Compute activations twice, for memory; by default."),
+        bool | None, switch("--checkpointing/--no-checkpointing", "Compute activations twice, for memory; by default.")
     ] = None,
     device: Device = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16 (GPU only).")
-    ] = None,
+    dtype: Annotated[str | None, option("NAME", "auto, float32, bfloat16, float16 (GPU only).")] = None,
     published_layout: Annotated[
-        bool | None, typer.Option("--published-layout", help="Write the two published files, too.")
+        bool | None, switch("--published-layout", "Write the two published files, too.")
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="TOML with any of these, such as settings.toml of another run.", readable=False
-        ),
+        Path | None, option("FILE", "TOML with any of these, such as settings.toml of another run.", readable=False)
     ] = None,
     sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="TABLE.KEY=VALUE", help="A detail: losses.matching=0.5, optimizer.clip=2 ..."),
+        list[str] | None, option("TABLE.KEY=VALUE", "A detail: losses.matching=0.5, optimizer.clip=2 ...", "--set")
     ] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Print the memory that it takes, and stop.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in DIR.")] = False,
+    estimate: Annotated[bool, switch("--estimate", "Print the memory that it takes, and stop.")] = False,
+    force: Annotated[bool, switch("--force", "Replace another run that lies in DIR.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,

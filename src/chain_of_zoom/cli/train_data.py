@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from chain_of_zoom.api import DEFAULT_BACKBONE, load_prompter
-from chain_of_zoom.cli.flags import AsJson, Debug, Quiet
+from chain_of_zoom.cli.flags import AsJson, Debug, Quiet, option, switch
 from chain_of_zoom.cli.options import accepted, combine, read_loader_config, read_loader_sets
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
@@ -25,17 +25,11 @@ PER_RUN = ("device", "dtype")  # how a prompter runs, not what it says
 
 def degrade(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A picture.", readable=False)],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The sheet; <photo>_degraded.png by default.")
-    ] = None,
-    stage: Annotated[
-        str, typer.Option(metavar="real-esrgan|bicubic", help="The first part of training, or the second.")
-    ] = "real-esrgan",
-    seeds: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=16, help="Samples of real-esrgan, one a row; 3 by default.")
-    ] = None,
-    size: Annotated[int, typer.Option(metavar="N", help="Side of the square, cut out where there is detail.")] = 512,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that was drawn, as JSON.")] = False,
+    out: Annotated[Path | None, option("FILE", "The sheet; <photo>_degraded.png by default.", "--out", "-o")] = None,
+    stage: Annotated[str, option("real-esrgan|bicubic", "The first part of training, or the second.")] = "real-esrgan",
+    seeds: Annotated[int | None, option("N", "Samples of real-esrgan, one a row; 3 by default.", min=1, max=16)] = None,
+    size: Annotated[int, option("N", "Side of the square, cut out where there is detail.")] = 512,
+    as_json: Annotated[bool, switch("--json", "Print all that was drawn, as JSON.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -84,19 +78,14 @@ def degrade(
 
 
 def captions(
-    data: Annotated[
-        Path, typer.Option(metavar="PATH", help="A folder of pictures, or a .txt list of them.", readable=False)
-    ],
-    prompter: Annotated[str, typer.Option(metavar="NAME", help="Who writes them: dape, vlm, remote, or a plugin's.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write; what is there is kept.")
-    ] = CAPTIONS,
+    data: Annotated[Path, option("PATH", "A folder of pictures, or a .txt list of them.", readable=False)],
+    prompter: Annotated[str, option("NAME", "Who writes them: dape, vlm, remote, or a plugin's.")],
+    out: Annotated[Path, option("FILE", "Where to write; what is there is kept.", "--out", "-o")] = CAPTIONS,
     sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A detail of the prompter: prompter.model=NAME."),
+        list[str] | None, option("KEY=VALUE", "A detail of the prompter: prompter.model=NAME.", "--set")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML with a table [prompter] of such details.", readable=False)
+        Path | None, option("FILE", "TOML with a table [prompter] of such details.", readable=False)
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -13,14 +13,15 @@ from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
     Debug,
+    KeepMetadata,
     Loaders,
     PresetName,
     PrompterName,
-    PromptText,
     Quiet,
-    Seed,
     Sets,
-    with_loaders,
+    option,
+    switch,
+    with_flags,
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
@@ -28,6 +29,7 @@ from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
+from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PAPER
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.upscaling.request import UpscaleRecord
 
 
-@with_loaders
+@with_flags()
 def upscale(
     photo: Annotated[
         Path,
@@ -45,56 +47,52 @@ def upscale(
             help="The picture: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF.", show_default=False, readable=False
         ),
     ],
-    scale: Annotated[str, typer.Option(metavar="N", help="How many times wider and higher; any number above 1.")] = "4",
+    scale: Annotated[str, option("N", "How many times wider and higher; any number above 1.", panel=MAIN)] = "4",
+    backbone: BackboneName = None,
+    prompt: Annotated[str, option("TEXT", "Your own words, for backbones that read prompts.", panel=MAIN)] = "",
+    estimate: Annotated[
+        bool, switch("--estimate", "Only say what it will take: tiles, time, memory, disk.", panel=MAIN)
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            "FILE",
+            "PNG, JPEG, WebP, TIFF (tiled, with a pyramid) or Deep Zoom (.dzi, with a page that shows it), by "
+            "its suffix; <photo>_<scale>x.png by default.",
             "--out",
             "-o",
-            metavar="FILE",
-            help="PNG, JPEG, WebP, TIFF (tiled, with a pyramid) or Deep Zoom (.dzi, with a page that shows it), by "
-            "its suffix; <photo>_<scale>x.png by default.",
+            panel=OUTPUT,
         ),
     ] = None,
-    backbone: BackboneName = None,
-    prompt: PromptText = "",
+    quality: Annotated[int, option("N", "Of JPEG, WebP and Deep Zoom, 1 to 100.", panel=OUTPUT)] = 90,
+    force: Annotated[bool, switch("--force", "Replace the output, and start anew.", panel=OUTPUT)] = False,
+    keep_metadata: KeepMetadata = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
+    tile: Annotated[
+        int | None,
+        option(
+            "N", "Side of a tile with its context, in pixels of the photo; in latents for osediff-sd3.", panel=ADVANCED
+        ),
+    ] = None,
+    preset: PresetName = None,
     prompter: PrompterName = None,
     prompts_from: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Prompts of tiles, as a run wrote them and you edited them; only what changes is redone.",
+        option(
+            "FILE",
+            "Prompts of tiles, as a run wrote them and you edited them; only what changes is redone.",
+            panel=PAPER,
             readable=False,
         ),
     ] = None,
-    seed: Seed = 0,
-    tile: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Side of a tile with its context, in pixels of the photo; in latents for osediff-sd3."
-        ),
-    ] = None,
-    overlap: Annotated[
-        int | None, typer.Option(metavar="N", help="Overlap of tiles in latents, for osediff-sd3.")
-    ] = None,
-    blend: Annotated[
-        str | None, typer.Option(metavar="smooth|published", help="How osediff-sd3 joins its tiles.")
-    ] = None,
-    quality: Annotated[int, typer.Option(metavar="N", help="Of JPEG, WebP and Deep Zoom, 1 to 100.")] = 90,
-    keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Give the output the photo's EXIF data: camera, time, place.")
-    ] = False,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it will take: tiles, time, memory, disk.")
-    ] = False,
-    preset: PresetName = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output, and start anew.")] = False,
+    overlap: Annotated[int | None, option("N", "Overlap of tiles in latents, for osediff-sd3.", panel=PAPER)] = None,
+    blend: Annotated[str | None, option("smooth|published", "How osediff-sd3 joins its tiles.", panel=PAPER)] = None,
     *,
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Enlarge a whole photo, 2x, 4x, 16x or any other factor, in bounded memory, however large it becomes.

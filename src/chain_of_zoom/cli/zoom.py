@@ -5,42 +5,44 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.choice import Revision
-from chain_of_zoom.chain.request import DEFAULT_ZOOM, Mode, Protocol, ZoomRequest, parse_size, parse_zoom
+from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
     Config,
     Debug,
+    KeepMetadata,
     Loaders,
     PresetName,
     PrompterName,
-    PromptText,
     Quiet,
-    Seed,
     Sets,
-    with_loaders,
+    option,
+    switch,
+    with_flags,
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
-from chain_of_zoom.imaging.colour.transfer import ColorFix
 from chain_of_zoom.imaging.folder import is_folder
+from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PAPER, list_flags
 from chain_of_zoom.weights.presets import find_preset
 
 if TYPE_CHECKING:
     from chain_of_zoom.batch.tasks import Task
 
 OUT = Path("zooms")
+_COLUMNS = ", ".join([*(name for name, (_, flag) in list_flags(ZoomRequest).items() if flag.is_column), "name"])
 
 
-@with_loaders
+@with_flags(ZoomRequest)
 def zoom(
     photos: Annotated[
         list[Path] | None,
@@ -51,93 +53,55 @@ def zoom(
             readable=False,
         ),
     ] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="X,Y",
-            help="The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre. Again for further spots.",
-        ),
-    ] = None,
-    magnification: Annotated[
-        str | None,
-        typer.Option("--zoom", metavar="N", help=f"Total magnification, linear, from 1; {DEFAULT_ZOOM:g} by default."),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X0,Y0,X1,Y1", help="The final window, in pixels or fractions, instead of --at and --zoom."
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Pixels of every state; 512x512 by default, the box's shape with --box."),
-    ] = None,
+    *,
+    settings: dict[str, Any],
     backbone: BackboneName = None,
-    prompt: PromptText = "",
-    prompter: PrompterName = None,
-    color_fix: Annotated[
-        str, typer.Option(metavar="none|adain|wavelet", help="Give every enlarged state the colours it was made from.")
-    ] = "none",
-    seed: Seed = 0,
-    mode: Annotated[
-        str | None, typer.Option(metavar="chain|direct", help="direct: one resample and one pass, the baseline.")
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(metavar="default|paper", help="paper: exactly the published loop (512 px, centre, powers of 4)."),
-    ] = None,
-    preset: PresetName = None,
     listed: Annotated[
         Path | None,
-        typer.Option(
-            "--list",
-            metavar="CSV",
-            help="Zooms, one a line: photo and any of at, zoom, box, size, prompt, seed, name.",
-            readable=False,
-        ),
+        option("CSV", f"Zooms, one a line: photo and any of {_COLUMNS}.", "--list", panel=MAIN, readable=False),
     ] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also the folders inside folders.")] = False,
-    skip_done: Annotated[
-        bool, typer.Option("--skip-done", help="Do not check complete runs of unchanged photos; keep them as they are.")
-    ] = False,
+    recursive: Annotated[bool, switch("--recursive -r", "Also the folders inside folders.", panel=MAIN)] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Where to write; <photo>_<zoom>x/ by default, zooms/ for several."
-        ),
+        option("DIR", "Where to write; <photo>_<zoom>x/ by default, zooms/ for several.", "--out", "-o", panel=OUTPUT),
     ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="default|published", help="published: the folders that the published scripts write.")
-    ] = "default",
+    force: Annotated[bool, switch("--force", "Replace another run that lies in the folder.", panel=OUTPUT)] = False,
     animate: Annotated[
         bool | None,
-        typer.Option(
-            "--animate/--no-animate", help="zoom.webp, a smooth zoom through all states; by default where quick."
+        switch(
+            "--animate/--no-animate",
+            "zoom.webp, a smooth zoom through all states; by default where quick.",
+            panel=OUTPUT,
         ),
     ] = None,
+    keep_metadata: KeepMetadata = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    layout: Annotated[
+        str, option("default|published", "published: the folders that the published scripts write.", panel=PAPER)
+    ] = "default",
+    skip_done: Annotated[
+        bool,
+        switch("--skip-done", "Do not check complete runs of unchanged photos; keep them as they are.", panel=ADVANCED),
+    ] = False,
     resume_from: Annotated[
         int | None,
-        typer.Option(metavar="STEP", help="Make the states from this one on anew, with prompts edited in record.json."),
+        option("STEP", "Make the states from this one on anew, with prompts edited in record.json.", panel=ADVANCED),
     ] = None,
     candidates: Annotated[
         int | None,
-        typer.Option(
-            metavar="K", help="Stop at --resume-from (else the first generated state) with K alternatives of it."
+        option(
+            "K", "Stop at --resume-from (else the first generated state) with K alternatives of it.", panel=ADVANCED
         ),
     ] = None,
     candidate: Annotated[
-        int | None, typer.Option(metavar="J", help="Take this alternative as the state --resume-from, and go on.")
+        int | None, option("J", "Take this alternative as the state --resume-from, and go on.", panel=ADVANCED)
     ] = None,
-    keep_metadata: Annotated[
-        bool, typer.Option("--keep-metadata", help="Give the states the photo's EXIF data: camera, time, place.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace another run that lies in the folder.")] = False,
-    *,
+    preset: PresetName = None,
+    prompter: PrompterName = None,
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Zoom into a spot of a photo, or of many: states, a contact sheet and a record, in a folder for each.
@@ -159,19 +123,10 @@ def zoom(
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
-    settings = find_preset(preset).settings if preset else {}
-    spots = at or []
-    request = ZoomRequest(
-        at=spots[0] if len(spots) == 1 else None,
-        zoom=settings.get("zoom") if magnification is None else parse_zoom(magnification),
-        box=box,
-        size=None if size is None else parse_size(size),
-        mode=cast("Mode", mode or settings.get("mode", "chain")),  # the request checks all three
-        protocol=cast("Protocol", protocol or settings.get("protocol", "default")),
-        color_fix=cast("ColorFix", color_fix),
-        prompt=prompt,
-        seed=seed,
-    )
+    spots = settings.pop("at", [])
+    if len(spots) == 1:
+        settings["at"] = spots[0]
+    request = ZoomRequest(**{**(find_preset(preset).settings if preset else {}), **settings})
     if layout not in ("default", "published"):
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
     revision = Revision(resume_from=resume_from, candidates=candidates, candidate=candidate)
@@ -184,7 +139,7 @@ def zoom(
         from chain_of_zoom.batch.many import plan_batch  # batches need more than one zoom does
 
         tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
-    worded = any(each.prompt for each in (request, *(task.request for task in tasks)))
+    worded = any(task_request.prompt for task_request in (request, *(task.request for task in tasks)))
     chain = make_chain(
         backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
     )  # fmt: skip
