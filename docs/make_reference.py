@@ -82,6 +82,7 @@ def reference() -> str:
             help_of(),
             help_of("zoom"),
             help_of("animate"),
+            help_of("explore"),
             help_of("upscale"),
             help_of("backbones"),
             help_of("models"),

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import align, animate, backbones, doctor, eval, models, prompts, train, upscale, zoom
+from chain_of_zoom.cli import align, animate, backbones, doctor, eval, explore, models, prompts, train, upscale, zoom
 from chain_of_zoom.cli.flags import PanelCommand
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
@@ -40,6 +40,7 @@ app = typer.Typer(
 app.command("zoom", cls=PanelCommand)(zoom.zoom)
 app.command("upscale", cls=PanelCommand)(upscale.upscale)
 app.command("animate")(animate.animate)
+app.command("explore", cls=PanelCommand)(explore.explore)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")
 app.add_typer(eval.eval_app, name="eval")

@@ -1,0 +1,118 @@
+"""`coz explore`: a page on this machine where a person zooms into photos, and the model keeps up."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chain_of_zoom.cli.flags import BackboneName, Config, Debug, Loaders, PresetName, Quiet, Seed, Sets, with_loaders
+from chain_of_zoom.cli.options import make_chain
+from chain_of_zoom.cli.terminal import echo
+from chain_of_zoom.resources import human_size
+
+if TYPE_CHECKING:
+    from chain_of_zoom.explorer.store import TileStore
+
+
+@with_loaders
+def explore(
+    photos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Photos to begin with; others can be dropped on the page.",
+            metavar="[PHOTO]...",
+            show_default=False,
+            readable=False,
+        ),
+    ] = None,
+    backbone: BackboneName = None,
+    preset: PresetName = None,
+    seed: Seed = 0,
+    host: Annotated[
+        str, typer.Option(metavar="NAME", help="Where to listen; others than this machine need --token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="N", help="A free one from 8642 by default.", min=0, max=65535)
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What everybody who opens the page has to know.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where tiles are kept; chain-of-zoom in your cache folder by default.", readable=False
+        ),
+    ] = None,
+    cache_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Bytes for tiles, such as 500M or 4G; the longest unused go first.")
+    ] = "4G",
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all tiles that are kept, and end.")] = False,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
+    *,
+    loaders: Loaders,
+    sets: Sets = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Open a page where you zoom into a photo, anywhere and on past its last pixel. Needs the extra [web].
+
+    What is in sight is made tile by tile, kept on disk, and marked: measured, interpolated, generated, beyond
+    evidence. The same spot always shows the same pixels. Nothing leaves this machine. Stop with Ctrl-C.
+
+    \\b
+    Examples:
+      coz explore photo.jpg
+      coz explore photo.jpg --backbone animevideo     # quick, for drawings and for trying
+      coz explore --clear
+      coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
+    """
+    from chain_of_zoom.explorer.run import address_of, bind, check_extra, choose_token, make_server, serve
+    from chain_of_zoom.explorer.store import TileStore, default_folder, parse_budget
+    from chain_of_zoom.imaging.images import load
+
+    store = TileStore(cache or default_folder(), parse_budget(cache_size))
+    if clear:
+        _clear(store, quiet=quiet)
+        return
+    check_extra()
+    token = choose_token(host, token)
+    from chain_of_zoom.explorer.security import is_loopback
+    from chain_of_zoom.explorer.server import ExplorerServer
+    from chain_of_zoom.explorer.session import ExplorerSession
+    from chain_of_zoom.explorer.uploads import Uploads
+
+    chain = make_chain(backbone, None, preset, worded=False, config=config, sets=sets, flags=loaders)
+    pictures = [load(photo, chain.reading) for photo in photos or []]
+    listener = bind(host, port)
+    if not quiet:
+        echo(f"reading {chain.backbone.info.name} ...", err=True)
+    chain.load(words=False)
+    session = ExplorerSession(chain, store, seed=seed)
+    for picture in pictures:
+        session.open_photo(picture)
+    uploads = Uploads(session, store.folder if is_loopback(host) else None)
+    pages = ExplorerServer(session, uploads, host=host, token=token)
+    server = make_server(pages.app)
+    pages.is_stopping = lambda: server.should_exit
+    listener.listen(128)  # from here on a browser is answered, as soon as the server has started
+    address = address_of(listener, host, token)
+    echo(address)
+    if not quiet:
+        echo("stop with Ctrl-C; tiles are kept", err=True)
+    if browser:
+        webbrowser.open(address)
+    try:
+        serve(server, listener)
+    finally:
+        session.close()
+
+
+def _clear(store: TileStore, *, quiet: bool) -> None:
+    total = store.total
+    count = store.clear()
+    if not quiet:
+        echo(f"{count} tiles removed ({human_size(total)}) from {store.folder}")

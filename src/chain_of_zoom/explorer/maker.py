@@ -1,0 +1,106 @@
+"""Make a tile: read its window from the level above, hand it to the backbone, keep the part that is the tile."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.explorer.grid import PixelArea, TilePlace
+from chain_of_zoom.explorer.store import TileStore
+from chain_of_zoom.explorer.tree import ZoomTree
+from chain_of_zoom.imaging.encode import encode_png
+from chain_of_zoom.imaging.grey import is_grey, luma
+from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
+from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
+
+PIXELS_HELD = 128
+"""Decoded tiles held in memory: the parents of what is made next."""
+
+
+class TileMaker:
+    """Makes tiles with one backbone and keeps them in a store. One thread at a time makes, others may read."""
+
+    def __init__(self, backbone: Backbone, store: TileStore) -> None:
+        self.backbone = backbone
+        self.store = store
+        self._pixels: OrderedDict[str, RGB8] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def has(self, tree: ZoomTree, place: TilePlace) -> bool:
+        """Whether a tile is there: a photo's own always is."""
+        return place.level <= 0 or tree.key(place) in self.store
+
+    def make(self, tree: ZoomTree, place: TilePlace) -> None:
+        """Make a generated tile, and before it those of its ancestors that are absent, and keep it.
+
+        Raises BackboneError and MissingError as the backbone does, and OutputError where it cannot be written.
+        """
+        for parent in tree.grid.parents(place):
+            if not self.has(tree, parent):
+                self.make(tree, parent)
+        window = self.read(tree, place.level - 1, tree.grid.window(place))
+        (enlarged,) = self.backbone([window], [tree.recipe.words], [tree.seed(place)])
+        kept = tree.grid.kept(place)
+        part = enlarged[kept.y0 : kept.y1, kept.x0 : kept.x1]
+        if tree.photo.picture.is_grey and not is_grey(part):
+            part = luma(part)
+        pixels = to_uint8(part)
+        source_type = None if self.backbone.info.resample else TRAINED_MODEL
+        data = encode_png(pixels, *label(describe_tile(tree, place), source_type), fast=True)
+        key = tree.key(place)
+        self.store.write(tree.photo.id, key, data)
+        self._hold(key, pixels)
+
+    def read(self, tree: ZoomTree, level: int, area: PixelArea) -> RGB8:
+        """Return the pixels of an area of one level. Raises KeyError where a tile of it is absent."""
+        if level <= 0:
+            return tree.photo.cut(level, area)
+        pixels = np.empty((area.size.height, area.size.width, 3), np.uint8)
+        for place in tree.grid.covering(level, area):
+            owned = tree.grid.area(place)
+            x0, y0 = max(owned.x0, area.x0), max(owned.y0, area.y0)
+            x1, y1 = min(owned.x1, area.x1), min(owned.y1, area.y1)
+            tile = self.pixels(tree, place)
+            pixels[y0 - area.y0 : y1 - area.y0, x0 - area.x0 : x1 - area.x0] = tile[
+                y0 - owned.y0 : y1 - owned.y0, x0 - owned.x0 : x1 - owned.x0
+            ]
+        return pixels
+
+    def pixels(self, tree: ZoomTree, place: TilePlace) -> RGB8:
+        """Return the pixels of a tile. Raises KeyError where it is absent."""
+        if place.level <= 0:
+            return tree.photo.cut(place.level, tree.grid.area(place))
+        key = tree.key(place)
+        with self._lock:
+            pixels = self._pixels.get(key)
+        if pixels is None:
+            data = self.store.read(key)
+            if data is None:
+                raise KeyError(place)
+            pixels = decode_png(data)
+        self._hold(key, pixels)
+        return pixels
+
+    def encode(self, tree: ZoomTree, place: TilePlace) -> bytes | None:
+        """Return a tile as PNG, None where it is absent."""
+        if place.level > 0:
+            return self.store.read(tree.key(place))
+        return encode_png(self.pixels(tree, place), fast=True)
+
+    def _hold(self, key: str, pixels: RGB8) -> None:
+        with self._lock:
+            self._pixels[key] = pixels
+            self._pixels.move_to_end(key)
+            while len(self._pixels) > PIXELS_HELD:
+                self._pixels.popitem(last=False)
+
+
+def describe_tile(tree: ZoomTree, place: TilePlace) -> str:
+    """Say what a generated tile is, for the label inside its file."""
+    recipe, area = tree.recipe, tree.grid.area(place)
+    weights = f" (weights SHA-256 {recipe.weights})" if recipe.weights else ""
+    where = f"pixels {area.x0}, {area.y0} to {area.x1}, {area.y1} at {tree.grid.scale(place.level)}x the photo's own"
+    return f"Tile made by {recipe.backbone}{weights}, not photographed: {where}, photo {tree.photo.id}"

@@ -1,0 +1,29 @@
+// A view as the part of the page's address behind #: photo, centre, zoom and words.
+
+/** @typedef {import("./view.js").Spot} Spot */
+/** @typedef {{photo: string, spot: Spot | null, words: string}} Link */
+
+/** @param {string} hash @returns {Link} */
+export function readLink(hash) {
+  const values = new URLSearchParams(hash.replace(/^#/, ""));
+  const [x, y, zoom] = ["x", "y", "zoom"].map((name) => Number(values.get(name) ?? NaN));
+  const photo = values.get("photo") ?? "";
+  const isSpot = Number.isFinite(x) && Number.isFinite(y) && zoom > 0 && zoom < 1e9;
+  return {
+    photo: /^[0-9a-f]{32}$/.test(photo) ? photo : "",
+    spot: isSpot ? { x, y, zoom } : null,
+    words: (values.get("words") ?? "").slice(0, 2000),
+  };
+}
+
+/** @param {Link} link */
+export function writeLink({ photo, spot, words }) {
+  const values = new URLSearchParams({ photo });
+  if (spot) {
+    values.set("x", spot.x.toFixed(12));
+    values.set("y", spot.y.toFixed(12));
+    values.set("zoom", String(Number(spot.zoom.toPrecision(9))));
+  }
+  if (words) values.set("words", words);
+  return `#${values}`;
+}

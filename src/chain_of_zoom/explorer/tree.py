@@ -1,0 +1,106 @@
+"""Name every tile of a photo by what it is made from, and read its pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+
+import msgspec
+import numpy as np
+
+from chain_of_zoom.explorer.grid import Grid, PixelArea, TilePlace, reduced_size
+from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.images import RGB8, Picture, resize
+
+VERSION = 1
+"""Counts up when the same key would name other pixels."""
+_KEYS_HELD = 50_000
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What tiles are made with; two recipes that differ share no tile."""
+
+    backbone: str
+    """Name of the backbone."""
+    weights: str | None
+    """SHA-256 of its weights, None where it has none."""
+    options: dict[str, str]
+    """Its loader details, as typed."""
+    device: str | None
+    """Where it runs, as it says once its weights are read; None where it has no choice."""
+    words: str = ""
+    """The text that a backbone which reads prompts is given."""
+    seed: int = 0
+    """Seed of the whole tree; every tile has one that follows from it and the place."""
+
+
+class OpenPhoto:
+    """A photo that is being looked at, with the levels of its own pixels; `id` names it by them."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.id = name_photo(picture.pixels)
+        self._levels = {0: picture.pixels}
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels, oriented."""
+        return self.picture.size
+
+    @property
+    def name(self) -> str:
+        """The name of its file, without folders."""
+        return self.picture.path.name or "photo"
+
+    def cut(self, level: int, area: PixelArea) -> RGB8:
+        """Return the pixels of an area of level 0 or below."""
+        assert level <= 0, level
+        with self._lock:
+            if level not in self._levels:
+                size = reduced_size(self.size, level)
+                self._levels[level] = resize(self.picture.pixels, size, "lanczos")
+        return self._levels[level][area.y0 : area.y1, area.x0 : area.x1]
+
+
+class ZoomTree:
+    """All tiles of one photo by one recipe. It makes none; `id` names the tree, also in URLs."""
+
+    def __init__(self, photo: OpenPhoto, grid: Grid, recipe: Recipe) -> None:
+        self.photo = photo
+        self.grid = grid
+        self.recipe = recipe
+        self._stem = msgspec.json.encode((VERSION, recipe, photo.id, grid.factor, grid.cores, grid.halos))
+        self.id = _digest(self._stem)
+        self._keys: OrderedDict[TilePlace, str] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def key(self, place: TilePlace) -> str:
+        """Name a generated tile by its recipe, its place and the keys of the tiles that it is made from."""
+        assert place.level > 0, place
+        with self._lock:
+            if place in self._keys:
+                self._keys.move_to_end(place)
+                return self._keys[place]
+            parents = [self.key(parent) for parent in self.grid.parents(place)]
+            key = self._keys[place] = _digest(self._stem + msgspec.json.encode((place, parents)))
+            if len(self._keys) > _KEYS_HELD:
+                self._keys.popitem(last=False)
+            return key
+
+    def seed(self, place: TilePlace) -> int:
+        """Give a tile a seed of its own, so that noise does not repeat from tile to tile."""
+        digest = hashlib.blake2b(msgspec.json.encode((self.recipe.seed, place)), digest_size=4).digest()
+        return int.from_bytes(digest) >> 1
+
+
+def name_photo(pixels: RGB8) -> str:
+    """Name a photo by its pixels, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,95 @@
+"""Explorer sessions for tests: a small photo, the fake backbone, a server on a free port in a thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if "CI" not in os.environ:  # which installs it, so that nothing goes untested
+    pytest.importorskip("starlette", reason="needs the extra [web]")
+
+from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.fake import Fake
+from chain_of_zoom.explorer import run
+from chain_of_zoom.explorer.grid import Grid
+from chain_of_zoom.explorer.maker import TileMaker
+from chain_of_zoom.explorer.server import ExplorerServer
+from chain_of_zoom.explorer.session import ExplorerSession
+from chain_of_zoom.explorer.store import TileStore
+from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
+from chain_of_zoom.explorer.uploads import Uploads
+from chain_of_zoom.imaging.images import RGB8, Picture
+
+
+class SmallTiles(Fake):
+    """The fake backbone with tiles of 96 pixels, which are made in a moment."""
+
+    info = replace(Fake.info, max_pixels=32 * 32, halo=4)
+
+
+def photo_pixels(width: int = 60, height: int = 40) -> RGB8:
+    """A picture whose every pixel is another colour."""
+    y, x = np.indices((height, width))
+    return np.dstack([x * 4 % 256, y * 6 % 256, (x * 7 + y * 11) % 256]).astype(np.uint8)
+
+
+def plant(folder: Path, backbone: Backbone, pixels: RGB8, words: str = "") -> tuple[TileMaker, ZoomTree]:
+    """A tree and what makes its tiles, without a session."""
+    photo = OpenPhoto(Picture.of_pixels(pixels))
+    recipe = Recipe(backbone=backbone.info.name, weights=None, options={}, device=None, words=words)
+    tree = ZoomTree(photo, Grid.plan(photo.size, backbone.info), recipe)
+    return TileMaker(backbone, TileStore(folder)), tree
+
+
+@contextmanager
+def opened_session(
+    folder: Path, pixels: RGB8 | None = None, backbone: str | Backbone = "fake", budget: int = 10**9
+) -> Iterator[ExplorerSession]:
+    session = ExplorerSession(ChainOfZoom(backbone), TileStore(folder, budget))
+    if pixels is not None:
+        session.open_photo(Picture.of_pixels(pixels, "small.png"))
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def make_server(session: ExplorerSession, **options: Any) -> ExplorerServer:
+    return ExplorerServer(session, Uploads(session, session.store.folder), **options)
+
+
+@contextmanager
+def served(session: ExplorerSession, **options: Any) -> Iterator[str]:
+    """The address of a server in a thread of its own, without the slash at its end."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    pages = make_server(session, **options)
+    server = run.make_server(pages.app)
+    pages.is_stopping = lambda: server.should_exit
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    wait_for(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def wait_for(holds: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)

@@ -1,0 +1,138 @@
+"""One tree, one truth: whichever way a person comes to a spot, its tiles have the same bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+from explorer.sessions import SmallTiles, photo_pixels, plant
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain_of_zoom.api import load_backbone
+from chain_of_zoom.explorer.grid import PixelArea, TilePlace
+from chain_of_zoom.imaging.images import decode_png, enlarge
+
+FAKE = SmallTiles()
+
+
+def walk(tree, steps: list[tuple[int, int]], target: TilePlace) -> list[TilePlace]:
+    """Places on a random walk that ends at the target."""
+    places = []
+    level, column, row = 1, 0, 0
+    for turn, amount in steps:
+        level = min(max(level + (turn % 3 - 1), 1), 4)
+        columns, rows = tree.grid.counts(level)
+        column, row = (column + amount) % columns, (row + amount // 7) % rows
+        places.append(TilePlace(level, column, row))
+    return [*places, target]
+
+
+@settings(max_examples=40)
+@given(
+    first=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6),
+    second=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6),
+    spot=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+)
+def test_any_two_ways_to_a_spot_give_identical_tiles(first, second, spot, tmp_path_factory):
+    results = []
+    for steps in (first, second):
+        maker, tree = plant(tmp_path_factory.mktemp("tiles"), FAKE, photo_pixels(40, 30))
+        columns, rows = tree.grid.counts(4)
+        target = TilePlace(4, int(spot[0] * columns), int(spot[1] * rows))
+        for place in walk(tree, steps, target):
+            maker.make(tree, place)
+        results.append((tree.key(target), maker.store.read(tree.key(target))))
+    assert results[0] == results[1]
+
+
+def test_a_new_start_reads_the_tiles_of_the_one_before(tmp_path):
+    maker, tree = plant(tmp_path, FAKE, photo_pixels())
+    place = TilePlace(3, 2, 1)
+    maker.make(tree, place)
+    again, same = plant(tmp_path, FAKE, photo_pixels())
+    assert len(again.store) == len(maker.store) > 1
+    assert again.has(same, place)
+    assert again.encode(same, place) == maker.encode(tree, place)
+    np.testing.assert_array_equal(again.pixels(same, place), maker.pixels(tree, place))
+
+
+@pytest.mark.parametrize("change", ["photo", "words", "seed", "options"])
+def test_whatever_changes_pixels_changes_keys(tmp_path, change):
+    import msgspec
+
+    from chain_of_zoom.explorer.tree import ZoomTree
+
+    _, tree = plant(tmp_path, FAKE, photo_pixels())
+    place = TilePlace(2, 1, 1)
+    if change == "photo":
+        pixels = photo_pixels()
+        pixels[0, 0] += 1
+        _, other = plant(tmp_path, FAKE, pixels)
+    else:
+        value = {"words": "a wing", "seed": 7, "options": {"posterior": "mode"}}[change]
+        other = ZoomTree(tree.photo, tree.grid, msgspec.structs.replace(tree.recipe, **{change: value}))
+    assert other.id != tree.id
+    assert other.key(place) != tree.key(place)
+
+
+def test_keys_follow_the_tiles_they_are_made_from(tmp_path):
+    """Keys are names: computed breadth first or at once they are the same, and no two places share one."""
+    _, tree = plant(tmp_path, FAKE, photo_pixels())
+    _, other = plant(tmp_path, FAKE, photo_pixels())
+    queue, names = deque([TilePlace(3, 3, 2)]), {}
+    while queue:
+        place = queue.popleft()
+        names[place] = tree.key(place)
+        queue.extend(tree.grid.parents(place))
+    assert {place: other.key(place) for place in sorted(names)} == names
+    assert len(set(names.values())) == len(names)
+
+
+def test_neighbours_agree_with_the_whole_level_to_one_grey_level(tmp_path):
+    """Plain enlargement has a reach that the halo covers: tiles joined are the untiled result."""
+    backbone = load_backbone("bicubic")
+    pixels = photo_pixels(300, 220)
+    maker, tree = plant(tmp_path, backbone, pixels)
+    whole = enlarge(pixels, 4)
+    for place in tree.grid.covering(1, PixelArea(0, 0, *tree.grid.size(1))):
+        maker.make(tree, place)
+    joined = maker.read(tree, 1, PixelArea(0, 0, *tree.grid.size(1)))
+    assert np.abs(joined.astype(int) - whole).max() <= 1
+    assert len(maker.store) == 12
+
+
+def test_a_grey_photo_stays_grey(tmp_path):
+    pixels = np.repeat(photo_pixels()[..., :1], 3, axis=2)
+    maker, tree = plant(tmp_path, FAKE, pixels)
+    place = TilePlace(2, 1, 0)
+    maker.make(tree, place)
+    tile = maker.pixels(tree, place)
+    assert (tile[..., 0] == tile[..., 2]).all()
+
+
+def test_a_tile_says_in_its_file_what_it_is(tmp_path):
+    from PIL import Image
+
+    maker, tree = plant(tmp_path, FAKE, photo_pixels())
+    place = TilePlace(1, 0, 0)
+    maker.make(tree, place)
+    (path,) = tmp_path.glob("*/*/*.png")
+    with Image.open(path) as image:
+        image.load()
+        assert "made by fake, not photographed" in image.text["Description"]
+        assert image.text["DigitalSourceType"].endswith("trainedAlgorithmicMedia")
+    np.testing.assert_array_equal(decode_png(path.read_bytes()), maker.pixels(tree, place))
+
+
+def test_levels_of_the_photo_are_its_own_pixels(tmp_path):
+    pixels = photo_pixels(700, 300)
+    maker, tree = plant(tmp_path, FAKE, pixels)
+    np.testing.assert_array_equal(maker.pixels(tree, TilePlace(0, 1, 0)), pixels[:, 512:])
+    assert tree.grid.shallowest == -2
+    small = maker.pixels(tree, TilePlace(-2, 0, 0))
+    assert small.shape == (75, 175, 3)
+    assert len(maker.store) == 0
+    with pytest.raises(KeyError):
+        maker.pixels(tree, TilePlace(1, 0, 0))
