@@ -11,10 +11,9 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.explorer.grid import PixelArea, TilePlace
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
-from chain_of_zoom.imaging.encode import encode_png
-from chain_of_zoom.imaging.grey import is_grey, luma
+from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
+from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
-from chain_of_zoom.imaging.provenance import TRAINED_MODEL, label
 
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
@@ -46,7 +45,7 @@ class TileMaker:
         kept = tree.grid.kept(place)
         part = enlarged[kept.y0 : kept.y1, kept.x0 : kept.x1]
         if tree.photo.picture.is_grey and not is_grey(part):
-            part = luma(part)
+            part = to_luma(part)
         pixels = to_uint8(part)
         source_type = None if self.backbone.info.resample else TRAINED_MODEL
         data = encode_png(pixels, *label(describe_tile(tree, place), source_type), fast=True)
