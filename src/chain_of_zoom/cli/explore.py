@@ -8,54 +8,59 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chain_of_zoom.cli.flags import BackboneName, Config, Debug, Loaders, PresetName, Quiet, Seed, Sets, with_loaders
+from chain_of_zoom.cli.flags import (
+    BackboneName,
+    Config,
+    Debug,
+    Loaders,
+    PresetName,
+    Quiet,
+    Sets,
+    option,
+    switch,
+    with_flags,
+)
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.terminal import echo
 from chain_of_zoom.resources import human_size
+from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT
 
 if TYPE_CHECKING:
     from chain_of_zoom.explorer.store import TileStore
 
 
-@with_loaders
+@with_flags()
 def explore(
     photos: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Photos to begin with; others can be dropped on the page.",
-            metavar="[PHOTO]...",
-            show_default=False,
-            readable=False,
+            help="Photos to begin with; others can be dropped on the page.", metavar="[PHOTO]...", show_default=False
         ),
     ] = None,
     backbone: BackboneName = None,
-    preset: PresetName = None,
-    seed: Seed = 0,
-    host: Annotated[
-        str, typer.Option(metavar="NAME", help="Where to listen; others than this machine need --token.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None, typer.Option(metavar="N", help="A free one from 8642 by default.", min=0, max=65535)
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What everybody who opens the page has to know.")
-    ] = None,
+    port: Annotated[int | None, option("N", "Where to listen; a free port from 8642 by default.", panel=MAIN)] = None,
+    browser: Annotated[bool, switch("--browser/--no-browser", "Open the page in your browser.", panel=MAIN)] = True,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where tiles are kept; chain-of-zoom in your cache folder by default.", readable=False
-        ),
+        option("DIR", "Where tiles are kept; chain-of-zoom in your cache folder by default.", panel=OUTPUT),
     ] = None,
     cache_size: Annotated[
-        str, typer.Option(metavar="SIZE", help="Bytes for tiles, such as 500M or 4G; the longest unused go first.")
+        str, option("SIZE", "Bytes for tiles, such as 500M or 4G; the longest unused go first.", panel=OUTPUT)
     ] = "4G",
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all tiles that are kept, and end.")] = False,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in your browser.")] = True,
+    clear: Annotated[bool, switch("--clear", "Remove all tiles that are kept, and end.", panel=OUTPUT)] = False,
+    quiet: Quiet = False,
+    host: Annotated[
+        str, option("NAME", "Where to listen; whoever is not on this machine needs --token.", panel=ADVANCED)
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None, option("TEXT", "What everybody who opens the page has to know.", panel=ADVANCED)
+    ] = None,
+    seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
+    preset: PresetName = None,
     *,
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
-    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Open a page where you zoom into a photo, anywhere and on past its last pixel. Needs the extra [web].
