@@ -18,7 +18,7 @@ from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.batch.report import Outcome, Report
 from chain_of_zoom.batch.tasks import Task, check_folder
 from chain_of_zoom.batch.together import TaskRun, zoom_together
-from chain_of_zoom.chain.folder import RunFolder, finished
+from chain_of_zoom.chain.folder import RunFolder, read_finished
 from chain_of_zoom.chain.record import Record, StateRecord
 from chain_of_zoom.chain.run import FOLDERS, Layout, ZoomRun, begin_record
 from chain_of_zoom.errors import MissingError, OccupiedError, OutputError, UsageError
@@ -127,7 +127,7 @@ class Batch:
 
     def _find_complete_run(self, task: Task) -> Record | None:
         """Read the record of an earlier run that is complete, of the same photo and settings; None without one."""
-        record = finished(self._home(task), intact=not self.skip_done)
+        record = read_finished(self._home(task), intact=not self.skip_done)
         if self.animate and not self.skip_done and not (record and record.animation):
             return None
         try:
@@ -136,7 +136,7 @@ class Batch:
         except OSError:
             return None  # the error is raised when the photo is opened to zoom into it
         new_record = begin_record(self.chain, record.input, task.request)
-        return None if new_record.difference(record, but="software" if self.skip_done else "") else record
+        return None if new_record.difference(record, ignored="software" if self.skip_done else "") else record
 
     def _outcome(self, task: Task, coming: Future[Picture | Record], record: Record | None, seconds: float) -> Outcome:
         """Zoom unless there is a record already, and return the outcome. seconds: that the task took until now."""

@@ -4,51 +4,66 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from chain_of_zoom.chain.record import CandidateSet, Record, StateRecord
-from chain_of_zoom.chain.revision import Branch, edited_prompts, keep
+from chain_of_zoom.chain.revision import Branch, carry_over, edited_prompts
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
-from chain_of_zoom.errors import OccupiedError, OutputError, UsageError
-from chain_of_zoom.files import make_folder, naming, write_atomic
+from chain_of_zoom.errors import OccupiedError, UsageError
+from chain_of_zoom.files import naming, write_atomic
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
-from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runs.folder import WorkFolder
 
 RECORD = "record.json"
 SHEET = "sheet.png"
 ANIMATION = "zoom.webp"
-_GIVEN = re.compile(r"[0-9]+(_[0-9.]+x)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
-"""Names that a run gives to its files."""
+_RUN_FILE = re.compile(r"[0-9]+(_[0-9.]+x)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
+"""Names that a run gives to its files, and the only ones that it removes."""
 
 
-def finished(path: Path, *, intact: bool = True) -> Record | None:
-    """The record of a run that lies complete in a folder, else None.
+def read_finished(path: Path, *, intact: bool = True, with_sheet: bool = True) -> Record | None:
+    """Return the record of a run that lies finished in a folder; None for one with something missing or edited.
 
-    intact: also that every state still has the bytes that the record says; else only that its file is there.
+    intact: whether every state must have the bytes that the record says; otherwise it is enough that its file exists.
+    with_sheet: whether a contact sheet belongs to the run.
     """
     try:
         record = Record.from_json((path / RECORD).read_bytes())
-        if not (record.complete and record.sheet):
+        if not record.complete or edited_prompts(record):
             return None
-        if not all((path / name).is_file() for name in (record.sheet, record.animation) if name):
-            return None
-        for entry in record.states:
-            if entry.read(path) is None if intact else not (path / Path(entry.file).name).is_file():
-                return None
-        return None if edited_prompts(record) else record
     except (OSError, msgspec.DecodeError, UsageError):
         return None
+    files = [*([record.sheet] if with_sheet else []), *([record.animation] if record.animation else [])]
+    if not all(name and (path / name).is_file() for name in files):
+        return None
+    for entry in record.states:
+        if entry.read(path) is None if intact else not (path / Path(entry.file).name).is_file():
+            return None
+    return record
 
 
-class RunFolder:
+class RunFolder(WorkFolder[Record]):
     """Writes a run as it goes. The record is rewritten after every state, so what it lists is complete."""
+
+    marker = RECORD
+    owns = ("[0-9]*.png", SHEET, ANIMATION, "candidate_*.png", "candidates_*.png")
+
+    record: Record
+    """Record of the run so far."""
+    branch: Branch | None
+    """State from which an earlier run is gone through again; its later states are replaced once there is a new one."""
+    metadata: EmbeddedMetadata
+    """Profile and EXIF data of the photo, which every state gets."""
+    is_grey: bool
+    """Whether states are written without colour."""
+    done: tuple[ScaleState, ...]
+    """States that the earlier run has made and that stay."""
 
     def __init__(
         self,
@@ -57,58 +72,57 @@ class RunFolder:
         *,
         force: bool = False,
         branch: Branch | None = None,
-        kept: EmbeddedMetadata = NO_METADATA,
-        grey: bool = False,
+        metadata: EmbeddedMetadata = NO_METADATA,
+        is_grey: bool = False,
     ) -> None:
         """Open or create the folder, for this process alone.
 
-        branch: from where an earlier run is gone through again; what it says is replaced once there is something new.
-        kept: profile and EXIF data of the photo, for the states. grey: whether those are written without colour.
         Raises OutputError when it cannot be written, OccupiedError when it holds another run or is in use, and
         UsageError when the branch does not fit the earlier run.
         """
-        self.path = path
         self.record = record
         self.branch = branch
-        self.kept = kept
-        self.grey = grey
-        self.done: tuple[ScaleState, ...] = ()
-        self._stale: set[str] = set()
-        with naming(make_folder(path)):
-            self._unlock = lock_folder(self, path)
-        try:
-            self._open(force)
-        except BaseException:
-            self.close()
-            raise
+        self.metadata = metadata
+        self.is_grey = is_grey
+        self.done = ()
+        self._outdated: set[str] = set()
+        super().__init__(path, force=force)
 
-    def _open(self, force: bool) -> None:
-        path, record = self.path, self.record
-        earlier = self._earlier(force)
-        photo = (path / record.input.path).resolve()
-        if photo.parent == path.resolve() and photo in self._states():
+    def parse(self, data: bytes) -> Record:
+        """Read the record of an earlier run."""
+        return Record.from_json(data)
+
+    def difference(self, earlier: Record) -> str | None:
+        """Describe what makes the earlier run another one."""
+        return self.record.difference(earlier)
+
+    def claim(self, force: bool) -> Record | None:
+        """Claim the folder and take over the states of the same run."""
+        photo = (self.path / self.record.input.path).resolve()
+        if photo in {file.resolve() for file in self.find_owned()}:
             raise OccupiedError(
                 f"{photo.name} is the photo itself and would be overwritten; name another folder with -o"
             )
-        if earlier is None and not force and (stranger := self._stranger()):
-            raise OccupiedError(
-                f"{stranger} is there already and no {RECORD} says where it comes from; "
-                "add --force to overwrite it, or name another folder with -o"
-            )
-        if earlier and not force and (difference := record.difference(earlier)):
-            raise OccupiedError(
-                f"{path} holds another run: {difference}; accepted: a new folder or the same run; "
-                "add --force to replace it, or name another folder with -o"
-            )
-        with naming(path):
-            if earlier and force:
-                self._forget(earlier)
-        if earlier and not force:
+        earlier = super().claim(force)
+        if earlier:
             self._resume(earlier)
         elif self.branch and not self.branch.stop:
-            raise UsageError(f"{path} holds no run to resume; accepted: the folder of one; leave out --resume-from")
+            raise UsageError(
+                f"{self.path} holds no run to resume; accepted: the folder of one; leave out --resume-from"
+            )
         if self.branch is None or earlier is None:
             self._write_record()
+        return earlier
+
+    def clear(self, earlier: Record | None) -> None:
+        """Remove the files that a replaced run lists; nothing else in the folder is touched."""
+        if earlier:
+            sheet = {earlier.sheet} if earlier.sheet else set()
+            self.remove({entry.file for entry in earlier.states} | sheet | earlier.extras)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files with the names of a run: a record from elsewhere may list any file."""
+        super().remove(name for name in names if _RUN_FILE.fullmatch(name))
 
     def add(self, state: ScaleState) -> StateRecord:
         """Write one state and then the record that lists it."""
@@ -138,16 +152,16 @@ class RunFolder:
 
     def _encode(self, state: ScaleState) -> bytes:
         source_type = TRAINED_MODEL if state.origin is Origin.GENERATED else None
-        image = state.image[..., 0] if self.grey else state.image
-        return encode_png(image, *label(self._describe(state), source_type), self.kept)
+        image = state.image[..., 0] if self.is_grey else state.image
+        return encode_png(image, *label(self._describe(state), source_type), self.metadata)
 
     @staticmethod
     def home(path: Path, name: str) -> Path:
-        """Where the record lies, given the folder that the user named and the photo's name."""
+        """Return where the record lies, given the folder that the user named and the photo's name."""
         return path
 
     def _write_state(self, name: str, state: ScaleState, data: bytes) -> None:
-        """All files of a state; the record lists it when they are there."""
+        """Write all files of a state, before the record lists it."""
         write_atomic(self.path / name, data)
 
     def _name(self, index: int, state: ScaleState) -> str:
@@ -158,21 +172,12 @@ class RunFolder:
         write_atomic(self.path / ANIMATION, data)
         self.record = msgspec.structs.replace(self.record, animation=ANIMATION)
 
-    def finish(self, sheet: bytes) -> None:
-        """Write the sheet, and the record as complete; other processes may have the folder again."""
-        write_atomic(self.path / SHEET, sheet)
-        self.record = msgspec.structs.replace(self.record, complete=True, sheet=SHEET)
+    def finish(self, sheet: bytes | None) -> None:
+        """Write the sheet, if there is to be one, and the record as complete, and unlock the folder."""
+        if sheet is not None:
+            write_atomic(self.path / SHEET, sheet)
+        self.record = msgspec.structs.replace(self.record, complete=True, sheet=SHEET if sheet else None)
         self._write_record()
-        self.close()
-
-    def close(self) -> None:
-        """Let other processes have the folder; what is written stays. `with` does it at the end of its block."""
-        self._unlock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _describe(self, state: ScaleState) -> str:
@@ -181,11 +186,11 @@ class RunFolder:
         window = ", ".join(f"{edge:g}" for edge in state.window)
         source = f"{name} (SHA-256 {photo.sha256}), window {window} px"
         if state.origin is Origin.MEASURED:
-            how = "1:1" if state.source_scale == 1 else "reduced"
-            return f"Pixels of the photo, {how}, not generated: {source}"
-        backbone = self.record.backbone
+            treatment = "1:1" if state.source_scale == 1 else "reduced"
+            return f"Pixels of the photo, {treatment}, not generated: {source}"
         if state.origin is Origin.INTERPOLATED:
             return f"Pixels of the photo, interpolated, not generated: {source}"
+        backbone = self.record.backbone
         weights = f" (weights SHA-256 {backbone.weights_sha256})" if backbone.weights_sha256 else ""
         beyond = "; beyond the magnification that evidence supports" if state.beyond_evidence else ""
         variant = f" ({state.variant})" if state.variant else ""
@@ -194,72 +199,35 @@ class RunFolder:
             f"not photographed{beyond}. Detail is invented from {source}"
         )
 
-    def _stranger(self) -> Path | None:
-        """A file that this run would overwrite."""
-        return next(iter(self._states()), None)
-
-    def _states(self) -> list[Path]:
-        """Files with the names that a run gives, whosever they are."""
-        names = ("[0-9]*.png", SHEET, ANIMATION, "candidate_*.png", "candidates_*.png")
-        return [found.resolve() for name in names for found in self.path.glob(name)]
-
-    def _earlier(self, force: bool) -> Record | None:
-        try:
-            data = (self.path / RECORD).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise OutputError(f"cannot read {self.path / RECORD} ({error.strerror or error})") from error
-        try:
-            return Record.from_json(data)
-        except msgspec.DecodeError as error:
-            if force:
-                return None
-            raise OccupiedError(
-                f"{self.path / RECORD} is no record of this program ({error}); "
-                "add --force to replace it, or name another folder with -o"
-            ) from error
-
-    def _forget(self, earlier: Record) -> None:
-        """Remove the files that a replaced run lists; nothing else in the folder is touched."""
-        self._remove({entry.file for entry in earlier.states} | ({earlier.sheet} if earlier.sheet else set()))
-        self._remove(earlier.extras)
-
-    def _remove(self, names: set[str]) -> None:
-        for name in names:
-            if _GIVEN.fullmatch(name):  # a record from elsewhere may list any file
-                (self.path / name).unlink(missing_ok=True)
-
     def _resume(self, earlier: Record) -> None:
-        """Take over what is kept: states whose files are as the record says, up to the first that is not."""
-        kept = keep(earlier, self.branch)
+        """Take over the states whose files are as the record says, up to the first that is not."""
+        carryover = carry_over(earlier, self.branch)
         done: list[ScaleState] = []
-        for entry in earlier.states[: kept.states]:
+        for entry in earlier.states[: carryover.states]:
             if (data := entry.read(self.path)) is None:
                 break
             done.append(entry.state(decode_png(data)))
-        whole = earlier.complete and len(done) == len(earlier.states)
-        animation = (
-            earlier.animation if whole and earlier.animation and (self.path / earlier.animation).is_file() else None
-        )
+        is_whole = earlier.complete and len(done) == len(earlier.states)
+        has_animation = is_whole and earlier.animation and (self.path / earlier.animation).is_file()
         self.done = tuple(done)
         self.record = msgspec.structs.replace(
             self.record,
             states=earlier.states[: len(done)],
-            choices=kept.choices,
-            candidates=kept.candidates,
-            animation=animation,
+            choices=carryover.choices,
+            candidates=carryover.candidates,
+            animation=earlier.animation if has_animation else None,
         )
-        if whole and self.branch and self.branch.stop:  # only alternatives will be made: the run stays complete
+        if is_whole and self.branch and self.branch.stop:  # only alternatives will be made: the run stays complete
             self.record = msgspec.structs.replace(self.record, complete=True, sheet=earlier.sheet)
-        self._stale = earlier.extras
-        if kept.adopt and len(done) == kept.states and (data := kept.adopt.read(self.path)) is not None:
-            state = kept.adopt.state(decode_png(data))
+        self._outdated = earlier.extras
+        adopted = carryover.adopted if len(done) == carryover.states else None
+        if adopted and (data := adopted.read(self.path)) is not None:
+            state = adopted.state(decode_png(data))
             self.add(state)
             self.done = (*self.done, state)
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())
         with naming(self.path):  # only now does no record list them any more
-            self._remove(self._stale - self.record.extras)
-        self._stale = set()
+            self.remove(self._outdated - self.record.extras)
+        self._outdated = set()

@@ -34,19 +34,19 @@ class PublishedFolder(RunFolder):
         index = len(self.record.states)
         copies = make_inner_folder(self.path.parents[1], "per-scale", f"scale{index}")
         if state.input is not None:
-            write_atomic(self.path / f"{index}_input.png", encode_png(state.input, kept=self.kept.only_profile))
+            write_atomic(self.path / f"{index}_input.png", encode_png(state.input, kept=self.metadata.only_profile))
             texts = make_inner_folder(self.path, "txt")
             write_atomic(texts / f"{index - 1}.txt", (state.prompt or "").encode())
         write_atomic(copies / f"{self.path.name}.png", data)
         super()._write_state(name, state, data)
 
-    def finish(self, sheet: bytes) -> None:
+    def finish(self, sheet: bytes | None) -> None:
         """Write the strip, the sheet and the record."""
         states = [decode_png((self.path / entry.file).read_bytes()) for entry in self.record.states]
         strips = make_inner_folder(self.path.parents[1], "recursive")
         generated = any(entry.origin is Origin.GENERATED for entry in self.record.states)
         text = f"States of a zoom into {self.path.name}, side by side, with {self.record.backbone.name}"
         source = COMPOSITE if generated else None
-        data = encode_png(np.concatenate(states, axis=1), *label(text, source), self.kept.only_profile)
+        data = encode_png(np.concatenate(states, axis=1), *label(text, source), self.metadata.only_profile)
         write_atomic(strips / f"{self.path.name}.png", data)
         super().finish(sheet)

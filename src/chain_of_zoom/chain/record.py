@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,7 @@ from chain_of_zoom.imaging.images import RGB8, Picture
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json, printable
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.runs.folder import list_changes
 
 VERSION: Literal[1] = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
@@ -41,37 +42,45 @@ Pixels = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
 
 
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The photo: path relative to the record, SHA-256 of the file, oriented size, what loading changed."""
+    """The photo of a run."""
 
     path: Text
+    """Path relative to the record."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal."""
     size: Pixels
+    """Width and height of the oriented picture, in pixels."""
     notes: tuple[str, ...] = ()
+    """What loading has changed."""
 
     @classmethod
     def of(cls, picture: Picture, path: str) -> InputRecord:
-        """The record of a loaded picture; path: relative to the record."""
+        """Return the record of a loaded picture; path: relative to the record."""
         size = (picture.size.width, picture.size.height)
         return cls(path=printable(path), sha256=picture.sha256, size=size, notes=picture.notes)
 
 
 class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The backbone; evidence_limit is in output pixels per source pixel.
-
-    package: name and version of the package that brings it, for a plugin.
-    """
+    """The backbone of a run."""
 
     name: Text
+    """Name of the backbone."""
     licence: str
+    """Licence of its weights."""
     weights_sha256: str | None
+    """SHA-256 of its weights; null where it has none."""
     text_aware: bool
+    """Whether it reads prompts."""
     factor: Annotated[int, Meta(ge=2, le=MAX_FACTOR)]
+    """Enlargement of one pass."""
     evidence_limit: Scale | None
+    """Output pixels per source pixel up to which tests on real pixels support its detail; null where all do."""
     package: str | None = None
+    """Name and version of the package that brings it, for a plugin."""
 
     @classmethod
     def of(cls, backbone: Backbone) -> BackboneRecord:
-        """The record of a backbone; reads its weights for the hash."""
+        """Return the record of a backbone; reads its weights for the hash."""
         info = backbone.info
         return cls(
             name=info.name,
@@ -85,22 +94,36 @@ class BackboneRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One state; the fields of ScaleState, with the file instead of the pixels."""
+    """One state: the fields of ScaleState, with the file instead of the pixels."""
 
     file: FileName
+    """Name of the file."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal."""
     magnification: Annotated[float, Meta(ge=1, le=MAX_MAGNIFICATION)]
+    """Linear magnification, relative to the 1x frame."""
     source_scale: Scale
+    """Output pixels per source pixel."""
     origin: Origin
+    """Where the pixels come from."""
     window: tuple[float, float, float, float]
+    """Window (x0, y0, x1, y1) in pixels of the oriented photo."""
     prompter: str | None
+    """Name of the prompter, "edited" for the user's own text; null for states that no backbone made."""
     prompt: str | None
+    """Text as sent."""
     prompt_raw: str | None
+    """Text as extracted."""
     prompt_used: bool
+    """Whether the backbone reads text."""
     variant: Variant | None = None
+    """Alternative that the user chose."""
     beyond_evidence: bool
+    """Whether it is generated at a scale above the evidence limit of the backbone."""
     seconds: Seconds
+    """Seconds for prompt and super-resolution together."""
     fallbacks: tuple[str, ...]
+    """Notes about what did not go the plain way."""
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.window
@@ -109,12 +132,11 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, state: ScaleState, file: str, sha256: str) -> StateRecord:
-        """The record of a state that lies in `file`."""
-        fields = {name: getattr(state, name) for name in cls.__struct_fields__ if name not in ("file", "sha256")}
-        return cls(file=file, sha256=sha256, **fields)
+        """Return the record of a state that lies in `file`."""
+        return cls(file=file, sha256=sha256, **{name: getattr(state, name) for name in _SHARED_FIELDS})
 
     def read(self, folder: Path) -> bytes | None:
-        """The state's file, or None when it is not there or not as recorded."""
+        """Read the state's file; None when it is not there or not as recorded."""
         try:
             data = (folder / Path(self.file).name).read_bytes()
         except OSError:
@@ -122,101 +144,121 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
         return data if hashlib.sha256(data).hexdigest() == self.sha256 else None
 
     def state(self, image: RGB8) -> ScaleState:
-        """The state again, with its pixels."""
-        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name not in ("file", "sha256")}
-        return ScaleState(image=image, **fields)
+        """Return the state again, with its pixels."""
+        return ScaleState(image=image, **{name: getattr(self, name) for name in _SHARED_FIELDS})
+
+
+_SHARED_FIELDS = tuple(name for name in StateRecord.__struct_fields__ if name not in ("file", "sha256"))
 
 
 class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Alternatives of state number `step` that were offered, each with its variant; sheet: all side by side."""
+    """Alternatives of one state that were offered."""
 
     step: Count
+    """Number of the state."""
     sheet: FileName
+    """Name of the picture that shows them side by side."""
     states: tuple[StateRecord, ...]
+    """The alternatives, each with its variant."""
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What every kind of run has. `complete` is False while something is missing. Each kind adds its `settings`.
-
-    prompter_sha256: of the prompter's weight files, by role. prompter_package: for a plugin, as for the backbone.
-    options: loader details given to backbone and prompter. device: where the backbone ran; null for one that has no
-    choice, or where nothing is enlarged. placement: how memory is used ("resident", "staged", "low"), and of every
-    network the device and the precision; empty where there was nothing to place.
-    """
+    """What the records of all kinds of run have in common; each kind adds its `settings`."""
 
     version: Literal[1] = VERSION
+    """Version of this layout."""
     complete: bool = False
+    """Whether nothing is missing."""
     software: dict[str, str]
+    """Versions of the packages that can change a pixel."""
     input: InputRecord
+    """The photo."""
     backbone: BackboneRecord
+    """The backbone."""
     prompter: str
+    """Name of the prompter."""
     prompter_sha256: dict[str, str] = {}
+    """SHA-256 of the prompter's weight files, by role."""
     prompter_package: str | None = None
+    """Name and version of the package that brings the prompter, for a plugin."""
     options: dict[str, dict[str, str]] = {}
+    """Loader details given to backbone, prompter and photo, as text."""
     device: str | None = None
+    """Device of the backbone; null for one that has no choice, or where nothing is enlarged."""
     placement: dict[str, str] = {}
+    """Use of memory ("resident", "staged", "low") and, for every network, device and precision; empty without any."""
 
-    def difference(self, other: Self, *, but: str = "") -> str | None:
-        """What makes `other` a different run, in words, or None when it is the same; `but`: a part that may differ."""
-        if self.input.sha256 != other.input.sha256:
-            return f"another photo ({other.input.path})"
-        if self.input.size != other.input.size and all(self.input.size):  # which is not known to whoever only looks
-            return f"the photo in another size ({other.input.size}; now {self.input.size})"
-        if self.input.notes != other.input.notes:
-            return f"the photo read otherwise ({_listed(other.input.notes)}; now {_listed(self.input.notes)})"
+    def difference(self, earlier: Self, *, ignored: str = "") -> str | None:
+        """Describe what makes an earlier run another one than this; None where they are the same.
+
+        ignored: a part of the record that may differ.
+        """
+        photo, earlier_photo = self.input, earlier.input
+        if photo.sha256 != earlier_photo.sha256:
+            return f"another photo ({earlier_photo.path})"
+        if photo.size != earlier_photo.size and all(photo.size):  # (0, 0) before the photo is read
+            return f"the photo in another size ({earlier_photo.size}; now {photo.size})"
+        if photo.notes != earlier_photo.notes:
+            return f"the photo read otherwise ({_join(earlier_photo.notes)}; now {_join(photo.notes)})"
+        # Device and memory may be asked for by other names than those of what was used, which are compared below.
+        placed = {"backbone.device"} if self.device or earlier.device else set()
+        if self.placement and earlier.placement:
+            placed |= {"backbone.memory", "prompter.memory"}
         for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
-            ours, theirs = getattr(self, part), getattr(other, part)
-            if part == "options" and (self.device or other.device):  # which say more than the name asked for
-                ours, theirs = _without_device(ours), _without_device(theirs)
-            if part == "options" and self.placement and other.placement:
-                ours, theirs = _without_memory(ours), _without_memory(theirs)
-            if part == "software":  # what else was loaded, torch or not, changes nothing
-                ours, theirs = ({name: each[name] for name in ours.keys() & theirs} for each in (ours, theirs))
-            if part != but and ours != theirs:
-                return f"other {part} ({_first_difference(theirs, ours)})"
-        if self.device and other.device and self.device != other.device:
-            return f"other device ({other.device}, now {self.device})"
-        ours, theirs = _precisions(self.placement), _precisions(other.placement)
-        if ours and theirs and ours != theirs:  # where in memory they lay changes nothing
-            return f"other precision ({_first_difference(theirs, ours)})"
-        return None
+            old, new = msgspec.to_builtins([getattr(earlier, part), getattr(self, part)])
+            if part == "options":
+                old, new = _flatten(old, placed), _flatten(new, placed)
+            if part == "software":  # packages loaded in one run alone, such as torch, change nothing
+                old, new = ({name: versions[name] for name in old.keys() & new} for versions in (old, new))
+            if part != ignored and old != new:
+                return f"other {part} ({_first_change(old, new)})"
+        if self.device and earlier.device and self.device != earlier.device:
+            return f"other device ({earlier.device}, now {self.device})"
+        # Where in memory the networks lie changes nothing, their precision does.
+        old, new = _precisions(earlier.placement), _precisions(self.placement)
+        return f"other precision ({_first_change(old, new)})" if old and new and old != new else None
 
     def to_json(self) -> bytes:
-        """Indented JSON."""
+        """Return the record as indented JSON."""
         return format_json(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Raises msgspec.DecodeError when `data` is no record of this version."""
+        """Read a record. Raises msgspec.DecodeError when `data` is none of this version."""
         return parse_json(data, cls)
 
 
 class Record(RunRecord, frozen=True, kw_only=True):
-    """A whole zoom.
-
-    choices: what the user decided about single states. candidates: alternatives that were offered. animation: its file.
-    """
+    """The record of a whole zoom."""
 
     settings: ZoomRequest
+    """Settings of the zoom."""
     seed: Count
+    """Seed of its first state."""
     states: tuple[StateRecord, ...] = ()
+    """Its states, in the order of their magnification."""
     sheet: FileName | None = None
+    """Name of the contact sheet."""
     animation: FileName | None = None
+    """Name of the animation."""
     choices: tuple[Choice, ...] = ()
+    """Decisions of the user about single states."""
     candidates: tuple[CandidateSet, ...] = ()
+    """Alternatives that were offered."""
 
     def __post_init__(self) -> None:
         if self.complete and not self.states:
             raise ValueError("a complete run without states")
         _check_order(self.input.size, self.states)
-        for offered in self.candidates:
-            for entry in offered.states:
-                _check_order(self.input.size, (*self.states[: offered.step], entry))
+        for offer in self.candidates:
+            for entry in offer.states:
+                _check_order(self.input.size, (*self.states[: offer.step], entry))
 
     @property
     def extras(self) -> set[str]:
         """Names of the files beside the states and their sheet."""
-        names = {entry.file for each in self.candidates for entry in each.states} | {c.sheet for c in self.candidates}
+        names = {entry.file for offer in self.candidates for entry in offer.states}
+        names |= {offer.sheet for offer in self.candidates}
         return names | ({self.animation} if self.animation else set())
 
     @classmethod
@@ -230,7 +272,7 @@ class Record(RunRecord, frozen=True, kw_only=True):
         device: str | None = None,
         placement: dict[str, str] | None = None,
     ) -> Record:
-        """The record of a run before its first state."""
+        """Return the record of a run before its first state."""
         return cls(
             software=software(),
             input=photo,
@@ -247,7 +289,7 @@ class Record(RunRecord, frozen=True, kw_only=True):
 
 
 def _check_order(size: tuple[int, int], states: tuple[StateRecord, ...]) -> None:
-    """Raises ValueError for states that are no zoom into a picture of this size; windows are rounded to its pixels."""
+    """Raise ValueError for states that are no zoom into a picture of this size; windows are rounded to its pixels."""
     magnifications = [entry.magnification for entry in states]
     if magnifications != sorted(magnifications):
         raise ValueError("the states are not in the order of their magnification")
@@ -258,40 +300,31 @@ def _check_order(size: tuple[int, int], states: tuple[StateRecord, ...]) -> None
         around = states[0].window
 
 
-def _listed(notes: tuple[str, ...]) -> str:
+def _join(notes: tuple[str, ...]) -> str:
     return ", ".join(notes) or "as it is"
 
 
-def _without_device(options: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    backbone = {key: value for key, value in options.get("backbone", {}).items() if key != "device"}
-    return {**options, "backbone": backbone}
-
-
-def _without_memory(options: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    return {kind: {key: v for key, v in values.items() if key != "memory"} for kind, values in options.items()}
+def _flatten(options: dict[str, dict[str, str]], hidden: set[str]) -> dict[str, str]:
+    flat = {f"{kind}.{key}": value for kind, values in options.items() for key, value in values.items()}
+    return {name: value for name, value in flat.items() if name not in hidden}
 
 
 def _precisions(placement: dict[str, str]) -> dict[str, str]:
-    return {name: where.partition(" ")[2] for name, where in placement.items() if name != "memory"}
+    return {name: place.partition(" ")[2] for name, place in placement.items() if name != "memory"}
 
 
-def _first_difference(theirs: object, ours: object) -> str:
-    old, new = msgspec.to_builtins(theirs), msgspec.to_builtins(ours)
+def _first_change(old: Any, new: Any) -> str:
     if not isinstance(old, dict):
         return f"{old}, now {new}"
-    key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
-    return f"{key} {old.get(key)}, now {new.get(key)}"
+    return list_changes(old, new, "{key} {earlier}, now {current}")[0]
 
 
 def software(also: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of everything that can change a pixel: what is loaded, and the packages of `also` that are here."""
+    """Return the versions of everything that can change a pixel: what is loaded, and packages of `also` that exist."""
     packages = ["chain-of-zoom", "numpy", "pillow", "pyvips-binary", "ncnn"]
     packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules or name in also]
-    found = {"python": platform.python_version()}
-    for name in packages:
-        if version := _version(name):
-            found[name] = version
-    return found
+    installed = {name: version for name in packages if (version := _version(name))}
+    return {"python": platform.python_version(), **installed}
 
 
 @cache
@@ -304,7 +337,7 @@ def _version(package: str) -> str | None:
 
 
 def schema() -> bytes:
-    """The JSON schema of `Record`, as shipped in `SCHEMA`."""
+    """Return the JSON schema of `Record`, as shipped in `SCHEMA`."""
     return format_json(msgspec.json.schema(Record))
 
 

@@ -1,4 +1,4 @@
-"""What is kept of an earlier run when its folder is opened again, and what the user decided meanwhile."""
+"""Decide what of an earlier run still counts when its folder is opened again and the user has changed something."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from chain_of_zoom.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
-    """From where a run is gone through again.
-
-    step: the first state that is made anew. variant: the alternative to take there; None for the one taken before.
-    stop: alternatives of it will be made, and nothing else.
-    """
+    """Says from where a run is gone through again."""
 
     step: int
+    """First state that is made anew."""
     variant: Variant | None = None
+    """Alternative to take there; None for the one taken before."""
     stop: bool = False
+    """Whether alternatives of that state are made, and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What an earlier run still says.
-
-    states: how many of its states may be kept. adopt: the candidate that is taken as the next.
-    """
+class Carryover:
+    """Says what of an earlier run still counts."""
 
     states: int
+    """Number of its states that may stay."""
     choices: tuple[Choice, ...]
+    """Decisions about single states."""
     candidates: tuple[CandidateSet, ...]
-    adopt: StateRecord | None = None
+    """Alternatives that stay on offer."""
+    adopted: StateRecord | None = None
+    """Candidate that becomes the next state."""
 
 
-def keep(earlier: Record, branch: Branch | None) -> Kept:
-    """What is kept. Raises UsageError for states that are not there, and for edited texts that would stay unused."""
+def carry_over(earlier: Record, branch: Branch | None) -> Carryover:
+    """Return what of an earlier run still counts when its folder is opened again.
+
+    Raises UsageError for states that are not there, and for edited texts that would stay unused.
+    """
     edited = edited_prompts(earlier)
     if edited and (branch is None or min(edited) < branch.step):
         raise UsageError(
@@ -46,28 +49,27 @@ def keep(earlier: Record, branch: Branch | None) -> Kept:
         )
     count = len(earlier.states)
     if branch is None or (branch.stop and not edited):
-        candidates = tuple(each for each in earlier.candidates if branch is None or each.step != branch.step)
-        return Kept(states=count, choices=earlier.choices, candidates=candidates)
+        candidates = tuple(offer for offer in earlier.candidates if branch is None or offer.step != branch.step)
+        return Carryover(states=count, choices=earlier.choices, candidates=candidates)
     if branch.step > count and not branch.stop:
         raise UsageError(
             f"--resume-from {branch.step}: the run has no state before that one yet; accepted: 0 to {count}; "
             "leave it out to go on"
         )
-    still = branch.step not in edited and not branch.stop
-    candidates = tuple(c for c in earlier.candidates if c.step < branch.step or (c.step == branch.step and still))
-    adopt = None
-    if branch.variant:
-        offered = [entry for each in candidates if each.step == branch.step for entry in each.states]
-        adopt = next((entry for entry in offered if entry.variant == branch.variant), None)
-    return Kept(states=branch.step, choices=_choices(earlier, branch, edited), candidates=candidates, adopt=adopt)
+    last = branch.step if branch.step not in edited and not branch.stop else branch.step - 1
+    candidates = tuple(offer for offer in earlier.candidates if offer.step <= last)
+    offered = [entry for offer in candidates if offer.step == branch.step for entry in offer.states]
+    adopted = next((entry for entry in offered if branch.variant and entry.variant == branch.variant), None)
+    choices = _keep_choices(earlier, branch, edited)
+    return Carryover(states=branch.step, choices=choices, candidates=candidates, adopted=adopted)
 
 
-def _choices(earlier: Record, branch: Branch, edited: dict[int, str | None]) -> tuple[Choice, ...]:
-    """Texts stay until they are edited again; alternatives of later states go: their pictures are no more."""
-    before = {choice.step: choice for choice in earlier.choices}
+def _keep_choices(earlier: Record, branch: Branch, edited: dict[int, str | None]) -> tuple[Choice, ...]:
+    """Return the decisions that stay: texts until they are edited again, alternatives up to the branch."""
+    old_choices = {choice.step: choice for choice in earlier.choices}
     choices = []
-    for step in sorted({*before, *edited, branch.step}):
-        old = before.get(step, Choice(step=step))
+    for step in sorted({*old_choices, *edited, branch.step}):
+        old = old_choices.get(step, Choice(step=step))
         if step < branch.step:
             choices.append(old)
             continue
@@ -79,11 +81,12 @@ def _choices(earlier: Record, branch: Branch, edited: dict[int, str | None]) -> 
 
 
 def edited_prompts(record: Record) -> dict[int, str | None]:
-    """Texts that are not those the states were made with, by state: what to send, or None to ask the prompter anew.
+    """Return the texts that are not those the states were made with, by state; None asks the prompter anew.
 
     Raises UsageError for a text at a state that no backbone made.
     """
-    texts = {choice.step: choice.prompt for choice in record.choices}
+    choices = {choice.step: choice.prompt for choice in record.choices}
+    as_published = record.settings.protocol == "paper"
     edited = {}
     for step, entry in enumerate(record.states):
         if entry.prompter is None:
@@ -92,12 +95,10 @@ def edited_prompts(record: Record) -> dict[int, str | None]:
                     f"the record has a prompt for state {step}, which is {entry.origin.value}; accepted: prompts for "
                     "generated states; make it null again"
                 )
-        elif entry.prompt != (_sent(record, entry) if (text := texts.get(step)) is None else text):
+            continue
+        prompt = choices.get(step)
+        if prompt is None:
+            _, prompt = prompt_from(entry.prompt_raw or "", record.settings.prompt, as_published=as_published)
+        if entry.prompt != prompt:
             edited[step] = entry.prompt
     return edited
-
-
-def _sent(record: Record, entry: StateRecord) -> str:
-    """The text that follows from what the prompter wrote."""
-    as_published = record.settings.protocol == "paper"
-    return prompt_from(entry.prompt_raw or "", record.settings.prompt, as_published=as_published)[1]

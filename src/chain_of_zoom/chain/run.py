@@ -161,8 +161,8 @@ class ZoomRun:
         path = kind.home(path, name or self.photo.path.stem)
         photo = InputRecord.of(self.photo, os.path.relpath(self.photo.path, path))
         record = begin_record(self.models, photo, self.request)
-        grey = self.is_grey and layout == "default" and self.photo.kept.profile is None  # which would be one of RGB
-        self.folder = kind(path, record, force=force, branch=branch, kept=self.photo.kept, grey=grey)
+        is_grey = self.is_grey and layout == "default" and self.photo.kept.profile is None  # a profile is one of RGB
+        self.folder = kind(path, record, force=force, branch=branch, metadata=self.photo.kept, is_grey=is_grey)
         return self.folder
 
     def write(self, encode_animation: EncodeAnimation | None = None) -> Iterator[tuple[ScaleState, StateRecord]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.chain.folder import RECORD, RunFolder
+from chain_of_zoom.chain.folder import RunFolder, read_finished
 from chain_of_zoom.chain.record import InputRecord, Record, software
 from chain_of_zoom.chain.run import begin_record
 from chain_of_zoom.evaluation.methods import Method
@@ -39,15 +38,15 @@ class StateCache:
         path = os.path.relpath(run.photo, run.folder)
         # The size and the notes are not known before the photo is read, and do not make another run.
         expected = self._begin_record(InputRecord(path=path, sha256=run.photo_sha256, size=(0, 0)), run)
-        record = read_complete_record(run.folder)
+        record = read_finished(run.folder, with_sheet=False)
         if record and not expected.difference(record):
             return record
         photo = load(run.photo)
         zoom = self.chain.plan(photo, run.request)
-        with _Folder(run.folder, self._begin_record(InputRecord.of(photo, path), run), force=force) as folder:
+        with RunFolder(run.folder, self._begin_record(InputRecord.of(photo, path), run), force=force) as folder:
             for state in zoom.states(folder.done):
                 folder.add(state)
-            folder.complete()
+            folder.finish(None)  # the report shows the states
         return folder.record
 
     def make_without_prompts(self, run: MeasuredRun, record: Record) -> dict[int, str]:
@@ -92,14 +91,6 @@ class StateCache:
         return msgspec.structs.replace(begin_record(self.chain, photo, run.request), software=self._software)
 
 
-class _Folder(RunFolder):
-    """The folder of a run without a sheet: the report shows the states."""
-
-    def complete(self) -> None:
-        self.record = msgspec.structs.replace(self.record, complete=True)
-        self._write_record()
-
-
 def _relevant_software(method: Method) -> dict[str, str]:
     """Return the versions that can change a pixel of this method, not of what other methods have loaded."""
     entries = (BACKBONES.get(method.backbone), PROMPTERS.get(method.prompter))
@@ -108,12 +99,3 @@ def _relevant_software(method: Method) -> dict[str, str]:
     if needs_no_extra:
         return {name: version for name, version in versions.items() if name not in TORCH_PACKAGES}
     return versions
-
-
-def read_complete_record(folder: Path) -> Record | None:
-    """Return the record of a complete run whose files are as it says, or None."""
-    try:
-        record = Record.from_json((folder / RECORD).read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return None
-    return record if record.complete and all(state.read(folder) for state in record.states) else None

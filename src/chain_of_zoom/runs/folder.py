@@ -1,0 +1,143 @@
+"""A folder that one process works in at a time and that belongs to one run: claimed, resumed or replaced."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
+
+import msgspec
+
+from chain_of_zoom.errors import OccupiedError, OutputError
+from chain_of_zoom.files import make_folder, naming
+from chain_of_zoom.runs.lock import lock_folder
+
+Earlier = TypeVar("Earlier")
+
+
+class WorkFolder(ABC, Generic[Earlier]):
+    """A folder that this process has locked and that belongs to one run; use it in a `with` statement.
+
+    Every kind of run subclasses it, and reads and compares the file that says whose folder it is: the marker. A run is
+    finished when its marker says so and every file that the marker lists is there.
+    """
+
+    another: ClassVar[str] = "another run"
+    """What a folder holds that is not this run's, for messages."""
+    marker: ClassVar[str]
+    """Name of the file that says whose folder it is."""
+    owns: ClassVar[tuple[str, ...]] = ()
+    """Patterns of the names that this kind of run gives to its files and folders."""
+
+    path: Path
+    """The folder."""
+    earlier: Earlier | None
+    """What the marker says of the same run, begun before; None for a run that begins."""
+
+    def __init__(self, path: Path, *, force: bool = False) -> None:
+        """Make, lock and claim the folder; with `force` what an earlier run has left is removed.
+
+        Raises OutputError when it cannot be written, and OccupiedError when it holds something else or is in use.
+        """
+        self.path = path
+        with naming(make_folder(path)):
+            self._unlock = lock_folder(self, path)
+        try:
+            with naming(path):
+                self.earlier = self.claim(force)
+        except BaseException:
+            self.close()
+            raise
+
+    @abstractmethod
+    def parse(self, data: bytes) -> Earlier | None:
+        """Read the bytes of the marker; None where they are of a run that never began.
+
+        Raises ValueError or msgspec.DecodeError for bytes that are not of this program.
+        """
+
+    def difference(self, earlier: Earlier) -> str | None:
+        """Describe what makes an earlier run another one than this; empty or None where they are the same."""
+        return None
+
+    def claim(self, force: bool) -> Earlier | None:
+        """Return what the marker says of the same run; check, or with `force` remove, everything else."""
+        earlier = self.read_earlier(force)
+        if force:
+            self.clear(earlier)
+            return None
+        if earlier is None and not (self.path / self.marker).exists():
+            self.refuse_foreign_files()
+        if earlier is not None and (difference := self.difference(earlier)):
+            same = self.another.partition(" ")[2]
+            raise OccupiedError(
+                f"{self.path} holds {self.another}: {difference}; accepted: a new folder or the same {same}; "
+                "add --force to replace it, or name another folder with -o"
+            )
+        return earlier
+
+    def read_earlier(self, force: bool) -> Earlier | None:
+        """Read the marker; None where there is none, or, with `force`, none of this program."""
+        try:
+            return self.parse((self.path / self.marker).read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise OutputError(f"cannot read {self.path / self.marker} ({error.strerror or error})") from error
+        except (ValueError, msgspec.DecodeError) as error:
+            if force:
+                return None
+            raise OccupiedError(
+                f"{self.path / self.marker} is there already and is no record of this program ({error}); "
+                "add --force to replace it, or name another folder with -o"
+            ) from error
+
+    def refuse_foreign_files(self) -> None:
+        """Raise OccupiedError for a file with a name of this kind of run, where no marker says whose it is."""
+        for file in self.find_owned():
+            raise OccupiedError(
+                f"{file} is there already and no {self.marker} says where it comes from; "
+                "add --force to overwrite it, or name another folder with -o"
+            )
+
+    def find_owned(self) -> Iterable[Path]:
+        """Yield the files and folders with names of this kind of run, whosever they are."""
+        return (file for pattern in self.owns for file in self.path.glob(pattern))
+
+    def clear(self, earlier: Earlier | None) -> None:
+        """Remove what an earlier run has left; everything with a name of this kind of run, unless a kind knows more."""
+        self.remove([self.marker, *(file.name for file in self.find_owned())])
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files and folders directly inside; what a name that leads elsewhere stands for stays."""
+        for name in names:
+            if name not in ("", "..") and Path(name).name == name:
+                remove_path(self.path / name)
+
+    def close(self) -> None:
+        """Let other processes have the folder; its files stay. `with` does it at the end of its block."""
+        self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def list_changes(
+    earlier: Mapping[str, object], current: Mapping[str, object], wording: str = "{key} is {earlier}, not {current}"
+) -> list[str]:
+    """Describe every value that two mappings do not share."""
+    old, new = ({key: mapping.get(key, "not set") for key in {**earlier, **current}} for mapping in (earlier, current))
+    return [wording.format(key=key, earlier=old[key], current=new[key]) for key in old if old[key] != new[key]]
