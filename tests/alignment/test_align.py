@@ -28,8 +28,7 @@ from chain_of_zoom.alignment.pairs.read import read_pairs  # noqa: E402
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored  # noqa: E402
 from chain_of_zoom.alignment.rewards.critic import Critic  # noqa: E402
 from chain_of_zoom.alignment.training import align as aligning  # noqa: E402
-from chain_of_zoom.alignment.training.align import align  # noqa: E402
-from chain_of_zoom.alignment.training.callback import silence_libraries  # noqa: E402
+from chain_of_zoom.alignment.training.align import align, silence_libraries  # noqa: E402
 from chain_of_zoom.alignment.training.config import resolve  # noqa: E402
 from chain_of_zoom.alignment.training.policy import TARGETS, find_targets, make_context, make_dataset, make_lora_config  # noqa: E402
 from chain_of_zoom.alignment.training.run_folder import UNSCORED, AlignFolder, HeldOutSample, find_last_checkpoint  # noqa: E402

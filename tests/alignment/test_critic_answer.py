@@ -9,7 +9,7 @@ from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_of_zoom.alignment.rewards.critic_answer import build_critic_chat, parse_score
+from chain_of_zoom.alignment.rewards.critic import build_critic_chat, parse_score
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,16 @@ from playwright.sync_api import Browser
 from tiny_alignment import make_pairs
 
 from chain_of_zoom.alignment.pairs.read import read_pairs
-from chain_of_zoom.alignment.training.card import UNKNOWN, find_base_licence, format_card
 from chain_of_zoom.alignment.training.config import resolve
-from chain_of_zoom.alignment.training.curves import draw_curve
-from chain_of_zoom.alignment.training.report import ReportData, render_report, write_report
+from chain_of_zoom.alignment.training.report import (
+    UNKNOWN,
+    ReportData,
+    draw_curve,
+    find_base_licence,
+    format_card,
+    render_report,
+    write_report,
+)
 from chain_of_zoom.alignment.training.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.pages.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 

@@ -14,9 +14,9 @@ import torch
 from conftest import ROOT
 
 from chain_of_zoom.alignment.training import align as aligning
-from chain_of_zoom.alignment.training.align import AlignmentResult
-from chain_of_zoom.alignment.training.callback import LoggedStep, silence_libraries
+from chain_of_zoom.alignment.training.align import AlignmentResult, silence_libraries
 from chain_of_zoom.alignment.training.config import AlignConfig
+from chain_of_zoom.alignment.training.trainer import LoggedStep
 
 CRITIC = "http://127.0.0.1:9/v1"
 

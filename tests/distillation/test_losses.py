@@ -11,7 +11,7 @@ from conftest import noise
 torch = pytest.importorskip("torch", reason="needs the extra [train]")
 
 from chain_of_zoom.distillation import losses  # noqa: E402
-from chain_of_zoom.distillation.perceptual import load_perceptual  # noqa: E402
+from chain_of_zoom.distillation.losses import load_perceptual  # noqa: E402
 from chain_of_zoom.errors import MissingError, UsageError  # noqa: E402
 from chain_of_zoom.networks.sd.sd3 import to_tensor  # noqa: E402
 

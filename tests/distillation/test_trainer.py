@@ -20,9 +20,9 @@ pytest.importorskip("tensorboard", reason="needs the extra [train]")
 from distillation.runs import TINY, losses, settings  # noqa: E402
 
 from chain_of_zoom import MissingError, UsageError, load_backbone  # noqa: E402
-from chain_of_zoom.distillation import order, trainer  # noqa: E402
+from chain_of_zoom.distillation import network, order, trainer  # noqa: E402
 from chain_of_zoom.distillation.adapters import REGULARISER  # noqa: E402
-from chain_of_zoom.distillation.step import compute_generator_loss, compute_regulariser_loss  # noqa: E402
+from chain_of_zoom.distillation.losses import compute_generator_loss, compute_regulariser_loss  # noqa: E402
 from chain_of_zoom.distillation.trainer import Trainer  # noqa: E402
 from chain_of_zoom.distillation.validation import restore_example  # noqa: E402
 from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, OutputError  # noqa: E402
@@ -371,7 +371,6 @@ def test_pictures_that_do_not_serve_are_named(pictures, tmp_path):
 
 
 def test_captions_are_embedded_once_and_reach_the_network(pictures, tmp_path, monkeypatch):
-    from chain_of_zoom.distillation import texts
     from chain_of_zoom.distillation.captions import Author, Caption, write_captions
     from chain_of_zoom.weights.files import file_sha256
 
@@ -387,7 +386,7 @@ def test_captions_are_embedded_once_and_reach_the_network(pictures, tmp_path, mo
     assert {"picture 0", "picture 1", "picture 2"} <= set(made.texts.embeddings)
     freed = made.run().losses
     assert freed != start(pictures, tmp_path / "without", run={"steps": 1}).run().losses
-    monkeypatch.setattr(texts, "MAX_EMBEDDED", 1)  # more captions than are kept: the encoders stay, the losses, too
+    monkeypatch.setattr(network, "MAX_EMBEDDED", 1)  # more captions than are kept: the encoders stay, the losses, too
     made = start(pictures, tmp_path / "stay", data=data, run={"steps": 1})
     assert not made.texts.freed
     assert made.run().losses == freed

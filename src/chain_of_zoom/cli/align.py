@@ -17,7 +17,7 @@ from chain_of_zoom.settings import read_config, read_sets
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.training.align import AlignmentResult
-    from chain_of_zoom.alignment.training.callback import LoggedStep
+    from chain_of_zoom.alignment.training.trainer import LoggedStep
 
 align_app = typer.Typer()
 align_app.command("pairs")(pairs)

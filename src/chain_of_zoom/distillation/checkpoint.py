@@ -1,7 +1,11 @@
-"""Saves the state of a training run (adapters, optimizers, steps) in one safetensors file, without pickle."""
+"""Saves the state of a training run, and exports its adapters as files that `coz zoom` loads.
+
+The state (adapters, optimizers, steps) is one safetensors file, without pickle.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from chain_of_zoom.distillation.network import Student
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.files import write_atomic
+from chain_of_zoom.files import make_folder, write_atomic
+from chain_of_zoom.networks.sd.lora import ENCODER_PREFIX, TRANSFORMER_PREFIX
+from chain_of_zoom.weights.files import ABOUT, TRAINED
 
 NAME = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -107,3 +114,39 @@ def _fill(groups: Groups, tensors: dict[str, Tensor]) -> None:
 
 def _damaged(path: Path, reason: object) -> MissingError:
     return MissingError(f"{path} is damaged ({reason}); accepted: what coz train wrote; type: --force to begin anew")
+
+
+def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> Path:
+    """Write both adapters to one file, float32, with names as diffusers gives to LoRA; return its path.
+
+    about: goes into the header; its "use" holds options that the backbone reads there. Raises OutputError.
+    """
+    parts = ((TRANSFORMER_PREFIX, student.generator), (ENCODER_PREFIX, student.encoder))
+    tensors = {prefix + name: _plain(weight) for prefix, weights in parts for name, weight in weights.items()}
+    path = folder / TRAINED
+    # One entry: safetensors writes several in random order.
+    write_atomic(path, save(tensors, {ABOUT: json.dumps(about, sort_keys=True)}))
+    return path
+
+
+def write_published(folder: Path, student: Student, step: int) -> tuple[Path, Path]:
+    """Write the two files of the published layout (method, section 3); return the paths of adapter and encoder.
+
+    The first holds a list of tensors (up, down, up, down ...) of the transformer's adapter, the second the encoder in
+    float16. The layout cannot say whether the shift was subtracted in training. Raises OutputError.
+    """
+    parts = ("lora_B", "lora_A")
+    pairs = [_plain(student.generator[f"{name}.{part}.weight"]) for name in student.layers for part in parts]
+    state = {key: _plain(value).half() for key, value in student.vae.encoder.state_dict().items()}
+    lora = folder / "SR_LoRA" / f"model_{step}.pkl"
+    encoder = folder / "SR_VAE" / f"vae_encoder_{step}.pt"
+    for path, tensors in ((lora, pairs), (encoder, state)):
+        make_folder(path.parent)
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        write_atomic(path, buffer.getvalue())
+    return lora, encoder
+
+
+def _plain(weight: nn.Parameter | Tensor) -> Tensor:
+    return weight.detach().cpu().contiguous()

@@ -17,9 +17,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from chain_of_zoom.distillation.network import Student
+from chain_of_zoom.distillation.network import MAX_EMBEDDED, Student
 from chain_of_zoom.distillation.settings import Settings
-from chain_of_zoom.distillation.texts import MAX_EMBEDDED
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype
 

@@ -16,18 +16,26 @@ import torch
 
 from chain_of_zoom.distillation import order
 from chain_of_zoom.distillation.adapters import REGULARISER
-from chain_of_zoom.distillation.checkpoint import TrainingProgress, load_adapters, load_checkpoint, save_checkpoint
+from chain_of_zoom.distillation.checkpoint import (
+    TrainingProgress,
+    load_adapters,
+    load_checkpoint,
+    save_checkpoint,
+    write_published,
+    write_weights,
+)
 from chain_of_zoom.distillation.data import Example, Skipped, TrainingSet, open_training_set
-from chain_of_zoom.distillation.export import write_published, write_weights
 from chain_of_zoom.distillation.folder import SETTINGS, read_earlier_run, remove_earlier_run
 from chain_of_zoom.distillation.journal import COLUMNS, Journal
-from chain_of_zoom.distillation.network import Student
-from chain_of_zoom.distillation.perceptual import load_perceptual
-from chain_of_zoom.distillation.processes import Processes
+from chain_of_zoom.distillation.losses import (
+    TrainingBatch,
+    compute_generator_loss,
+    compute_regulariser_loss,
+    load_perceptual,
+)
+from chain_of_zoom.distillation.network import CaptionEmbeddings, Student
 from chain_of_zoom.distillation.settings import Settings
-from chain_of_zoom.distillation.step import TrainingBatch, compute_generator_loss, compute_regulariser_loss
-from chain_of_zoom.distillation.texts import CaptionEmbeddings
-from chain_of_zoom.distillation.updates import Updates
+from chain_of_zoom.distillation.updates import Processes, Updates
 from chain_of_zoom.distillation.validation import EXAMPLES_PER_SHEET, restore_example, write_sheet
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.files import make_folder, write_atomic

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from chain_of_zoom.distillation.data import Example
-from chain_of_zoom.distillation.network import Student
+from chain_of_zoom.distillation.network import CaptionEmbeddings, Student
 from chain_of_zoom.distillation.order import draw_noise
-from chain_of_zoom.distillation.texts import CaptionEmbeddings
 from chain_of_zoom.files import make_inner_folder, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import RGB8, to_uint8

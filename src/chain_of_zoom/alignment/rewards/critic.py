@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,60 @@ from typing import Protocol
 
 from chain_of_zoom import plugins
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
-from chain_of_zoom.alignment.rewards.critic_answer import build_critic_chat, parse_score
 from chain_of_zoom.errors import DownError, OutputError, UsageError
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages
+
+QUESTION = (
+    "The second image is a zoom-in of the first image. Please rate the quality of the following description on how "
+    "well it describes the second image. Output only a single score between 0 and 100."
+)
+LONGEST = 1000
+"""Characters of the longest answer that may hold a score."""
+
+SCALES = (5, 10, 100)
+"""Numbers that a score may be out of."""
+
+_SCALE = re.compile(r"\b(?:between\s+|from\s+)?0\s*(?:-|–|to|and)\s*100\b(?!\.?\d)", re.IGNORECASE)
+_SCORE = re.compile(
+    r"(?<![\w.,/−-])([0-9]{1,6}(?:\.[0-9]{1,6})?)(?:\s*%|\s*(?:/|out\s+of|of)\s*([0-9]{1,3}))?(?![\w/%]|[.,]\d)",
+    re.IGNORECASE,
+)
+
+
+def build_critic_chat(parent: RGB8, zoomed: RGB8, text: str) -> Messages:
+    """Return the paper's question as one turn: both pictures (uint8, H x W x 3), then the words.
+
+    The text goes on one line, so that it cannot add a rating of its own below.
+    """
+    question = f"{QUESTION}\nDescription: {' '.join(text.split())}\nRating (0-100):"
+    pictures = [{"type": "image", "image": picture} for picture in (parent, zoomed)]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": question}]}]
+
+
+def parse_score(answer: str) -> float | None:
+    """Return the score that an answer gives, 0 to 1; None where it gives none, several, or one out of range.
+
+    Plain numbers and per cent count out of 100; "7.5 out of 10" and "4/5" out of that. The scale itself ("0-100") may
+    be repeated. Any other number, a sign, or digits of other scripts make an answer unusable: a guess would be learned
+    from. So does a fraction of 1 without a scale, since "0.9" may mean 90.
+    """
+    if len(answer) > LONGEST:
+        return None
+    text = _SCALE.sub(" ", re.sub(r"[*_`$]", "", answer))
+    matches = list(_SCORE.finditer(text))
+    if any(letter.isnumeric() for letter in _SCORE.sub(" ", text)):
+        return None
+    scores = {_scale_score(float(match[1]), match[2]) for match in matches}
+    score = scores.pop() if len(scores) == 1 else None
+    return score if score is not None and 0 <= score <= 1 else None
+
+
+def _scale_score(value: float, scale: str | None) -> float | None:
+    if scale is not None:
+        return round(value / int(scale), 9) if int(scale) in SCALES else None
+    return None if 0 < value < 1 else round(value / 100, 9)
+
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between two tries of a server that is down."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +39,7 @@ from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageEr
 from chain_of_zoom.files import write_atomic
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.training.callback import LoggedStep
+    from chain_of_zoom.alignment.training.trainer import LoggedStep
     from chain_of_zoom.networks.vlm.loading import LoadedVlm
 
 Progress = Callable[["LoggedStep"], None]
@@ -79,8 +82,6 @@ def align(
     for package in ("torch", "transformers", "peft", "accelerate", "datasets", "trl"):
         if importlib.util.find_spec(package) is None:
             raise MissingError(f"coz align needs {package}; type: pip install 'chain-of-zoom[train]'")
-    from chain_of_zoom.alignment.training.callback import silence_libraries
-
     with silence_libraries():
         return _AlignmentRun(config, out, progress, say or (lambda line: None)).go(force)
 
@@ -134,7 +135,7 @@ class _AlignmentRun:
 
     def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> AlignmentResult | None:
         from chain_of_zoom.alignment.training.budget import require_memory
-        from chain_of_zoom.alignment.training.held_out_answers import answer_pairs
+        from chain_of_zoom.alignment.training.policy import answer_pairs
         from chain_of_zoom.networks.vlm.loading import load_vlm
 
         require_memory(self.config, self.args, self.dtype.itemsize, self.train[0])
@@ -164,9 +165,13 @@ class _AlignmentRun:
         import torch
         from transformers import PrinterCallback
 
-        from chain_of_zoom.alignment.training.callback import TrainingCallback, make_tensorboard, save_last_step
         from chain_of_zoom.alignment.training.policy import make_dataset, make_lora_config
-        from chain_of_zoom.alignment.training.trainer import AlignTrainer
+        from chain_of_zoom.alignment.training.trainer import (
+            AlignTrainer,
+            TrainingCallback,
+            make_tensorboard,
+            save_last_step,
+        )
 
         trainer = AlignTrainer(
             rewards,
@@ -211,7 +216,7 @@ class _AlignmentRun:
 
     def _save(self, trainer: Any) -> None:
         """Write the adapter's two files and the card; TRL's other files are in the checkpoints."""
-        from chain_of_zoom.alignment.training.card import format_card
+        from chain_of_zoom.alignment.training.report import format_card
 
         temporary = self.out / CHECKPOINTS / "adapter"
         trainer.save_model(str(temporary))
@@ -293,3 +298,23 @@ def _read_history(checkpoint: Path | None) -> list[Log]:
     if checkpoint is None:
         return []
     return _list_logged(json.loads((checkpoint / "trainer_state.json").read_text())["log_history"])
+
+
+@contextmanager
+def silence_libraries() -> Iterator[None]:
+    """Suppress the libraries' own bars, hints and deprecations: ours say what matters."""
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    datasets: Any = importlib.import_module("datasets")
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            for kind in (FutureWarning, DeprecationWarning, UserWarning):
+                warnings.filterwarnings("ignore", category=kind)
+            yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
+        datasets.enable_progress_bars()

@@ -1,4 +1,7 @@
-"""Prepare the model that is aligned, frozen with LoRA layers in its language model, and the pairs as its dataset."""
+"""Prepare the model that is aligned and the pairs it learns from, and ask it about the held-out ones.
+
+The model is frozen but for LoRA layers in its language model.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from typing import Any
 from PIL import Image
 
 from chain_of_zoom.alignment.pairs.read import Pair
-from chain_of_zoom.alignment.training.config import Lora
+from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check_scores
+from chain_of_zoom.alignment.training.config import AlignConfig, Lora
+from chain_of_zoom.alignment.training.run_folder import Answer
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import load
+from chain_of_zoom.networks.vlm.loading import LoadedVlm
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
+from chain_of_zoom.prompters.vlm import generate_answers
 
 TARGETS = r"^model\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)$"
 """All linear layers of the language model, none of the vision tower: the paper's, by today's names."""
@@ -79,3 +86,21 @@ def _remove_pictures(messages: Messages) -> Messages:
 
 def _list_pictures(messages: Messages) -> list[Image.Image]:
     return [Image.fromarray(part["image"]) for turn in messages for part in turn["content"] if part["type"] == "image"]
+
+
+def answer_pairs(vlm: LoadedVlm, pairs: Sequence[Pair], config: AlignConfig, rewards: Sequence[Reward]) -> list[Answer]:
+    """Return greedy texts with their rewards, in the order of the pairs. Raises what rewards raise."""
+    samples = []
+    for pair in pairs:
+        context = make_context(pair)
+        [text] = generate_answers(vlm, [chat(context)], config.max_new_tokens, greedy=True)
+        samples.append(Sample(pair.name, context.states[-1], context.zoomed, text))
+    columns = {reward.name: _numbers(check_scores(reward, samples)) for reward in rewards}
+    return [
+        Answer(text=sample.text, rewards={name: values[i] for name, values in columns.items()})
+        for i, sample in enumerate(samples)
+    ]
+
+
+def _numbers(scores: Sequence[float | Unscored]) -> list[float | None]:
+    return [None if isinstance(score, Unscored) else float(score) for score in scores]
