@@ -34,7 +34,7 @@ def explore(
     photos: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Photos to begin with; others can be dropped on the page.", metavar="[PHOTO]...", show_default=False
+            help="Photos to begin with; others can be dropped on the page.", metavar="PHOTO", show_default=False
         ),
     ] = None,
     backbone: BackboneName = None,
@@ -68,7 +68,7 @@ def explore(
     What is in sight is made tile by tile, kept on disk, and marked: measured, interpolated, generated, beyond
     evidence. The same spot always shows the same pixels. Nothing leaves this machine. Stop with Ctrl-C.
 
-    \\b
+    \b
     Examples:
       coz explore photo.jpg
       coz explore photo.jpg --backbone animevideo     # quick, for drawings and for trying

@@ -11,7 +11,7 @@ from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.explorer.tree import OpenPhoto, ZoomTree
 
 Name = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
-Fraction01 = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Share = Annotated[float, Meta(ge=-1e9, le=1e9)]
 
 
 class TreeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,8 +30,17 @@ class ViewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Name of the tree that it shows."""
     level: Annotated[int, Meta(ge=0, le=64)]
     """Index of the level that fits the screen; 0 is the shallowest."""
-    sight: tuple[Fraction01, Fraction01, Fraction01, Fraction01]
+    sight: tuple[Share, Share, Share, Share]
     """The rectangle in sight, as fractions of the photo: left, top, right, bottom."""
+
+
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Asks for a view as a file."""
+
+    sight: tuple[Share, Share, Share, Share]
+    """The rectangle in sight, as fractions of the photo: left, top, right, bottom."""
+    size: tuple[Annotated[int, Meta(ge=1, le=16_384)], Annotated[int, Meta(ge=1, le=16_384)]]
+    """Width and height of the screen that shows it, in pixels."""
 
 
 class PhotoDescription(msgspec.Struct, frozen=True, kw_only=True):

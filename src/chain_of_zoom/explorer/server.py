@@ -18,9 +18,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
+from chain_of_zoom.explorer.export import export_view, plan_export
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.protocol import (
     BackboneDescription,
+    ExportRequest,
     PhotoDescription,
     SessionDescription,
     TreeDescription,
@@ -81,6 +83,7 @@ class ExplorerServer:
         self.is_stopping: Callable[[], bool] = lambda: False
         self.session = session
         self.uploads = uploads
+        self._exporting = asyncio.Lock()
         self.listed = tuple(session.photos.values())
         routes = [
             Route("/", self._answer(ExplorerServer.show_page)),
@@ -91,6 +94,7 @@ class ExplorerServer:
             Route("/api/photos", self._answer(ExplorerServer.take_photo), methods=["PUT"]),
             Route("/api/trees", self._answer(ExplorerServer.plant_tree), methods=["POST"]),
             Route("/api/trees/{tree}/tiles/{level}/{column}/{row}.png", self._answer(ExplorerServer.show_tile)),
+            Route("/api/trees/{tree}/export", self._answer(ExplorerServer.save_view), methods=["POST"]),
             Route("/api/viewers/{viewer}/view", self._answer(ExplorerServer.take_view), methods=["PUT"]),
             Route("/api/viewers/{viewer}/view", self._answer(ExplorerServer.drop_view), methods=["DELETE"]),
         ]
@@ -184,6 +188,20 @@ class ExplorerServer:
             return Response(status_code=204)
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
         return Response(data, media_type="image/png", headers=headers)
+
+    async def save_view(self, request: Request) -> Response:
+        """Return a view as a zip file of states, sheet and record."""
+        wish = await self._read(request, ExportRequest)
+        tree = self._find_tree(request.path_params["tree"])
+        if tree is None:
+            return refusal(404, "no such tree; open the photo again")
+        if self._exporting.locked():
+            raise BusyError("another view is being saved; accepted: one at a time; try again in a moment")
+        async with self._exporting:
+            run = plan_export(self.session.chain, self.session.maker, tree, SightRect(*wish.sight), wish.size)
+            name, data = await run_in_threadpool(export_view, run)
+        disposition = f'attachment; filename="{name.encode("ascii", "replace").decode().replace("?", "_")}"'
+        return Response(data, media_type="application/zip", headers={"Content-Disposition": disposition})
 
     # Viewers
 

@@ -90,7 +90,8 @@ class Page {
     byId("photos").addEventListener("change", (/** @type {any} */ event) => this.open(event.target.value, null));
     byId("split-slider").addEventListener("input", (/** @type {any} */ event) => {
       view.split = Number(event.target.value) / 100;
-      view.clip();
+      byId("stage").style.setProperty("--split", String(view.split));
+      this.#redraw();
     });
     byId("words-form").addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
@@ -188,7 +189,7 @@ class Page {
     if (!aim) return;
     this.say("Saving the view ...");
     try {
-      const response = await ask("POST", `/api/trees/${aim.tree}/export`, { sight: aim.sight, level: aim.level, size: [Math.round(size.x), Math.round(size.y)] });
+      const response = await ask("POST", `/api/trees/${aim.tree}/export`, { sight: aim.sight, size: [Math.round(size.x), Math.round(size.y)] });
       const anchor = document.createElement("a");
       anchor.href = URL.createObjectURL(await response.blob());
       anchor.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1] ?? "view.zip";
@@ -261,7 +262,8 @@ class Page {
   #draw() {
     const sight = this.view.look();
     this.view.clip();
-    drawOverlay(byId("overlay"), this.isMarking ? sight : null);
+    const split = this.view.isComparing ? this.view.split : 0;
+    drawOverlay(byId("overlay"), this.isMarking ? sight : null, split, byId("viewer").querySelector(".navigator"));
     if (!sight) return;
     byId("magnification").textContent = `${formatNumber(sight.magnification)}×`;
     byId("scale").textContent = sight.scale >= 1
@@ -291,7 +293,7 @@ class Page {
   #drawLine(sight) {
     const line = byId("line");
     const { name, is_plain: isPlain } = this.backbone;
-    const by = sight.origin === "generated" || sight.origin === "beyond" ? ` made by ${name}` : "";
+    const by = { measured: "", interpolated: "", generated: ` by ${name}`, beyond: `: made by ${name}` }[sight.origin];
     const how = sight.origin === "interpolated" && isPlain && sight.scale > 2 ? ` by ${name}` : "";
     const missing = sight.missing && !this.isStopped ? `; ${count(sight.missing, "tile")} to come` : "";
     const failed = sight.failed ? `; ${count(sight.failed, "tile")} failed` : "";

@@ -7,10 +7,12 @@ const HATCHES = { measured: [], interpolated: [0], generated: [45], beyond: [45,
 const GAP = 14;
 
 /**
- * Draw the tiles in sight.
+ * Draw the tiles in sight, but not over the map.
  * @param {HTMLCanvasElement} canvas @param {Sight | null} sight null clears
+ * @param {number} split share of the width at whose left the plain enlargement is shown
+ * @param {HTMLElement | null} map
  */
-export function drawOverlay(canvas, sight) {
+export function drawOverlay(canvas, sight, split, map) {
   const context = canvas.getContext("2d");
   if (!context) return;
   const width = canvas.clientWidth;
@@ -20,22 +22,42 @@ export function drawOverlay(canvas, sight) {
   if (!sight) return;
   context.scale(devicePixelRatio, devicePixelRatio);
   const style = getComputedStyle(canvas);
+  const edge = split * width;
   for (const { origin, isThere, box } of sight.tiles) {
     const [x, y, w, h] = box;
-    context.save();
-    context.beginPath();
-    context.rect(x, y, w, h);
-    context.clip();
-    context.strokeStyle = style.getPropertyValue(`--${origin}`);
-    context.globalAlpha = 0.45;
-    context.lineWidth = 1;
-    for (const degrees of HATCHES[origin]) hatch(context, degrees, width, height);
-    context.globalAlpha = 1;
-    context.lineWidth = 4;
-    context.setLineDash(isThere ? [] : [8, 8]);
-    context.strokeRect(x + 1, y + 1, w - 2, h - 2);
-    context.restore();
+    const left = Math.max(x, edge);
+    drawTile(context, style, [left, y, x + w - left, h], origin, isThere);
   }
+  if (edge > 0) {
+    const [first, last] = [sight.tiles[0], sight.tiles[sight.tiles.length - 1]];
+    const top = first?.box[1] ?? 0;
+    const bottom = last ? last.box[1] + last.box[3] : 0;
+    const start = Math.max(first?.box[0] ?? 0, 0);
+    drawTile(context, style, [start, top, edge - start, bottom - top], sight.scale > 1.001 ? "interpolated" : "measured", true);
+  }
+  if (map) context.clearRect(map.offsetLeft, map.offsetTop, map.offsetWidth, map.offsetHeight);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context @param {CSSStyleDeclaration} style @param {number[]} box
+ * @param {string} origin @param {boolean} isThere
+ */
+function drawTile(context, style, [x, y, w, h], origin, isThere) {
+  if (w <= 0 || h <= 0) return;
+  const { clientWidth, clientHeight } = context.canvas;
+  context.save();
+  context.beginPath();
+  context.rect(x, y, w, h);
+  context.clip();
+  context.strokeStyle = style.getPropertyValue(`--${origin}`);
+  context.globalAlpha = 0.45;
+  context.lineWidth = 1;
+  for (const degrees of HATCHES[origin]) hatch(context, degrees, clientWidth, clientHeight);
+  context.globalAlpha = 1;
+  context.lineWidth = 2;
+  context.setLineDash(isThere ? [] : [8, 8]);
+  context.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1);
+  context.restore();
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} degrees @param {number} width @param {number} height */
