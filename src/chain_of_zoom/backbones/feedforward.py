@@ -20,6 +20,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.resources import available_cores, lack_of_memory, share_heap
 from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.runtime.retry import is_usable
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.rrdb.network import TorchNetwork
@@ -256,7 +257,7 @@ class FeedForward(Backbone):
 
     def _one(self, index: int, window: RGB8) -> RGBF:
         result = self._pass(self._net, window)
-        if self._gpu and (result is None or not np.isfinite(result).all()):
+        if self._gpu and (result is None or not is_usable(result)):
             self._leave_gpu("ran out of memory" if result is None else "computed NaN")
             result = self._pass(self._net, window)
         if self._why_cpu:

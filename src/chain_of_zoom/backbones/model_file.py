@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ import numpy as np
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.runtime.retry import is_usable, retry_in_float32
 from chain_of_zoom.weights.files import file_sha256
 
 if TYPE_CHECKING:
@@ -95,18 +99,25 @@ class ModelFile(Backbone):
         return [self._one(index, window) for index, window in enumerate(windows)]
 
     def _one(self, index: int, window: RGB8) -> RGBF:
+        return retry_in_float32(
+            self._pass(window),
+            self.network.dtype,
+            self._in_float32,
+            is_usable=is_usable,
+            compute=partial(self._pass, window),
+            tell=lambda dtype: self._tell(index, f"made in float32: {dtype} overflowed"),
+        )
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[None]:
         import torch
 
-        result = self._pass(window)
-        if not np.isfinite(result).all() and self.network.dtype != torch.float32:
-            half = self.network.dtype
-            self._tell(index, f"made in float32: {str(half).removeprefix('torch.')} overflowed")
-            self.network.to(torch.float32)
-            try:
-                result = self._pass(window)
-            finally:
-                self.network.to(half)
-        return result
+        dtype = self.network.dtype
+        self.network.to(torch.float32)
+        try:
+            yield
+        finally:
+            self.network.to(dtype)
 
     def _pass(self, window: RGB8) -> RGBF:
         import torch

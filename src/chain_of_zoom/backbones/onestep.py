@@ -27,6 +27,7 @@ from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
 from chain_of_zoom.runtime.plan import Memory, Need, check_memory
 from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.runtime.retry import is_usable, retry_in_float32
 from chain_of_zoom.weights.files import TRAINED, combined_sha256, trained_about
 from chain_of_zoom.weights.sizes import find_hub_folder, sd3_parts
 
@@ -153,8 +154,6 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         self._residence, self._batch = residence, residence.batch("image")
 
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        import torch
-
         from chain_of_zoom.networks.sd.sd3 import TEXTS
         from chain_of_zoom.runtime.shortage import compute_in_batches, group_by_size, try_in_memory
 
@@ -171,11 +170,22 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         for indices in group_by_size(pictures):
             made, self._batch = compute_in_batches(indices, self._batch, compute, self._tell, alone)
             results.update(made)
+
+        def compute_again(index: int) -> RGBF:
+            return compute_in_batches([index], 1, compute, self._tell, alone)[0][index]
+
+        def tell_of_retry(index: int, dtype: str) -> None:
+            self._tell(index, f"came out unusable in {dtype}; computed again in float32")
+
         for index, picture in enumerate(pictures):
-            if self.model.dtype != torch.float32 and not _is_usable(picture, results[index]):
-                self._tell(index, f"came out unusable in {str(self.model.dtype)[6:]}; computed again in float32")
-                with self.model.in_float32():
-                    results.update(compute_in_batches([index], 1, compute, self._tell, alone)[0])
+            results[index] = retry_in_float32(
+                results[index],
+                self.model.dtype,
+                self.model.in_float32,
+                is_usable=partial(is_usable, may_be_flat=bool(np.ptp(picture) <= 8)),
+                compute=partial(compute_again, index),
+                tell=partial(tell_of_retry, index),
+            )
         return [results[index] for index in range(len(pictures))]
 
     def _with_little_memory(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
@@ -197,12 +207,12 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
 
     def _in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """A picture refined in tiles that fade into one another."""
-        from chain_of_zoom.networks.sd.tiled import Run
+        from chain_of_zoom.networks.sd.tiled import TiledRun
         from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
 
         rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
         prompts = [prompt] * (len(rows) * len(columns))
-        run = Run(
+        run = TiledRun(
             model=self.model,
             identity="",
             factor=1,
@@ -259,13 +269,13 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         store: Pieces | None,
         on_fallback: OnFallback | None,
     ) -> Iterator[tuple[Box, RGBF]]:
-        from chain_of_zoom.networks.sd.tiled import Run, digest
+        from chain_of_zoom.networks.sd.tiled import TiledRun, digest
         from chain_of_zoom.networks.sd.tiled_published import PublishedPicture
         from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
 
         size = size_of(picture)
         spans = self._spans(size, tile, overlap, blend)
-        run = Run(
+        run = TiledRun(
             model=self.model,
             identity=digest(self._weights, self.model.options, *self.model.precision, self.model.device.type),
             factor=self.info.factor,
@@ -285,7 +295,3 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             top = int(band.y0)
             shown = pixels[: height - top, :width]
             yield pixel_box(0, top, width, top + len(shown)), shown
-
-
-def _is_usable(picture: RGB8, result: RGBF) -> bool:
-    return bool(np.isfinite(result).all()) and bool(np.ptp(result) > 0 or np.ptp(picture) <= 8)

@@ -1,4 +1,4 @@
-"""Whole pictures without seams and in bounded memory: every stage blended before the next, row by row.
+"""Run whole pictures without seams and in bounded memory: every stage blended before the next, row by row.
 
 Tiles overlap. Latents of neighbours are faded into one another after encoding and again after denoising, pixels after
 decoding, always with the same symmetric weights. The VAE's group norms take the same statistics in every tile, from
@@ -8,6 +8,7 @@ samples all over the picture, so that neighbours differ by little more than what
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,7 +21,18 @@ from chain_of_zoom.imaging.images import enlarge_part
 from chain_of_zoom.imaging.tiling import LATENT, Span, fade_weights
 from chain_of_zoom.networks.sd.norms import fix_norms, pool_norms
 from chain_of_zoom.networks.sd.sd3 import to_arrays, to_tensor
-from chain_of_zoom.networks.sd.tiled import DECODED, DENOISED, ENCODED, Array, Piece, Run, Tile, TiledPicture, digest
+from chain_of_zoom.networks.sd.tiled import (
+    DECODED,
+    DENOISED,
+    ENCODED,
+    Array,
+    LatentTile,
+    Piece,
+    TiledPicture,
+    TiledRun,
+    digest,
+)
+from chain_of_zoom.runtime.retry import retry_in_float32
 
 SAMPLES = 4
 """Samples for the statistics, down and across at most; each of half a tile's side, so four tiles' worth of work."""
@@ -36,7 +48,7 @@ class SmoothPicture(TiledPicture):
 
     def __init__(
         self,
-        run: Run,
+        run: TiledRun,
         picture: NDArray[np.uint8],
         rows: list[Span],
         columns: list[Span],
@@ -51,38 +63,36 @@ class SmoothPicture(TiledPicture):
         self._statistics: list[Tensor] = []
 
     def __call__(self) -> Iterator[Piece]:
-        """Bands of the whole width, top to bottom, as soon as no other row of tiles reaches into them."""
+        """Yield bands of the whole width, top to bottom, as soon as no other row of tiles reaches into them."""
         width = self.grid[0][-1].columns.stop
         band = np.zeros((self.grid[0][0].rows.stop, width, 3), np.float32)
         for row, tiles in enumerate(self.grid):
-            for start in range(0, len(tiles), self.run.batch):
-                self.finish(DECODED, batch := tiles[start : start + self.run.batch])
-                for tile in batch:
-                    weights = self.down[row][:, None, None] * self.across[tile.col][:, None]
-                    band[:, tile.columns.start : tile.columns.stop] += weights * self.live.pop((DECODED, tile))
+            for tile, piece in self.finish_in_batches(DECODED, tiles):
+                weights = self.down[row][:, None, None] * self.across[tile.col][:, None]
+                band[:, tile.columns.start : tile.columns.stop] += weights * piece
             top, stop = tiles[0].rows.start, tiles[0].rows.stop
             end = self.grid[row + 1][0].rows.start if row + 1 < len(self.grid) else stop
             yield pixel_box(0, top, width, end), np.clip(band[: end - top], 0, 1)
             band = np.concatenate([band[end - top :], np.zeros((end - top, width, 3), np.float32)])
             self.live = {key: piece for key, piece in self.live.items() if key[1].rows.stop > end}
 
-    def depends_on(self, stage: int, tile: Tile) -> tuple[object, ...]:
-        """Pixels and noise; then the pieces of tiles that overlap, and the prompt."""
+    def depends_on(self, stage: int, tile: LatentTile) -> tuple[object, ...]:
+        """Return pixels and noise; then the pieces of tiles that overlap, and the prompt."""
         if stage == ENCODED:
             window = self._enlarged(tile.rows, tile.columns)
             return self.origin, window.shape, window, self.run.seed + tile.number
         names = [self.name(stage - 1, near) for near in self._near([tile])]
         return (*names, self.run.prompts[tile.number]) if stage == DENOISED else (self.origin, *names)
 
-    def inputs(self, stage: int, tiles: Sequence[Tile]) -> list[NDArray[np.generic]]:
-        """Enlarged pixels, then latents blended from the tiles that overlap."""
+    def inputs(self, stage: int, tiles: Sequence[LatentTile]) -> list[NDArray[np.generic]]:
+        """Return enlarged pixels, then latents blended from the tiles that overlap."""
         if stage == ENCODED:
             return [self._enlarged(tile.rows, tile.columns) for tile in tiles]
         self.finish(stage - 1, self._near(tiles))
         return [self._blended(stage - 1, tile) for tile in tiles]
 
-    def compute(self, stage: int, tiles: Sequence[Tile], inputs: Sequence[NDArray[np.generic]]) -> list[Array]:
-        """One stage of tiles."""
+    def compute(self, stage: int, tiles: Sequence[LatentTile], inputs: Sequence[NDArray[np.generic]]) -> list[Array]:
+        """Compute one stage of tiles."""
         if stage == DENOISED:
             return super().compute(stage, tiles, inputs)
         batch = np.stack(inputs)
@@ -95,8 +105,8 @@ class SmoothPicture(TiledPicture):
     def _enlarged(self, rows: Span, columns: Span) -> NDArray[np.uint8]:
         return enlarge_part(self.picture, self.run.factor, slice(*rows[:2]), slice(*columns[:2]))
 
-    def _near(self, tiles: Sequence[Tile]) -> list[Tile]:
-        """Tiles that overlap any of these, and these themselves, in order."""
+    def _near(self, tiles: Sequence[LatentTile]) -> list[LatentTile]:
+        """Return the tiles that overlap any of these, and these themselves, in order."""
 
         def meet(a: Span, b: Span) -> bool:
             return a.start < b.stop and b.start < a.stop
@@ -109,8 +119,8 @@ class SmoothPicture(TiledPicture):
             if any(meet(near.rows, tile.rows) and meet(near.columns, tile.columns) for tile in tiles)
         ]
 
-    def _blended(self, stage: int, tile: Tile) -> Array:
-        """The latents under a tile, blended from all tiles that overlap it."""
+    def _blended(self, stage: int, tile: LatentTile) -> Array:
+        """Blend the latents under a tile from all tiles that overlap it."""
         rows, columns = tile.rows, tile.columns
         channels = self.live[stage, tile].shape[0]
         height, width = (rows.stop - rows.start) // LATENT, (columns.stop - columns.start) // LATENT
@@ -123,45 +133,51 @@ class SmoothPicture(TiledPicture):
         return blended
 
     def _norms(self, stage: int) -> tuple[torch.nn.Module, Sequence[Tensor] | None]:
-        """A half of the VAE, and the statistics for its group norms: its own, when there is but one tile."""
+        """Return a half of the VAE, and the statistics for its group norms: its own, when there is but one tile."""
         encoder, decoder = self.model.vae.encoder, self.model.vae.decoder
         if self.samples and not self._statistics:
             name = f"norms-{digest(self.origin, self.run.seed)}"
-            statistics = self.stored(name)
-            if statistics is None:
-                statistics = torch.stack(self._sampled(encoder, decoder)).cpu().numpy()
-                self.keep(name, statistics)
+            statistics = self.load_or_compute(name, partial(self._sample_statistics, encoder, decoder))
             self._statistics = list(torch.from_numpy(statistics).to(self.model.device))
         in_encoder = sum(isinstance(module, torch.nn.GroupNorm) for module in encoder.modules())
         of_net = slice(in_encoder) if stage == ENCODED else slice(in_encoder, None)
         return encoder if stage == ENCODED else decoder, self._statistics[of_net] or None
 
-    def _sampled(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> list[Tensor]:
-        """Statistics over the samples, of the encoder and then of the decoder.
+    def _sample_statistics(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> Array:
+        """Return the statistics over the samples, of the encoder and then of the decoder.
 
         For the decoder they are denoised without a prompt, so that no prompt of a tile reaches beyond it.
         """
         pixels = to_tensor(np.stack([self._enlarged(*box) for box in self.samples])).to(self.model.device)
         with pool_norms(encoder) as of_encoder:
             z = self.model.encode(pixels, range(self.run.seed, self.run.seed + len(pixels)))
-        denoised = self._denoised(z)
-        if not denoised.isfinite().all() and self.model.dtype != torch.float32:
-            self._tell(self.grid[0][0], "samples for the decoder came out as NaN; computed again in float32")
-            with self.model.in_float32():
-                denoised = self._denoised(z)
-        if not denoised.isfinite().all():
+        denoised = retry_in_float32(
+            self._denoise_samples(z),
+            self.model.dtype,
+            self.model.in_float32,
+            is_usable=_is_finite,
+            compute=partial(self._denoise_samples, z),
+            tell=lambda _: self._tell(
+                self.grid[0][0], "samples for the decoder came out as NaN; computed again in float32"
+            ),
+        )
+        if not _is_finite(denoised):
             raise BackboneError("samples of the picture were denoised to NaN; change --seed, or try --dtype float32")
         with pool_norms(decoder) as of_decoder:
             self.model.decode(denoised)
-        return of_encoder + of_decoder
+        return torch.stack(of_encoder + of_decoder).cpu().numpy()
 
-    def _denoised(self, z: Tensor) -> Tensor:
+    def _denoise_samples(self, z: Tensor) -> Tensor:
         parts = (z[start : start + self.run.batch] for start in range(0, len(z), self.run.batch))
         return torch.cat([self.model.denoise(part, [""] * len(part)) for part in parts])
 
 
+def _is_finite(values: Tensor) -> bool:
+    return bool(values.isfinite().all())
+
+
 def _sample_boxes(rows: list[Span], columns: list[Span], most: int) -> list[tuple[Span, Span]]:
-    """Rows and columns of samples, spread over the picture from border to border."""
+    """Return rows and columns of samples, spread over the picture from border to border."""
 
     def spread(spans: list[Span]) -> list[Span]:
         side = max((spans[0].stop - spans[0].start) // 4 // LATENT, 1) * 2 * LATENT
@@ -173,7 +189,7 @@ def _sample_boxes(rows: list[Span], columns: list[Span], most: int) -> list[tupl
 
 
 def _common(here: Span, there: Span) -> tuple[slice, slice]:
-    """The latents two spans share, counted from the start of each."""
+    """Return the latents two spans share, counted from the start of each."""
     start, stop = max(here.start, there.start), min(here.stop, there.stop)
     of_here, of_there = (slice((start - span.start) // LATENT, (stop - span.start) // LATENT) for span in (here, there))
     return of_here, of_there
