@@ -127,7 +127,7 @@ def test_empty_texts(pairs):
 def test_prompters_are_let_go_one_after_the_other(pairs):
     prompters: dict[str, Prompter] = {"a": Fixed("a"), "b": Fixed("b")}
     left: list[int] = []
-    score("views", pairs[:1], prompters, critic=None, progress=lambda what, done, total: left.append(len(prompters)))
+    score("views", pairs[:1], prompters, critic=None, on_progress=lambda progress: left.append(len(prompters)))
     assert left == [1] * 4 + [0] * 4
 
 

@@ -47,11 +47,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_each_picture_is_asked_about_once(folder, tmp_path):
     out, prompter, counts = tmp_path / "c.jsonl", Mean(), []
-    done = caption_pictures(folder, out, prompter, AUTHOR, lambda *count: counts.append(count))
+    done = caption_pictures(folder, out, prompter, AUTHOR, counts.append)
     assert (done.asked, done.kept, done.empty) == (20, 0, 0)
     assert [name for name, _ in done.skipped] == ["broken.png"]
-    assert counts[-1] == (20, 20)
-    assert [count for count, _ in counts] == sorted(count for count, _ in counts)
+    assert (counts[-1].finished, counts[-1].total) == (20, 20)
+    assert [count.finished for count in counts] == sorted(count.finished for count in counts)
     found = read_captions(out)
     assert found.author == AUTHOR
     assert [line.name for line in found.lines] == [f"in/{number:02}.png" for number in range(20)]

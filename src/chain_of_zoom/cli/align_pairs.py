@@ -20,6 +20,7 @@ from chain_of_zoom.parsing import parse_whole
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.pairs.folder import PairSetRecord
     from chain_of_zoom.backbones.base import Backbone
+    from chain_of_zoom.runs.progress import Progress
 
 
 def pairs(
@@ -99,11 +100,11 @@ def pairs(
     )
     with Display("photos", show=not (quiet or as_json)) as display:
 
-        def progress(file: str, done: int, total: int) -> None:
-            display.describe(file)
-            display.expect(total, done=done)
+        def show_progress(progress: Progress) -> None:
+            display.describe(progress.stage)
+            display.expect(progress.total, done=progress.finished)
 
-        about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, progress=progress)
+        about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, on_progress=show_progress)
     if as_json:
         echo_lines(format_json(about))
     elif not quiet:

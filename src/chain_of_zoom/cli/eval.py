@@ -23,11 +23,11 @@ from chain_of_zoom.parsing import parse_whole, printable
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, read_config, split_labels
 
 if TYPE_CHECKING:
-    from chain_of_zoom.evaluation.evaluate import ReportProgress
     from chain_of_zoom.evaluation.methods import Method
     from chain_of_zoom.evaluation.protocols import Protocol
     from chain_of_zoom.evaluation.results import Results
     from chain_of_zoom.evaluation.true_zoom import Reduction
+    from chain_of_zoom.runs.progress import OnProgress, Progress
 
 eval_app = typer.Typer(cls=PanelGroup)
 
@@ -116,8 +116,8 @@ def evaluate(
         command=printable(shlex.join(["coz", *sys.argv[1:]])),
     )
     folder = out or Path(f"{data.resolve().stem}_{asked.name}")
-    with _bar(show=not (quiet or as_json)) as progress:
-        results = run(benchmark, folder, force=force, progress=progress)
+    with _bar(show=not (quiet or as_json)) as on_progress:
+        results = run(benchmark, folder, force=force, on_progress=on_progress)
     page = write_page(results, folder)
     if markdown:
         from chain_of_zoom.evaluation.markdown import format_markdown
@@ -276,29 +276,33 @@ def _options(
 
 
 @contextmanager
-def _bar(*, show: bool) -> Iterator[ReportProgress | None]:
-    """A bar with the time left, on a terminal only."""
+def _bar(*, show: bool) -> Iterator[OnProgress]:
+    """Show a bar with the time left, on a terminal only."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from chain_of_zoom.runs.progress import ignore_progress
 
     console = Console(stderr=True)
     if not (show and console.is_terminal):
-        yield None
+        yield ignore_progress
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console) as bar:
+    with Bar(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console) as bar:
         task = bar.add_task("reading", total=None, left="")
-        began: dict[str, tuple[float, int]] = {}
+        starts: dict[str, tuple[float, int]] = {}
 
-        def progress(what: str, done: int, total: int, left: float | None) -> None:
-            phase = what.partition(":")[0]
-            start, before = began.setdefault(phase, (time.monotonic(), done))
-            if left is None and done > before:
-                left = (time.monotonic() - start) / (done - before) * (total - done)
-            text = "" if left is None else f"about {_duration(left)} left"
-            bar.update(task, description=visible(what), completed=done, total=total, left=text)
+        def show_progress(progress: Progress) -> None:
+            finished, seconds = progress.finished, progress.seconds_left
+            phase = progress.stage.partition(":")[0]
+            start, before = starts.setdefault(phase, (time.monotonic(), finished))
+            if seconds is None and finished > before:
+                seconds = (time.monotonic() - start) / (finished - before) * (progress.total - finished)
+            text = "" if seconds is None else f"about {_duration(seconds)} left"
+            bar.update(task, description=visible(progress.stage), completed=finished, total=progress.total, left=text)
 
-        yield progress
+        yield show_progress
 
 
 def _duration(seconds: float) -> str:

@@ -25,6 +25,7 @@ from chain_of_zoom.weights import presets
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.rewards.critic import Critic
     from chain_of_zoom.prompters.base import Prompter
+    from chain_of_zoom.runs.progress import Progress
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
 
@@ -111,12 +112,12 @@ def score(
         check_folder(out)
     with Display("prompters", show=not (quiet or as_json)) as display:
 
-        def progress(what: str, done: int, total: int) -> None:
-            if done == 0:
-                display.restart(what, total)
-            display.expect(total, done=done)
+        def show_progress(progress: Progress) -> None:
+            if progress.finished == 0:
+                display.restart(progress.stage, progress.total)
+            display.expect(progress.total, done=progress.finished)
 
-        scores = scored(data.resolve().name, held_out, made, critic=judge, progress=progress)
+        scores = scored(data.resolve().name, held_out, made, critic=judge, on_progress=show_progress)
     page = write_page(scores, held_out, out) if out else None
     if as_json:
         echo_lines(format_json(scores))

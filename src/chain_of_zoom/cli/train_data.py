@@ -116,7 +116,7 @@ def captions(
     )
     with Display("captions", show=not (quiet or as_json)) as display:
         done = caption_pictures(
-            data, out, writer, author, progress=lambda count, total: display.expect(total, done=count)
+            data, out, writer, author, lambda progress: display.expect(progress.total, done=progress.finished)
         )
     if as_json:
         report = {"captions": str(out), "asked": done.asked, "kept": done.kept, "empty": done.empty}

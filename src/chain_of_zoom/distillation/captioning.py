@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.prompters.cleaning import clean
+from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 from chain_of_zoom.weights.files import file_sha256
 
 BATCH = 8
@@ -22,8 +22,6 @@ SHORT_SIDE = 512
 """Short side in pixels to which pictures are reduced for the prompter, as in a zoom."""
 SAVE_EVERY = 10.0
 """Seconds between two versions of the file."""
-
-OnProgress = Callable[[int, int], None]  # pictures done, pictures in all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class CaptioningResult:
 
 
 def caption_pictures(
-    source: Path, out: Path, prompter: Prompter, author: Author, progress: OnProgress | None = None
+    source: Path, out: Path, prompter: Prompter, author: Author, on_progress: OnProgress = ignore_progress
 ) -> CaptioningResult:
     """Write captions of all readable pictures of a folder or list to `out`; those already there stay.
 
@@ -74,14 +72,12 @@ def caption_pictures(
                 failed_count += 1
             if len(queue) == BATCH:
                 new_count += file.ask(prompter, queue)
-            if progress:
-                progress(new_count + reused_count + failed_count, len(paths))
+            on_progress(Progress("captions", new_count + reused_count + failed_count, len(paths)))
         new_count += file.ask(prompter, queue)
         file.keep_only(paths)
     finally:
         file.save()
-    if progress:
-        progress(new_count + reused_count + failed_count, len(paths))
+    on_progress(Progress("captions", new_count + reused_count + failed_count, len(paths)))
     empty_count = sum(not line.text for line in file.lines.values())
     return CaptioningResult(asked=new_count, kept=reused_count, empty=empty_count, skipped=tuple(skipped.items()))
 

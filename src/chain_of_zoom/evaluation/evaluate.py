@@ -7,7 +7,7 @@ metric costs only itself.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -37,14 +37,12 @@ from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, com
 from chain_of_zoom.files import make_folder
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.resources import available_cores
+from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
 STATES = "states"
 
 # What goes wrong with one picture; anything else (a full disk, missing weights) ends the benchmark.
 OF_ONE_PICTURE = (UsageError, BadInputError, BackboneError)
-
-ReportProgress = Callable[[str, int, int, float | None], None]
-"""Called with the phase, how much of it is done, how much there is, and the seconds it may still take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +68,14 @@ class Benchmark:
 
 
 def evaluate(
-    benchmark: Benchmark, out: Path, *, force: bool = False, progress: ReportProgress | None = None
+    benchmark: Benchmark, out: Path, *, force: bool = False, on_progress: OnProgress = ignore_progress
 ) -> Results:
     """Run the benchmark, or what is left of it, and write results.csv and results.json to `out`.
 
     force: replace states that were made in another way. Raises UsageError, MissingError (weights, extras) and
     OutputError; what fails on one picture is among the failures of the results.
     """
-    evaluation = _Evaluation(benchmark, out, force, progress or (lambda *_: None))
+    evaluation = _Evaluation(benchmark, out, force, on_progress)
     chains = build_chains(benchmark.methods, benchmark.options)
     metrics = evaluation.find_usable_metrics()
     cases = evaluation.prepare_cases()
@@ -91,9 +89,9 @@ def evaluate(
 class _Evaluation:
     """One benchmark as it goes, with what failed and what could not be measured so far."""
 
-    def __init__(self, benchmark: Benchmark, out: Path, force: bool, progress: ReportProgress) -> None:
+    def __init__(self, benchmark: Benchmark, out: Path, force: bool, on_progress: OnProgress) -> None:
         self.benchmark, self.protocol, self.data = benchmark, benchmark.protocol, benchmark.data
-        self.out, self.force, self.progress = out, force, progress
+        self.out, self.force, self.on_progress = out, force, on_progress
         self.failures: list[ZoomFailure] = []
         self.gaps = [NotMeasured(what=f"{depth}x", why=reason) for depth, reason in self.protocol.gaps.items()]
 
@@ -117,7 +115,7 @@ class _Evaluation:
         home = make_folder(self.out / STATES)
         cases: list[Case] = []
         for index, item in enumerate(self.data.items):
-            self.progress("pictures", index, len(self.data.items), None)
+            self.on_progress(Progress("pictures", index, len(self.data.items)))
             try:
                 cases += self.protocol.prepare_cases(item, home, force=self.force)
             except OF_ONE_PICTURE as error:
@@ -135,13 +133,15 @@ class _Evaluation:
             cache = StateCache(method, chains.pop(method.name))  # popped: the last method of a model lets it go
             own_zooms: list[FinishedZoom] = []
             for case in cases:
-                self.progress(f"states: {method.name}", clock.done, clock.total, clock.remaining())
+                self.on_progress(
+                    Progress(f"states: {method.name}", clock.done, clock.total, seconds_left=clock.remaining())
+                )
                 case_zooms = self._zoom_into_case(cache, case)
                 own_zooms += case_zooms
                 clock.tick(method.name, sum(state.seconds for zoom in case_zooms for state in zoom.record.states))
             zooms += own_zooms
             notes.append(cache.describe_method(median_seconds(own_zooms)))
-        self.progress("states", clock.total, clock.total, 0.0)
+        self.on_progress(Progress("states", clock.total, clock.total, seconds_left=0.0))
         return zooms, notes
 
     def _zoom_into_case(self, cache: StateCache, case: Case) -> list[FinishedZoom]:
@@ -164,7 +164,7 @@ class _Evaluation:
         scores: dict[int, ZoomScores] = {}
         for index, zoom_scores in score_zooms(zooms, metrics, self.benchmark.jobs or available_cores()):
             scores[index] = zoom_scores
-            self.progress("metrics", len(scores), len(zooms), None)
+            self.on_progress(Progress("metrics", len(scores), len(zooms)))
         values: list[MetricValue] = []
         missing: dict[str, str] = {}
         unknown: Counter[tuple[str, int]] = Counter()

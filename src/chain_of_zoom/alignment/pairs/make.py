@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,8 +30,8 @@ from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import Picture, load
 from chain_of_zoom.imaging.spots import find_centre, find_textured_spots
 from chain_of_zoom.parsing import make_unique, printable
+from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
-Progress = Callable[[str, int, int], None]
 SIDES = (64, 2048)
 
 
@@ -42,7 +42,7 @@ def make_pairs(
     backbone: Backbone,
     *,
     force: bool = False,
-    progress: Progress | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> PairSetRecord:
     """Write pairs of all photos of a set into a folder, unless they are there already, and return their record.
 
@@ -60,8 +60,7 @@ def make_pairs(
         items = {item.sha256: item for item in data.items}
         fingerprints: dict[str, int] = {}
         for number, photo in enumerate(photos):
-            if progress:
-                progress(photo.file, number, len(photos))
+            on_progress(Progress(photo.file, number, len(photos)))
             if photo.sha256 not in folder.done:
                 folder.add(photo, _make_entry(photo, items[photo.sha256], settings, backbone, folder, fingerprints))
             entry = folder.done[photo.sha256]

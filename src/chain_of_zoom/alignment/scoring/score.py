@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import mean, median
 from typing import Literal
@@ -20,12 +20,11 @@ from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.prompters.words import split_words, summarise_prompts
+from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
 SCORES = "scores.json"
 TEXT_REWARDS = (Phrase(), Repetition(), Validity())
 PAPER_WEIGHTS: Mapping[str, float] = PRESETS["paper"]["weights"]
-
-Progress = Callable[[str, int, int], None]
 
 
 class ScoredText(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,20 +105,19 @@ def score(
     prompters: dict[str, Prompter],
     rewards: Sequence[Reward] = TEXT_REWARDS,
     critic: Critic | None = None,
-    progress: Progress | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Scores:
     """Ask every prompter about every pair, one at a time as in a zoom; rate, and compare all with all.
 
     critic: adds its own reward, the paper's total and the duels. prompters is emptied, so that the weights of one
     are not in memory beside those of the next. Raises the errors of prompters and of the critic.
     """
-    report = progress or (lambda task, count, total: None)
     all_rewards = [*rewards, CriticReward(critic)] if critic else list(rewards)
     for reward in all_rewards:
         reward.load()
     scores = []
     for name in list(prompters):
-        scores.append(_score_prompter(name, prompters.pop(name), pairs, all_rewards, report))
+        scores.append(_score_prompter(name, prompters.pop(name), pairs, all_rewards, on_progress))
     gaps = []
     if critic is None:
         gaps.append("reward of the critic, the total, and duels: there is no critic; name one with --critic")
@@ -131,13 +129,13 @@ def score(
         photos=len({pair.photo for pair in pairs}),
         critic=critic.name if critic else None,
         prompters=tuple(scores),
-        outcomes=_run_duels(scores, pairs, critic, report) if critic else (),
+        outcomes=_run_duels(scores, pairs, critic, on_progress) if critic else (),
         gaps=tuple(gaps),
     )
 
 
 def _run_duels(
-    scores: Sequence[PrompterScore], pairs: Sequence[Pair], critic: Critic, report: Progress
+    scores: Sequence[PrompterScore], pairs: Sequence[Pair], critic: Critic, on_progress: OnProgress
 ) -> tuple[ScoringOutcome, ...]:
     outcomes = []
     for a, b in combinations(scores, 2):
@@ -145,19 +143,19 @@ def _run_duels(
         contests = [
             Contest(pair=pair, texts=texts_of_pair) for pair, texts_of_pair in zip(pairs, text_pairs, strict=True)
         ]
-        counter = _ProgressCounter(f"{a.name} against {b.name}", len(pairs), report)
+        counter = _ProgressCounter(f"{a.name} against {b.name}", len(pairs), on_progress)
         duel, verdicts = run_duel(a.name, b.name, contests, critic.ask, counter.add)
         outcomes.append(ScoringOutcome(duel=duel, verdicts=tuple(verdicts)))
     return tuple(outcomes)
 
 
 def _score_prompter(
-    name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], report: Progress
+    name: str, prompter: Prompter, pairs: Sequence[Pair], rewards: Sequence[Reward], on_progress: OnProgress
 ) -> PrompterScore:
     prompter.load()
     texts: list[str] = []
     seconds: list[float] = []
-    counter = _ProgressCounter(name, len(pairs), report)
+    counter = _ProgressCounter(name, len(pairs), on_progress)
     for pair in pairs:
         context = make_context(pair)
         start = time.perf_counter()
@@ -165,7 +163,7 @@ def _score_prompter(
         texts.append(text)
         seconds.append(time.perf_counter() - start)
         counter.add(1)
-    rows = _rate_texts(name, texts, pairs, rewards, report)
+    rows = _rate_texts(name, texts, pairs, rewards, on_progress)
     statistics = summarise_prompts(texts)
     return PrompterScore(
         name=name,
@@ -187,11 +185,11 @@ def _score_prompter(
 
 
 def _rate_texts(
-    name: str, texts: Sequence[str], pairs: Sequence[Pair], rewards: Sequence[Reward], report: Progress
+    name: str, texts: Sequence[str], pairs: Sequence[Pair], rewards: Sequence[Reward], on_progress: OnProgress
 ) -> list[dict[str, float | None]]:
     """Return the rewards of every text by name, with the paper's total where all its parts are there."""
     rows: list[dict[str, float | None]] = []
-    counter = _ProgressCounter(f"rewards of {name}", len(pairs), report)
+    counter = _ProgressCounter(f"rewards of {name}", len(pairs), on_progress)
     for start in range(0, len(pairs), AT_ONCE):
         batch = slice(start, start + AT_ONCE)
         samples = [
@@ -224,11 +222,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 class _ProgressCounter:
     """Reports how far one task is."""
 
-    def __init__(self, task: str, total: int, report: Progress) -> None:
-        self.task, self.total, self.report, self.count = task, total, report, 0
-        report(task, 0, total)
+    def __init__(self, task: str, total: int, on_progress: OnProgress) -> None:
+        self.task, self.total, self.on_progress, self.count = task, total, on_progress, 0
+        self.add(0)
 
     def add(self, count: int) -> None:
         """Report that `count` more are finished."""
         self.count += count
-        self.report(self.task, self.count, self.total)
+        self.on_progress(Progress(self.task, self.count, self.total))
