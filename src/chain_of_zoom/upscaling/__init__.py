@@ -1,1 +1,5 @@
-"""The whole picture through the chain: planned in tiles, kept on disk while it grows, written as a stream."""
+"""Enlarge whole pictures.
+
+A request and a photo become a job (`job.py`) with steps of tiles (`plan.py`). Every step fills a canvas on disk
+(`steps.py`, `canvas.py`), of which the last is written as a stream (`writers.py`). `run.py` leads through all of it.
+"""
