@@ -17,7 +17,6 @@ from conftest import PHOTO, noise
 from PIL import Image
 
 from chain_of_zoom import ChainOfZoom
-from chain_of_zoom.alignment.pairs import contact as pair_contact
 from chain_of_zoom.alignment.pairs import make as maker
 from chain_of_zoom.alignment.pairs.folder import PairSetRecord, PairSettings
 from chain_of_zoom.alignment.pairs.make import make_pairs
@@ -51,7 +50,7 @@ class Witness(Prompter):
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spots, "CELL", 64)
-    monkeypatch.setattr(pair_contact, "MAX_PAIRS", 3)
+    monkeypatch.setattr(maker, "MAX_PAIRS", 3)
 
 
 def photo(seed: int, height: int = 260, width: int = 300) -> RGB8:

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 def test_each_picture_is_asked_about_once(folder, tmp_path):
     out, prompter, counts = tmp_path / "c.jsonl", Mean(), []
     done = caption_pictures(folder, out, prompter, AUTHOR, counts.append)
-    assert (done.asked, done.kept, done.empty) == (20, 0, 0)
+    assert (done.new, done.reused, done.empty) == (20, 0, 0)
     assert [name for name, _ in done.skipped] == ["broken.png"]
     assert (counts[-1].finished, counts[-1].total) == (20, 20)
     assert [count.finished for count in counts] == sorted(count.finished for count in counts)
@@ -58,7 +58,7 @@ def test_each_picture_is_asked_about_once(folder, tmp_path):
     assert found.lines[3].text == f"mean {noise(20, 30, 3).mean():.3f}, mean"  # cleaned as prompts are
     before = out.stat().st_mtime_ns
     again = caption_pictures(folder, out, prompter, AUTHOR)
-    assert (again.asked, again.kept, len(prompter.shown)) == (0, 20, 20)
+    assert (again.new, again.reused, len(prompter.shown)) == (0, 20, 20)
     assert out.stat().st_mtime_ns == before
 
 
@@ -70,7 +70,7 @@ def test_moved_pictures_keep_their_caption_and_changed_ones_get_another(folder, 
     Image.fromarray(noise(20, 30, 99)).save(folder / "in" / "01.png")
     (folder / "in" / "02.png").unlink()
     done = caption_pictures(folder, out, prompter, AUTHOR)
-    assert (done.asked, done.kept) == (1, 18)
+    assert (done.new, done.reused) == (1, 18)
     new = read_captions(out).by_name()
     assert new["moved.png"].text == old["in/00.png"].text
     assert new["in/01.png"].text != old["in/01.png"].text
@@ -86,7 +86,7 @@ def test_a_stop_loses_nothing_that_was_said(folder, tmp_path, monkeypatch, every
         caption_pictures(folder, out, Mean(lasts=17), AUTHOR)
     assert len(read_captions(out).lines) == 16  # two batches of eight
     done = caption_pictures(folder, out, Mean(), AUTHOR)
-    assert (done.asked, done.kept) == (4, 16)
+    assert (done.new, done.reused) == (4, 16)
     assert len(read_captions(out).lines) == 20
 
 
@@ -124,9 +124,9 @@ def test_damage_found_later_is_skipped(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     out = tmp_path / "c.jsonl"
     done = caption_pictures(folder, out, Mean(), AUTHOR)
-    assert done.asked == 19
+    assert done.new == 19
     assert [name for name, _ in done.skipped] == ["broken.png", "in/05.png"]
     path = folder / "in" / "06.png"
     path.write_bytes(path.read_bytes()[:200])
     done = caption_pictures(folder, out, Mean(), AUTHOR)
-    assert (done.asked, done.kept, len(read_captions(out).lines)) == (0, 18, 18)
+    assert (done.new, done.reused, len(read_captions(out).lines)) == (0, 18, 18)

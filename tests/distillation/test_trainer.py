@@ -142,7 +142,7 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
         with student.switch.activate(REGULARISER):
             loss = compute_regulariser_loss(student, z, batch)
             loss.backward()
-        begun.updates.optimizers[1].step()
+        begun.updates.optimizers["regulariser"][0].step()
         begun.updates.drop_gradients()
         found.append(float(loss.detach()))
     assert found == sorted(found, reverse=True)  # a dozen steps, each of them better

@@ -95,8 +95,8 @@ def test_a_slow_drift_is_seen_here_and_not_by_niqe(picture, still):
     assert second.drift == pytest.approx((0.75, 0), abs=0.05)  # the second step's pixels are half as large
     assert second.parent.color_shift == pytest.approx((3, 0, 0), abs=0.5)
     assert second.frame.color_shift == pytest.approx((6, 0, 0), abs=0.5)
-    clean = measure_chain(still)[1].values()
-    drifted = second.values()
+    clean = measure_chain(still)[1].name_numbers()
+    drifted = second.name_numbers()
     for name, info in INFOS.items():
         assert (drifted[name] > clean[name]) == (info.direction == "lower"), name
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_told_is_a_named_gap():
     assert deep.color_shift == pytest.approx((-10, -10, -10))
     after = measure_chain([StateView(noise(64, 64), (0, 0, 64, 64)), StateView(noise(64, 64, 1), (0, 0, 32, 32)), flat])
     assert [found.drift for found in after] == [None, None]
-    assert after[1].values()["consistency.1x-drift"] is None
+    assert after[1].name_numbers()["consistency.1x-drift"] is None
 
 
 def test_windows_that_make_no_sense_are_refused():
@@ -203,7 +203,7 @@ def test_states_that_were_reduced_are_compared_with_the_photo_on_their_own_pixel
 
 
 def test_every_number_is_described(still):
-    values = measure_chain(still[:2])[0].values()
+    values = measure_chain(still[:2])[0].name_numbers()
     assert set(values) == set(INFOS)
     for name, value in values.items():
         assert INFOS[name].name == name

@@ -11,12 +11,18 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from chain_of_zoom.datasets.manifest import DIV2K_TRAIN, read_data
-from chain_of_zoom.evaluation.charts import draw_charts, style_methods
 from chain_of_zoom.evaluation.evaluate import Benchmark, evaluate
 from chain_of_zoom.evaluation.markdown import format_markdown, format_plain
 from chain_of_zoom.evaluation.methods import parse_methods
-from chain_of_zoom.evaluation.page import choose_examples, render_page, write_page
-from chain_of_zoom.evaluation.published import explain_absence, find_published
+from chain_of_zoom.evaluation.page import (
+    choose_examples,
+    draw_charts,
+    explain_absence,
+    find_published,
+    render_page,
+    style_methods,
+    write_page,
+)
 from chain_of_zoom.evaluation.results import MethodNote, Results, ZoomFailure
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.errors import MetricError, MissingError
-from chain_of_zoom.evaluation.prompts import measure_influence
+from chain_of_zoom.evaluation.score import measure_influence
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8
 

@@ -153,7 +153,7 @@ def _print_estimate(rows: list[MemoryRow], *, as_json: bool) -> None:
     lines = [["", "parameters", "here", "published"]]
     for row in rows:
         count = f"{row.parameters:,}" if row.parameters else ""
-        lines.append([row.what, count, human_size(row.bytes), human_size(row.published)])
+        lines.append([row.part, count, human_size(row.bytes), human_size(row.published)])
     echo_lines("\n".join(format_plain_table(lines)))
 
 

@@ -119,10 +119,10 @@ def captions(
             data, out, writer, author, lambda progress: display.expect(progress.total, done=progress.finished)
         )
     if as_json:
-        report = {"captions": str(out), "asked": done.asked, "kept": done.kept, "empty": done.empty}
+        report = {"captions": str(out), "asked": done.new, "kept": done.reused, "empty": done.empty}
         echo_lines(json.dumps({**report, "skipped": dict(done.skipped)}, indent=2))
     elif not quiet:
-        echo(f"{out}  {done.asked} captions written, {done.kept} kept, {done.empty} of all are empty")
+        echo(f"{out}  {done.new} captions written, {done.reused} kept, {done.empty} of all are empty")
         for name, why in done.skipped:
             echo(f"skipped: {name}: {why}")
 

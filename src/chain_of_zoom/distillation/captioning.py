@@ -28,9 +28,9 @@ SAVE_EVERY = 10.0
 class CaptioningResult:
     """Counts the captions of a finished call."""
 
-    asked: int
+    new: int
     """Captions that the prompter wrote in this call."""
-    kept: int
+    reused: int
     """Captions that were in the file before."""
     empty: int
     """Captions without text, among all."""
@@ -79,7 +79,7 @@ def caption_pictures(
         file.save()
     on_progress(Progress("captions", new_count + reused_count + failed_count, len(paths)))
     empty_count = sum(not line.text for line in file.lines.values())
-    return CaptioningResult(asked=new_count, kept=reused_count, empty=empty_count, skipped=tuple(skipped.items()))
+    return CaptioningResult(new=new_count, reused=reused_count, empty=empty_count, skipped=tuple(skipped.items()))
 
 
 class CaptionFile:

@@ -47,7 +47,7 @@ _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 
 class MemoryRow:
     """Holds the memory of one part of a training run."""
 
-    what: str
+    part: str
     """Name of the part, for people."""
     parameters: int | None
     """Number of weights; None where the part is no network."""
@@ -78,27 +78,27 @@ def estimate(settings: Settings) -> list[MemoryRow]:
     activations = {on: _measure_activations(student, vgg, settings, checkpointing=on) for on in (True, False)}
     captions = MAX_EMBEDDED * (77 + settings.model.t5_tokens) * pipeline.transformer.config.joint_attention_dim * width
     rows = [
-        MemoryRow(what="transformer: here one copy, published three", parameters=transformer,
+        MemoryRow(part="transformer: here one copy, published three", parameters=transformer,
             bytes=transformer * width, published=3 * transformer * width),
-        MemoryRow(what="VAE, float32", parameters=vae, bytes=vae * 4, published=vae * 4),
-        MemoryRow(what="text encoders: here freed after up to 256 captions", parameters=texts, bytes=0,
+        MemoryRow(part="VAE, float32", parameters=vae, bytes=vae * 4, published=vae * 4),
+        MemoryRow(part="text encoders: here freed after up to 256 captions", parameters=texts, bytes=0,
             published=texts * width),
-        MemoryRow(what="adapters, float32", parameters=trained, bytes=trained * 4, published=trained * 4),
-        MemoryRow(what="their gradients and AdamW's moments", parameters=None,
+        MemoryRow(part="adapters, float32", parameters=trained, bytes=trained * 4, published=trained * 4),
+        MemoryRow(part="their gradients and AdamW's moments", parameters=None,
             bytes=trained * 12, published=trained * 12),
-        MemoryRow(what=f"activations of a batch of {settings.optimizer.batch} at {settings.data.size} px, "
+        MemoryRow(part=f"activations of a batch of {settings.optimizer.batch} at {settings.data.size} px, "
             f"{'with' if settings.model.checkpointing else 'without'} checkpointing",
             parameters=None, bytes=activations[settings.model.checkpointing], published=activations[False]),
     ]  # fmt: skip
     if vgg:
         vgg_bytes = _count(vgg) * 4
-        rows.insert(4, MemoryRow(what="VGG16 of LPIPS", parameters=_count(vgg), bytes=vgg_bytes, published=vgg_bytes))
+        rows.insert(4, MemoryRow(part="VGG16 of LPIPS", parameters=_count(vgg), bytes=vgg_bytes, published=vgg_bytes))
     total = MemoryRow(
-        what="on the device", parameters=None,
+        part="on the device", parameters=None,
         bytes=sum(row.bytes for row in rows), published=sum(row.published for row in rows),
     )  # fmt: skip
     host = MemoryRow(
-        what="beside it, in main memory: 256 embedded captions", parameters=None, bytes=captions, published=0
+        part="beside it, in main memory: 256 embedded captions", parameters=None, bytes=captions, published=0
     )
     return [*rows, total, host]
 

@@ -90,7 +90,8 @@ class Student:
 
     pipeline: a StableDiffusion3Pipeline, whose transformer and VAE are changed in place. shift_in: subtract the VAE's
     shift on the way in, as the published training does. autocast: makes the context that the transformer runs in; the
-    VAE always runs in float32. The attributes generator, encoder and regulariser hold the trained weights by name.
+    VAE always runs in float32. The attributes generator, encoder and regulariser hold the trained weights by name, and
+    groups holds the three by these words.
     """
 
     def __init__(
@@ -118,9 +119,10 @@ class Student:
         self.generator = parameters_of(self.transformer, GENERATOR)
         self.regulariser = parameters_of(self.transformer, REGULARISER)
         self.encoder = parameters_of(self.vae.encoder, ENCODER)
-        draw_adapters([self.generator, self.encoder, self.regulariser], seed)
-        for parameters in (self.generator, self.encoder, self.regulariser):
-            for parameter in parameters.values():
+        self.groups = {"generator": self.generator, "encoder": self.encoder, "regulariser": self.regulariser}
+        draw_adapters(list(self.groups.values()), seed)
+        for group in self.groups.values():
+            for parameter in group.values():
                 parameter.requires_grad_(True)
         if checkpointing:
             self.transformer.enable_gradient_checkpointing()

@@ -47,17 +47,17 @@ class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=Tr
     """Width of the result in pixels."""
     height: int
     """Height of the result in pixels."""
-    how: Interpolation
+    interpolation: Interpolation = msgspec.field(name="how")
     """Interpolation between pixels."""
 
     def __call__(self, picture: RGBF) -> RGBF:
         """Resample to height x width x 3; the result of bicubic may leave [0, 1]."""
-        rows = _resample(picture, self.height, self.how)
-        columns = _resample(np.ascontiguousarray(rows.swapaxes(0, 1)), self.width, self.how)
+        rows = _resample(picture, self.height, self.interpolation)
+        columns = _resample(np.ascontiguousarray(rows.swapaxes(0, 1)), self.width, self.interpolation)
         return np.ascontiguousarray(columns.swapaxes(0, 1))
 
     def __str__(self) -> str:
-        return f"resize: {self.width}x{self.height}, {self.how}"
+        return f"resize: {self.width}x{self.height}, {self.interpolation}"
 
 
 class Bicubic(msgspec.Struct, frozen=True, tag="bicubic", forbid_unknown_fields=True):
@@ -174,9 +174,9 @@ def convolve(picture: RGBF, weights: NDArray[np.float64]) -> RGBF:
     return np.ascontiguousarray(inside.transpose(1, 2, 0), dtype=np.float32)
 
 
-def _resample(pixels: RGBF, count: int, how: Interpolation) -> RGBF:
+def _resample(pixels: RGBF, count: int, interpolation: Interpolation) -> RGBF:
     """Resample the rows of `pixels` to `count` rows: sums of a few rows each, in a fixed order."""
-    rows, weights = _taps(len(pixels), count, how)
+    rows, weights = _taps(len(pixels), count, interpolation)
     result = np.zeros((count, *pixels.shape[1:]), np.float32)
     term = np.empty_like(result)
     for tap_rows, weight in zip(rows, weights, strict=True):
@@ -186,19 +186,19 @@ def _resample(pixels: RGBF, count: int, how: Interpolation) -> RGBF:
     return result
 
 
-def _taps(old: int, new: int, how: Interpolation) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def _taps(old: int, new: int, interpolation: Interpolation) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Compute the old rows of every new row and their weights: two arrays of taps x new, pixel centres at halves.
 
     Rows outside the picture stand for its border.
     """
     at = np.arange(new)
-    if how == "area":
+    if interpolation == "area":
         first, last = at * old // new, -(-(at + 1) * old // new)  # every row that the new one touches counts the same
         rows = first + np.arange((last - first).max())[:, None]
         weights = np.where(rows < last, 1 / (last - first), 0)
         return rows, weights.astype(np.float32)
     place = (at + 0.5) * (old / new) - 0.5
-    if how == "bilinear":
+    if interpolation == "bilinear":
         place = np.maximum(place, 0)
         rows = np.floor(place).astype(np.intp) + np.arange(2)[:, None]
         weights = 1 - np.abs(place - rows)

@@ -93,23 +93,9 @@ class Trainer:
         self.processes.wait()  # until the first has removed the files that the others would read
         progress = read_earlier_run(folder, self.identity)
         self.texts, self.student = self._load_networks()
-        self.groups = {
-            "generator": self.student.generator,
-            "encoder": self.student.encoder,
-            "regulariser": self.student.regulariser,
-        }
-        self.updates = Updates(
-            [*self.student.generator.values(), *self.student.encoder.values()],
-            list(self.student.regulariser.values()),
-            settings.optimizer,
-            self.processes,
-            scaled=self.dtype == torch.float16,
-        )
-        generator, regulariser = self.updates.optimizers
-        self.optimizers = {
-            "generator": (generator, ("generator", "encoder")),
-            "regulariser": (regulariser, ("regulariser",)),
-        }
+        self.groups = self.student.groups
+        is_scaled = self.dtype == torch.float16
+        self.updates = Updates(self.groups, settings.optimizer, self.processes, scaled=is_scaled)
         self.step = self._restore(progress)
         self.skipped: dict[str, str] = dict(self.data.skipped)
         self._announce()
@@ -145,7 +131,7 @@ class Trainer:
     def _restore(self, progress: TrainingProgress | None) -> int:
         """Load the checkpoint of the folder, or the adapters of --init; return the finished steps."""
         if progress:
-            load_checkpoint(self.folder, self.groups, self.optimizers)
+            load_checkpoint(self.folder, self.groups, self.updates.optimizers)
             if progress.scale:
                 self.updates.scaler.load_state_dict(progress.scale)
             return progress.step
@@ -274,7 +260,7 @@ class Trainer:
             scaler = self.updates.scaler
             scale = scaler.state_dict() if scaler.is_enabled() else None
             progress = TrainingProgress(step=self.step, identity=self.identity, scale=scale)
-            save_checkpoint(self.folder, progress, self.groups, self.optimizers)
+            save_checkpoint(self.folder, progress, self.groups, self.updates.optimizers)
             model = self.settings.model
             use = {"shift_in": model.shift_in, "t5": model.t5, "t5_tokens": model.t5_tokens}
             about = {"version": 1, "step": self.step, "stage": self.settings.data.stage, "use": use}

@@ -7,7 +7,7 @@ clipped and applied.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,28 +45,32 @@ class Processes:
         return mean
 
 
+_TRAINED_GROUPS = {"generator": ("generator", "encoder"), "regulariser": ("regulariser",)}
+"""The groups of weights that each optimizer trains, in order."""
+
+
 class Updates:
     """Runs AdamW for the generator (with the encoder) and for the regulariser, each clipped on its own.
 
-    scaled: scale losses, for float16. Both gradients are unscaled before either is applied, so that one scale serves
-    both.
+    groups: weights by name, in the groups of a `Student`. scaled: scale losses, for float16. Both gradients are
+    unscaled before either is applied, so that one scale serves both.
     """
 
     def __init__(
         self,
-        generator: Sequence[nn.Parameter],
-        regulariser: Sequence[nn.Parameter],
+        groups: Mapping[str, Mapping[str, nn.Parameter]],
         settings: OptimizerSettings,
         processes: Processes,
         *,
         scaled: bool,
     ) -> None:
-        self.groups = [list(generator), list(regulariser)]
         self.clip, self.processes = settings.clip, processes
-        self.optimizers = [
-            torch.optim.AdamW(group, lr=settings.lr, weight_decay=settings.weight_decay) for group in self.groups
-        ]
-        self.scaler = torch.amp.GradScaler(generator[0].device.type, enabled=scaled)
+        self.optimizers: dict[str, tuple[torch.optim.Optimizer, tuple[str, ...]]] = {}
+        for optimizer, names in _TRAINED_GROUPS.items():
+            parameters = [parameter for name in names for parameter in groups[name].values()]
+            adamw = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+            self.optimizers[optimizer] = (adamw, names)
+        self.scaler = torch.amp.GradScaler(processes.device.type, enabled=scaled)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to those of the step."""
@@ -76,13 +80,14 @@ class Updates:
     def apply(self) -> bool:
         """Take the step and drop the gradients; return False and do neither if they are not finite (unless scaled)."""
         norms = []
-        for group, optimizer in zip(self.groups, self.optimizers, strict=True):
-            self._average(group)
+        for optimizer, _ in self.optimizers.values():
+            parameters = optimizer.param_groups[0]["params"]
+            self._average(parameters)
             self.scaler.unscale_(optimizer)
-            norms.append(float(nn.utils.clip_grad_norm_(group, self.clip)))
+            norms.append(float(nn.utils.clip_grad_norm_(parameters, self.clip)))
         if not self.scaler.is_enabled() and not all(map(math.isfinite, norms)):
             return False
-        for optimizer in self.optimizers:
+        for optimizer, _ in self.optimizers.values():
             self.scaler.step(optimizer)  # left out where a scaled gradient overflowed
         self.scaler.update()
         self.drop_gradients()
@@ -90,7 +95,7 @@ class Updates:
 
     def drop_gradients(self) -> None:
         """Drop the gradients of both optimizers."""
-        for optimizer in self.optimizers:
+        for optimizer, _ in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
     def _average(self, group: Sequence[nn.Parameter]) -> None:

@@ -73,7 +73,7 @@ class Consistency:
     gap: str | None = None
     """Why there is no shift."""
 
-    def values(self) -> dict[str, float | None]:
+    def name_numbers(self) -> dict[str, float | None]:
         """Return the numbers that INFOS describes, by name."""
         return {
             "consistency.psnr": self.psnr,
@@ -98,10 +98,10 @@ class StateConsistency:
     Deep states have too few pixels of the 1x frame to be placed on it directly.
     """
 
-    def values(self) -> dict[str, float | None]:
+    def name_numbers(self) -> dict[str, float | None]:
         """Return the numbers that INFOS describes, by name."""
-        frame = self.frame.values()
-        return self.parent.values() | {
+        frame = self.frame.name_numbers()
+        return self.parent.name_numbers() | {
             "consistency.1x-psnr": frame["consistency.psnr"],
             "consistency.1x-color-shift": frame["consistency.color-shift"],
             "consistency.1x-drift": hypot(*self.drift) if self.drift is not None else None,
@@ -119,7 +119,7 @@ class ConsistencyMetric(Metric):
 
     def read(self, consistency: StateConsistency) -> float | None:
         """Return the number, or None where it cannot be told."""
-        return consistency.values()[self.info.name]
+        return consistency.name_numbers()[self.info.name]
 
 
 def measure_consistency(state: PlacedState, ancestor: PlacedState) -> Consistency:

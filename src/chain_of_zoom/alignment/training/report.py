@@ -204,7 +204,7 @@ def render_report(data: ReportData) -> str:
         charts=[curve for curve in (total, *rewards) if curve],
         texts=[curve for curve in texts if curve],
         samples=[_show_sample(sample, data.pairs[sample.pair], config) for sample in samples],
-        before_after=_compare_means(data.samples),
+        before_after=_compare_average_answers(data.samples),
         gaps=data.unscored[-MAX_UNSCORED:][::-1],
         gap_count=len(data.unscored),
         unscored=draw_curve("", "texts/unscored", "", data.history),
@@ -233,23 +233,23 @@ def _embed_picture(file: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
-def _compare_means(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | None, float | None]]:
+def _compare_average_answers(samples: Sequence[HeldOutSample]) -> list[tuple[str, float | None, float | None]]:
     """Return means over the held-out pairs: rewards, length, variety; after is None while training goes on."""
     if not samples:
         return []
-    before = _means([sample.before for sample in samples])
-    after = _means([sample.after for sample in samples if sample.after])
+    before = _average_answers([sample.before for sample in samples])
+    after = _average_answers([sample.after for sample in samples if sample.after])
     return [(name, value, after.get(name)) for name, value in before.items()]
 
 
-def _means(answers: Sequence[Answer]) -> dict[str, float | None]:
+def _average_answers(answers: Sequence[Answer]) -> dict[str, float | None]:
     if not answers:
         return {}
     statistics = summarise_prompts([answer.text for answer in answers])
-    means = {name: _mean([answer.rewards.get(name) for answer in answers]) for name in answers[0].rewards}
+    means = {name: _average([answer.rewards.get(name) for answer in answers]) for name in answers[0].rewards}
     return means | {"words": statistics.words, "distinct words": statistics.distinct_1}
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average(values: Sequence[float | None]) -> float | None:
     numbers = [value for value in values if value is not None]
     return sum(numbers) / len(numbers) if numbers else None
