@@ -70,10 +70,11 @@ def make_server(session: ExplorerSession, **options: Any) -> ExplorerServer:
 
 
 @contextmanager
-def served(session: ExplorerSession, **options: Any) -> Iterator[str]:
+def served(session: ExplorerSession, port: int = 0, **options: Any) -> Iterator[str]:
     """The address of a server in a thread of its own, without the slash at its end."""
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
     pages = make_server(session, **options)
     server = run.make_server(pages.app)
     pages.is_stopping = lambda: server.should_exit

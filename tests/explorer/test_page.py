@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from conftest import PHOTO
 from explorer.sessions import opened_session, served, wait_for
+from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from chain_of_zoom.imaging.images import load
@@ -46,6 +52,15 @@ def wait_until_made(page: Page) -> None:
     until(page, "explorer.view.look()?.missing === 0")
 
 
+def go_to(page: Page, zoom: float, x: float = 0.45, y: float = 0.28) -> None:
+    """Show a spot and wait for its tiles."""
+    until(page, "Boolean(window.explorer && explorer.view.tree)")
+    page.evaluate("(spot) => explorer.view.goTo(spot, true)", {"x": x, "y": y, "zoom": zoom})
+    page.wait_for_timeout(300)
+    wait_until_made(page)
+    page.wait_for_timeout(400)
+
+
 @pytest.fixture
 def address(tmp_path) -> Iterator[str]:
     with opened_session(tmp_path / "tiles", load(PHOTO).pixels) as session, served(session) as url:
@@ -65,6 +80,196 @@ def test_scrolling_in_goes_on_past_the_last_pixel(browser: Browser, address):
             assert time.monotonic() < end
         wait_until_made(page)
         assert page.evaluate("explorer.view.look().scale") > 50
-        assert "beyond evidence made by fake" in page.inner_text("#line")
+        assert "beyond evidence: made by fake" in page.inner_text("#line")
         assert page.get_attribute("#stage", "data-origin") == "beyond"
         assert page.evaluate("explorer.view.look().tiles.every((tile) => tile.origin === 'beyond' && tile.isThere)")
+
+
+def test_tiles_are_marked_each_by_its_origin_and_the_comparison_shows_both(browser: Browser, address):
+    with opened_page(browser, address) as page:
+        go_to(page, 24)
+        page.click("#trust")
+        assert page.get_attribute("#trust", "aria-pressed") == "true"
+        assert count_colour(page, "--beyond") > 500
+        assert count_colour(page, "--measured") == 0
+        page.click("#compare")
+        until(page, "explorer.view.viewer.world.getItemCount() === 2")
+        page.wait_for_timeout(300)
+        assert count_colour(page, "--interpolated") > 100
+        page.locator("#split-slider").press("End")
+        page.wait_for_timeout(200)
+        assert count_colour(page, "--beyond") == 0
+        page.click("#trust")
+        page.wait_for_timeout(200)
+        assert count_colour(page, "--interpolated") == 0
+        page.click("#compare")
+        until(page, "explorer.view.viewer.world.getItemCount() === 1")
+
+
+def count_colour(page: Page, name: str) -> int:
+    """Count the pixels of the overlay that have a colour of the page."""
+    return page.evaluate(
+        """(name) => {
+          const overlay = document.getElementById("overlay"), copy = new OffscreenCanvas(overlay.width, overlay.height);
+          const context = copy.getContext("2d", { willReadFrequently: true });
+          context.fillStyle = getComputedStyle(overlay).getPropertyValue(name);
+          context.fillRect(0, 0, 1, 1);
+          const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+          context.clearRect(0, 0, 1, 1);
+          context.drawImage(overlay, 0, 0);
+          const { data } = context.getImageData(0, 0, copy.width, copy.height);
+          const isNear = (i, value) => Math.abs(data[i] - value) < 5;
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4)
+            count += data[i + 3] > 200 && isNear(i, r) && isNear(i + 1, g) && isNear(i + 2, b);
+          return count;
+        }""",
+        name,
+    )
+
+
+def test_a_link_shows_the_same_view_and_a_restart_keeps_the_tiles(browser: Browser, tmp_path):
+    pixels = load(PHOTO).pixels
+    with (
+        opened_session(tmp_path / "tiles", pixels) as session,
+        served(session) as url,
+        opened_page(browser, url) as page,
+    ):
+        go_to(page, 40, x=0.31, y=0.62)
+        link = page.evaluate("location.hash")
+        first = canvas_pixels(page)
+        made = len(session.store)
+    with (
+        opened_session(tmp_path / "tiles", pixels) as session,
+        served(session) as url,
+        opened_page(browser, url + "/" + link) as page,
+    ):
+        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), first) <= 1
+        assert page.evaluate("location.hash") == link
+        assert len(session.store) == made  # none was made again
+
+
+def canvas_pixels(page: Page) -> NDArray[np.int16]:
+    """The picture as the screen shows it."""
+    url = page.evaluate("document.querySelector('#viewer canvas').toDataURL()")
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB")).astype(np.int16)
+
+
+def difference(first: NDArray[np.int16], second: NDArray[np.int16]) -> int:
+    return int(np.abs(first - second).max())
+
+
+def test_everything_by_keyboard_alone(browser: Browser, address):
+    with opened_page(browser, address) as page:
+        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        for _ in range(6):
+            page.keyboard.press("+")
+        until(page, "explorer.view.look().magnification > 60")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        until(page, "explorer.view.spot.x > 0.5 && explorer.view.spot.y > 0.5")
+        wait_until_made(page)
+        assert "beyond evidence" in page.inner_text("#line")
+        page.keyboard.press("t")
+        assert page.get_attribute("#trust", "aria-pressed") == "true"
+        page.keyboard.press("]")
+        until(page, "Math.abs(explorer.view.look().scale - 256) < 1e-6")
+        page.keyboard.press("?")
+        assert page.is_visible("#keys")
+        page.keyboard.press("Escape")
+        assert not page.is_visible("#keys")
+        page.keyboard.press("1")
+        until(page, "Math.abs(explorer.view.look().scale - 1) < 1e-9")
+        assert "measured" in page.inner_text("#line")
+        page.keyboard.press("0")
+        until(page, "explorer.view.look().magnification < 1.01")
+        names = page.evaluate(
+            "[...document.querySelectorAll('button, input, select, [role]')].filter((e) => e.checkVisibility()"
+            " && !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).map((e) => e.id)"
+        )
+        assert names == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone(browser: Browser, address, scheme):
+    phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True, "color_scheme": scheme}
+    with opened_page(browser, address, **phone) as page:
+        go_to(page, 30)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        outside = page.evaluate(
+            """[...document.querySelectorAll('button, #line, #magnification')].filter((e) => e.checkVisibility())
+            .filter((e) => e.getBoundingClientRect().right > 361 || e.getBoundingClientRect().bottom > 641)
+            .map((e) => e.id)"""
+        )
+        assert outside == []
+        assert page.evaluate("document.getElementById('viewer').clientHeight") > 300
+        small = page.evaluate(
+            """[...document.querySelectorAll('button')].filter((e) => e.checkVisibility() && e.offsetHeight < 24)
+            .map((e) => e.id)"""
+        )
+        assert small == []
+
+
+def test_a_photo_is_dropped_stopped_and_saved(browser: Browser, tmp_path):
+    with opened_session(tmp_path / "tiles") as session, served(session) as url, opened_page(browser, url) as page:
+        until(page, "Boolean(window.explorer)")
+        assert page.is_visible("#empty")
+        page.set_input_files("#file", PHOTO)
+        until(page, "Boolean(explorer.view.tree)")
+        assert page.inner_text("#title") == "astronaut.png"
+        go_to(page, 12)
+        with page.expect_download() as download:
+            page.click("#export")
+        assert re.fullmatch(r"astronaut_1[12](\.\d+)?x\.zip", download.value.suggested_filename)
+        page.keyboard.press("s")
+        until(page, "explorer.isStopped")
+        made = len(session.store)
+        page.evaluate("explorer.view.goTo({x: 0.8, y: 0.8, zoom: 200}, true)")
+        page.wait_for_timeout(500)
+        assert len(session.store) == made
+        assert "stopped" in page.inner_text("#work")
+        assert page.inner_text("#stop") == "Go on"
+        page.click("#stop")
+        wait_until_made(page)
+
+
+def test_other_words_make_other_tiles_and_the_first_ones_come_back(browser: Browser, address):
+    with opened_page(browser, address) as page:
+        go_to(page, 20)
+        plain = canvas_pixels(page)
+        page.fill("#words", "a butterfly's wing")
+        page.click("text=Make anew")
+        until(page, "explorer.view.tree.words !== ''")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), plain) > 4
+        page.fill("#words", "")
+        page.click("text=Make anew")
+        until(page, "explorer.view.tree.words === ''")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), plain) <= 1
+
+
+def test_a_server_that_went_away_is_said_and_found_again(browser: Browser, tmp_path):
+    with opened_session(tmp_path / "tiles", load(PHOTO).pixels) as session:
+        with served(session) as url:
+            context = browser.new_context(viewport={"width": 600, "height": 500})
+            page = context.new_page()
+            page.goto(url)
+            until(page, "Boolean(window.explorer && explorer.view.tree)")
+            wait_until_made(page)
+        until(page, "document.getElementById('message').textContent.includes('does not answer')")
+        with served(session, port=int(url.rpartition(":")[2])):
+            until(page, "document.getElementById('message').textContent === ''")
+            page.evaluate("explorer.view.goTo({x: 0.5, y: 0.5, zoom: 60}, true)")
+            page.wait_for_timeout(300)
+            wait_until_made(page)
+        context.close()
