@@ -29,13 +29,25 @@ from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
 from chain_of_zoom.explorer.uploads import Uploads
-from chain_of_zoom.imaging.images import RGB8, Picture
+from chain_of_zoom.imaging.images import RGB8, RGBF, Picture
 
 
 class SmallTiles(Fake):
     """The fake backbone with tiles of 96 pixels, which are made in a moment."""
 
     info = replace(Fake.info, max_pixels=32 * 32, halo=4)
+
+
+class HeldTiles(SmallTiles):
+    """As SmallTiles, but it makes none until `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+
+    def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        assert self.go.wait(60)
+        return super()._enlarge(windows, prompts, seeds)
 
 
 def photo_pixels(width: int = 60, height: int = 40) -> RGB8:
@@ -54,9 +66,9 @@ def plant(folder: Path, backbone: Backbone, pixels: RGB8, words: str = "") -> tu
 
 @contextmanager
 def opened_session(
-    folder: Path, pixels: RGB8 | None = None, backbone: str | Backbone = "fake", budget: int = 10**9
+    folder: Path, pixels: RGB8 | None = None, backbone: str | Backbone = "fake", draft: str | None = None
 ) -> Iterator[ExplorerSession]:
-    session = ExplorerSession(ChainOfZoom(backbone), TileStore(folder, budget))
+    session = ExplorerSession(ChainOfZoom(backbone), TileStore(folder), draft=ChainOfZoom(draft) if draft else None)
     if pixels is not None:
         session.open_photo(Picture.of_pixels(pixels, "small.png"))
     try:

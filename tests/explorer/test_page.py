@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from conftest import PHOTO
-from explorer.sessions import opened_session, served, wait_for
+from explorer.sessions import HeldTiles, opened_session, served, wait_for
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -273,3 +273,34 @@ def test_a_server_that_went_away_is_said_and_found_again(browser: Browser, tmp_p
             page.wait_for_timeout(300)
             wait_until_made(page)
         context.close()
+
+
+def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
+    backbone = HeldTiles()
+    with (
+        opened_session(tmp_path / "tiles", load(PHOTO).pixels, backbone, draft="bicubic") as session,
+        served(session) as url,
+        opened_page(browser, url) as page,
+    ):
+        try:
+            until(page, "Boolean(window.explorer && explorer.view.tree)")
+            page.evaluate("explorer.view.goTo({x: 0.45, y: 0.28, zoom: 12}, true)")
+            until(
+                page, "explorer.view.look().drafts > 0 && explorer.view.look().drafts === explorer.view.look().missing"
+            )
+            page.wait_for_timeout(400)
+            assert "drawn by bicubic for now" in page.inner_text("#line")
+            draft = canvas_pixels(page)
+        finally:
+            backbone.go.set()
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert page.evaluate("explorer.view.look().drafts") == 0
+        assert "for now" not in page.inner_text("#line")
+        final = canvas_pixels(page)
+        assert difference(final, draft) > 4
+        page.reload()
+        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), final) <= 1

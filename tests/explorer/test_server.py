@@ -13,15 +13,16 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from explorer.sessions import SmallTiles, make_server, opened_session, photo_pixels, wait_for
+from explorer.sessions import HeldTiles, SmallTiles, make_server, opened_session, photo_pixels, wait_for
 from PIL import Image
 
+from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.explorer.grid import PixelArea, SightRect, TilePlace
 from chain_of_zoom.explorer.run import bind, choose_token
 from chain_of_zoom.explorer.server import ExplorerServer
-from chain_of_zoom.explorer.session import ExplorerSession
+from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
 from chain_of_zoom.explorer.uploads import Uploads, clean_name
 from chain_of_zoom.imaging.images import decode_png
 
@@ -109,6 +110,38 @@ def test_a_tile_is_absent_until_it_is_made_and_then_never_changes(server):
     assert {"type": "tile", "tree": tree["id"]}.items() <= next(e for e in heard if e["type"] == "tile").items()
     photo = ask(server, "GET", f"/api/trees/{tree['id']}/tiles/{tree['native']}/0/0.png")
     np.testing.assert_array_equal(decode_png(photo.content), photo_pixels())
+
+
+def test_a_draft_is_shown_first_and_is_never_taken_for_the_tile(tmp_path):
+    backbone = HeldTiles()
+    with opened_session(tmp_path / "tiles", photo_pixels(), backbone, draft="bicubic") as session:
+        server = make_server(session)
+        tree = plant(server)
+        viewer = session.join(lambda event: None)
+        level = tree["native"] + 1
+        path = f"/api/trees/{tree['id']}/tiles/{level}/0/0.png"
+        ask(
+            server,
+            "PUT",
+            f"/api/viewers/{viewer}/view",
+            json={"tree": tree["id"], "level": level, "sight": [0, 0, 1, 1]},
+        )
+        wait_for(lambda: ask(server, "GET", path).status_code == 200)
+        draft = ask(server, "GET", path)
+        assert (draft.headers["x-coz-draft"], draft.headers["cache-control"]) == ("bicubic", "no-store")
+        backbone.go.set()
+        wait_for(lambda: "x-coz-draft" not in ask(server, "GET", path).headers)
+        assert ask(server, "GET", path).content != draft.content
+        assert ask(server, "GET", "/api/session").json()["draft"] == "bicubic"
+
+
+def test_which_backbone_draws_first():
+    assert choose_draft(ChainOfZoom("realsr"), "auto").backbone.info.name == "animevideo"
+    for name in ("animevideo", "bicubic", "fake"):
+        assert choose_draft(ChainOfZoom(name), "auto") is None
+    assert choose_draft(ChainOfZoom("realsr"), "none") is None
+    with pytest.raises(UsageError, match="--draft none"):
+        choose_draft(ChainOfZoom("realsr"), "realsr")
 
 
 def test_words_make_another_tree_and_the_first_one_stays(server):

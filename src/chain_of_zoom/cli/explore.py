@@ -38,6 +38,9 @@ def explore(
         ),
     ] = None,
     backbone: BackboneName = None,
+    draft: Annotated[
+        str, option("NAME", "A quick backbone that draws first: auto (animevideo before a slow one), none.", panel=MAIN)
+    ] = "auto",
     port: Annotated[int | None, option("N", "Where to listen; a free port from 8642 by default.", panel=MAIN)] = None,
     browser: Annotated[bool, switch("--browser/--no-browser", "Open the page in your browser.", panel=MAIN)] = True,
     cache: Annotated[
@@ -87,16 +90,19 @@ def explore(
     token = choose_token(host, token)
     from chain_of_zoom.explorer.security import is_loopback
     from chain_of_zoom.explorer.server import ExplorerServer
-    from chain_of_zoom.explorer.session import ExplorerSession
+    from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
     from chain_of_zoom.explorer.uploads import Uploads
 
     chain = make_chain(backbone, None, preset, worded=False, config=config, sets=sets, flags=loaders)
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)
-    if not quiet:
-        echo(f"reading {chain.backbone.info.name} ...", err=True)
-    chain.load(words=False)
-    session = ExplorerSession(chain, store, seed=seed)
+    draft_chain = choose_draft(chain, draft)
+    for reader in (chain, draft_chain):
+        if reader is not None:
+            if not quiet:
+                echo(f"reading {reader.backbone.info.name} ...", err=True)
+            reader.load(words=False)
+    session = ExplorerSession(chain, store, draft=draft_chain, seed=seed)
     for picture in pictures:
         session.open_photo(picture)
     uploads = Uploads(session, store.folder if is_loopback(host) else None)

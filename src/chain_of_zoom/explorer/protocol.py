@@ -141,7 +141,7 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """The photos named on the command line."""
     backbone: BackboneDescription
     """What makes the tiles."""
-    seconds: float | None
-    """How long a tile takes, None as long as nobody knows."""
+    draft: str
+    """Name of the backbone that draws first; empty where there is none."""
     upload_bytes: int
     """Bytes of the largest photo that may be uploaded."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-WANTED_PER_CLIENT = 64
+WANTED_PER_CLIENT = 128
 CLIENTS = 32
 FAILURES = 2
 """After so many failures a tile is left alone until somebody asks for it anew."""
@@ -66,8 +66,8 @@ class TileScheduler(Generic[Tile]):
         """Let tiles that failed be tried again."""
         self._failures.clear()
 
-    def waiting(self, client: str | None = None) -> int:
-        """Count the tiles still to be made for a client, or for all, ancestors included and each once."""
+    def list_waiting(self, client: str | None = None) -> set[Tile]:
+        """List the tiles still to be made for a client, or for all, ancestors included."""
         clients = self._wanted.values() if client is None else [self._wanted.get(client, [])]
         missing: set[Tile] = set()
         stack = [tile for wanted in clients for _, tile in wanted]
@@ -76,7 +76,7 @@ class TileScheduler(Generic[Tile]):
             if tile not in missing and not self._exists(tile) and not self._is_given_up(tile):
                 missing.add(tile)
                 stack += self._needed(tile)
-        return len(missing)
+        return missing
 
     def _in_order(self) -> list[Tile]:
         """List what all clients want, the nearest to anybody's centre first."""

@@ -44,6 +44,8 @@ HEARTBEAT = 15.0
 """Seconds after which a silent stream says that it lives."""
 PATIENCE = 0.5
 """Seconds after which a stream looks whether the server stops."""
+DRAFT_HEADER = "X-Coz-Draft"
+"""Names the backbone of a tile that is shown until the real one is made."""
 VIEWER_SCRIPT = "openseadragon.min.js"
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -149,7 +151,7 @@ class ExplorerServer:
             SessionDescription(
                 photos=tuple(map(PhotoDescription.of, self.listed)),
                 backbone=BackboneDescription.of(self.session.chain.backbone.info),
-                seconds=self.session.seconds,
+                draft=self.session.draft_name,
                 upload_bytes=self.uploads.limit,
             )
         )
@@ -183,10 +185,12 @@ class ExplorerServer:
         place = TilePlace(level + tree.grid.shallowest, column, row)
         if not tree.grid.has(place):
             return refusal(404, "no such tile")
-        data = await run_in_threadpool(self.session.read_tile, tree, place)
+        data, is_draft = await run_in_threadpool(self.session.read_tile, tree, place)
         if data is None:
             return Response(status_code=204)
         headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+        if is_draft:
+            headers = {"Cache-Control": "no-store", DRAFT_HEADER: self.session.draft_name}
         return Response(data, media_type="image/png", headers=headers)
 
     async def save_view(self, request: Request) -> Response:

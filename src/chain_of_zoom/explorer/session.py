@@ -23,6 +23,11 @@ MAX_WORDS = 2_000
 """Characters of a prompt."""
 TREES_HELD = 64
 PHOTOS_HELD = 16
+QUICK_BACKBONE, QUICK_FACTOR = "animevideo", 4
+TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
+"""Tiles of a view, each of which may be wanted as a draft, too."""
+_DRAFT_FIRST = 1_000
+"""Taken off the distance of drafts, so that all of them come first."""
 
 Event = dict[str, Any]
 
@@ -51,14 +56,18 @@ class Viewer:
 class ExplorerSession:
     """Photos, trees and viewers. Call it from any thread; `close` ends the thread that makes tiles."""
 
-    def __init__(self, chain: ChainOfZoom, store: TileStore, *, seed: int = 0) -> None:
-        """Start the thread that makes tiles. The weights of the chain's backbone are read."""
+    def __init__(
+        self, chain: ChainOfZoom, store: TileStore, *, draft: ChainOfZoom | None = None, seed: int = 0
+    ) -> None:
+        """Start the thread that makes tiles. draft: a faster chain of the same factor, which draws first."""
         self.chain = chain
+        self.draft = draft
         self.store = store
         self.seed = seed
         self.maker = TileMaker(chain.backbone, store)
+        self.drafter = TileMaker(draft.backbone, store) if draft else None
         self.photos: OrderedDict[str, OpenPhoto] = OrderedDict()
-        self.seconds: float | None = None
+        self._seconds: dict[str, float] = {}
         self._trees: OrderedDict[str, ZoomTree] = OrderedDict()
         self._viewers: dict[str, Viewer] = {}
         self._scheduler = TileScheduler[TileId](self._has_tile, self._list_needed)
@@ -66,6 +75,11 @@ class ExplorerSession:
         self._is_closed = False
         self._worker = threading.Thread(target=self._work, name="tiles", daemon=True)
         self._worker.start()
+
+    @property
+    def draft_name(self) -> str:
+        """The name of the backbone that draws first; empty where there is none."""
+        return self.draft.backbone.info.name if self.draft else ""
 
     # Photos and trees
 
@@ -83,19 +97,27 @@ class ExplorerSession:
 
     def plant(self, photo: OpenPhoto, words: str = "") -> ZoomTree:
         """Return the tree of a photo with these words. Raises UsageError for words that are too long."""
-        backbone, info = self.chain.backbone, self.chain.backbone.info
         if len(words) > MAX_WORDS:
             raise UsageError(f"{len(words)} characters of words; accepted: up to {MAX_WORDS}; shorten them")
-        self.chain.load(words=False)
-        recipe = Recipe(
+        grid = Grid.plan(photo.size, self.chain.backbone.info)
+        draft = self._register(ZoomTree(photo, grid, self._write_recipe(self.draft, words))) if self.draft else None
+        return self._register(ZoomTree(photo, grid, self._write_recipe(self.chain, words), draft))
+
+    def _write_recipe(self, chain: ChainOfZoom, words: str) -> Recipe:
+        """Say what tiles are made with; the weights are read, since it is only then that the device is known."""
+        chain.load(words=False)
+        info, options = chain.backbone.info, chain.options["backbone"]
+        return Recipe(
             backbone=info.name,
-            weights=self.chain.backbone_record.weights_sha256,
-            options={k: v for k, v in self.chain.options["backbone"].items() if k not in ("device", "threads")},
-            device=backbone.runs_on(),
+            weights=chain.backbone_record.weights_sha256,
+            options={name: value for name, value in options.items() if name not in ("device", "threads")},
+            device=chain.backbone.runs_on(),
             words=words if info.text_aware else "",
             seed=self.seed if info.seeded or info.text_aware else 0,
         )
-        tree = ZoomTree(photo, Grid.plan(photo.size, info), recipe)
+
+    def _register(self, tree: ZoomTree) -> ZoomTree:
+        """Hold a tree, or return the one of the same name; of more than TREES_HELD the oldest is let go."""
         with self._change:
             tree = self._trees.setdefault(tree.id, tree)
             self._trees.move_to_end(tree.id)
@@ -108,9 +130,12 @@ class ExplorerSession:
         with self._change:
             return self._trees.get(name)
 
-    def read_tile(self, tree: ZoomTree, place: TilePlace) -> bytes | None:
-        """Return a tile as PNG, None where it is not made yet."""
-        return self.maker.encode(tree, place)
+    def read_tile(self, tree: ZoomTree, place: TilePlace) -> tuple[bytes | None, bool]:
+        """Return a tile as PNG, None where it is not made yet, and whether it is only a draft of it."""
+        data = self.maker.encode(tree, place)
+        if data is None and tree.draft is not None:
+            return self.maker.encode(tree.draft, place), True
+        return data, False
 
     # Viewers
 
@@ -138,14 +163,20 @@ class ExplorerSession:
     def look(self, name: str, tree: ZoomTree, level: int, sight: SightRect) -> int:
         """Make what a page has in sight, and nothing that only it had before; return how many tiles that takes."""
         level = min(level, tree.grid.deepest)
-        tiles = tree.grid.in_sight(level, sight, WANTED_PER_CLIENT) if level > 0 else []
+        tiles = tree.grid.in_sight(level, sight, TILES_IN_SIGHT) if level > 0 else []
         wanted = [(distance, TileId(tree.id, place)) for distance, place in tiles]
+        if tree.draft is not None:
+            wanted += [
+                (distance - _DRAFT_FIRST, TileId(tree.draft.id, place))
+                for distance, place in tiles
+                if not self.maker.has(tree, place)
+            ]
         with self._change:
             viewer = self._viewers[name]
             viewer.tree = tree.id
             self._scheduler.want(name, wanted)
             self._scheduler.forgive()
-            viewer.waiting = self._scheduler.waiting(name)
+            viewer.waiting = len(self._scheduler.list_waiting(name))
             self._change.notify_all()
             return viewer.waiting
 
@@ -155,12 +186,20 @@ class ExplorerSession:
             self._scheduler.want(name, [])
             viewer = self._viewers[name]
             viewer.waiting = 0
-            viewer.hear(self._queue_event(0))
+            viewer.hear(self._describe_queue(0))
 
     def count_waiting(self) -> int:
         """Count the tiles that are still to be made for all pages."""
         with self._change:
-            return self._scheduler.waiting()
+            return len(self._scheduler.list_waiting())
+
+    def estimate_seconds(self) -> float | None:
+        """Say how long everything that waits takes; None as long as nobody knows."""
+        with self._change:
+            trees = [self._trees.get(tile.tree) for tile in self._scheduler.list_waiting()]
+        times = [self._seconds.get(tree.recipe.backbone) for tree in trees if tree is not None]
+        known = [seconds for seconds in times if seconds is not None]
+        return sum(known) if len(known) == len(times) else None
 
     def close(self) -> None:
         """Make no more tiles; the one that is being made is finished first."""
@@ -194,30 +233,50 @@ class ExplorerSession:
     def _make(self, tile: TileId, tree: ZoomTree) -> None:
         """Make one tile and tell the pages that show its tree."""
         started, problem = time.monotonic(), ""
+        maker = self.maker if tree.recipe.backbone == self.chain.backbone.info.name else self.drafter
+        assert maker is not None
         try:
-            self.maker.make(tree, tile.place)
+            maker.make(tree, tile.place)
         except ChainOfZoomError as error:
             problem = str(error)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         spent = time.monotonic() - started
-        event: Event = {"type": "tile", "tree": tile.tree, "tile": tile.place}
+        event: Event = {"type": "tile", "tile": tile.place}
         with self._change:
             if problem:
-                is_last = self._scheduler.fail(tile)
-                event |= {"type": "failed", "problem": problem, "final": is_last}
+                event |= {"type": "failed", "problem": problem, "final": self._scheduler.fail(tile)}
             else:
                 self._scheduler.finish(tile)
-                self.seconds = spent if self.seconds is None else 0.7 * self.seconds + 0.3 * spent
+                name = tree.recipe.backbone
+                self._seconds[name] = 0.7 * self._seconds.get(name, spent) + 0.3 * spent
                 event["seconds"] = round(spent, 3)
             for name, viewer in self._viewers.items():
-                if viewer.tree == tile.tree:
-                    viewer.hear(event)
-                waiting = self._scheduler.waiting(name)
+                shown = self._trees.get(viewer.tree)
+                if shown is not None and tree in (shown, shown.draft):
+                    viewer.hear({**event, "tree": viewer.tree})
+                waiting = len(self._scheduler.list_waiting(name))
                 if waiting or viewer.waiting:
                     viewer.waiting = waiting
-                    viewer.hear(self._queue_event(waiting))
+                    viewer.hear(self._describe_queue(waiting))
 
-    def _queue_event(self, waiting: int) -> Event:
-        eta = None if self.seconds is None else round(self._scheduler.waiting() * self.seconds, 1)
-        return {"type": "queue", "waiting": waiting, "eta": eta if waiting else 0}
+    def _describe_queue(self, waiting: int) -> Event:
+        eta = self.estimate_seconds() if waiting else 0
+        return {"type": "queue", "waiting": waiting, "eta": None if eta is None else round(eta, 1)}
+
+
+def choose_draft(chain: ChainOfZoom, name: str) -> ChainOfZoom | None:
+    """Make the chain that draws first: by name, none for "none", what suits for "auto". Raises UsageError."""
+    info = chain.backbone.info
+    if name == "auto":  # a backbone that takes windows of any size computes next to nothing
+        is_slow = info.max_pixels is not None and info.name != QUICK_BACKBONE and info.factor == QUICK_FACTOR
+        name = QUICK_BACKBONE if is_slow else "none"
+    if name == "none":
+        return None
+    draft = ChainOfZoom(name)
+    if draft.backbone.info.factor != info.factor or name == info.name:
+        raise UsageError(
+            f"--draft {name}; accepted: another backbone than {info.name} that enlarges by {info.factor}, too; "
+            "type: --draft none"
+        )
+    return draft

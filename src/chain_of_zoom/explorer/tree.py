@@ -67,10 +67,12 @@ class OpenPhoto:
 class ZoomTree:
     """All tiles of one photo by one recipe. It makes none; `id` names the tree, also in URLs."""
 
-    def __init__(self, photo: OpenPhoto, grid: Grid, recipe: Recipe) -> None:
+    def __init__(self, photo: OpenPhoto, grid: Grid, recipe: Recipe, draft: ZoomTree | None = None) -> None:
+        """Lay out the tree. draft: one of the same grid, made faster, whose tiles are shown until those of this are."""
         self.photo = photo
         self.grid = grid
         self.recipe = recipe
+        self.draft = draft
         self._stem = msgspec.json.encode((VERSION, recipe, photo.id, grid.factor, grid.cores, grid.halos))
         self.id = _digest(self._stem)
         self._keys: OrderedDict[TilePlace, str] = OrderedDict()

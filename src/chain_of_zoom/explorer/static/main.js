@@ -216,7 +216,7 @@ class Page {
     const { view } = this;
     if (view.tree?.id !== tree || !view.feed) return;
     const key = TileFeed.key(tile[0] + view.tree.native, tile[1], tile[2]);
-    if (problem === undefined) view.feed.arrive(key);
+    if (problem === undefined) view.feed.arrive(key).then(() => view.refresh());
     else if (final) {
       view.feed.problems.set(key, problem);
       this.say(problem, true);
@@ -243,7 +243,7 @@ class Page {
       const waiting = await this.connection.look(aim);
       if (waiting !== null) {
         this.waiting = waiting;
-        this.eta = this.session.seconds === null ? this.eta : waiting * this.session.seconds;
+        this.eta = null; // the server says it with the next tile
       }
     } catch (error) {
       const { status } = /** @type {any} */ (error);
@@ -296,8 +296,9 @@ class Page {
     const by = { measured: "", interpolated: "", generated: ` by ${name}`, beyond: `: made by ${name}` }[sight.origin];
     const how = sight.origin === "interpolated" && isPlain && sight.scale > 2 ? ` by ${name}` : "";
     const missing = sight.missing && !this.isStopped ? `; ${count(sight.missing, "tile")} to come` : "";
+    const drafts = sight.drafts ? `; ${count(sight.drafts, "tile")} drawn by ${this.session.draft} for now` : "";
     const failed = sight.failed ? `; ${count(sight.failed, "tile")} failed` : "";
-    const text = `${by}${how}${missing}${failed}`;
+    const text = `${by}${how}${drafts}${missing}${failed}`;
     if (line.dataset.text === sight.origin + text) return; // a screen reader would say it again
     line.dataset.text = sight.origin + text;
     line.dataset.origin = sight.origin;

@@ -6,7 +6,7 @@
  * @typedef {{id: string, photo: Photo, words: string, levels: Level[], native: number}} Tree
  * @typedef {{name: string, summary: string, licence: string, factor: number, reads_words: boolean, is_plain: boolean,
  *   evidence_limit: number | null}} Backbone
- * @typedef {{photos: Photo[], backbone: Backbone, seconds: number | null, upload_bytes: number}} Session
+ * @typedef {{photos: Photo[], backbone: Backbone, draft: string, upload_bytes: number}} Session
  * @typedef {{tree: string, tile: [number, number, number], seconds?: number, problem?: string, final?: boolean}} TileEvent
  */
 

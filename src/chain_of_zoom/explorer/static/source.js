@@ -9,6 +9,8 @@ export class TileFeed {
   #waiting = new Map();
   /** @type {Set<string>} tiles that were received */
   #here = new Set();
+  /** @type {Map<string, CanvasRenderingContext2D>} tiles that are drafts, and where they are drawn */
+  #drafts = new Map();
   /** @type {Map<string, string>} what the server said of tiles that it could not make */
   problems = new Map();
 
@@ -25,6 +27,11 @@ export class TileFeed {
   /** Whether a tile was received. @param {number} level @param {number} column @param {number} row */
   has(level, column, row) {
     return this.#here.has(TileFeed.key(level, column, row));
+  }
+
+  /** Whether a tile is a draft of the real one. @param {number} level @param {number} column @param {number} row */
+  isDraft(level, column, row) {
+    return this.#drafts.has(TileFeed.key(level, column, row));
   }
 
   /** A source for OpenSeadragon. @param {number} [deepest] index of its last level */
@@ -48,16 +55,20 @@ export class TileFeed {
     };
   }
 
-  /** Take note that the server has made a tile. @param {string} key */
-  arrive(key) {
+  /**
+   * Take note that the server has made a tile.
+   * @param {string} key
+   * @returns {Promise<void>} when it is on its way to the screen
+   */
+  async arrive(key) {
     this.problems.delete(key);
-    const jobs = this.#waiting.get(key);
-    if (jobs) for (const job of jobs) this.#fetch(job, key);
+    const jobs = [...(this.#waiting.get(key) ?? [])];
+    await Promise.all([...jobs.map((job) => this.#fetch(job, key)), this.#replace(key)]);
   }
 
   /** Ask again for every tile that is waited for, as after a break in the connection. */
   askAgain() {
-    for (const key of [...this.#waiting.keys()]) this.arrive(key);
+    for (const key of new Set([...this.#waiting.keys(), ...this.#drafts.keys()])) this.arrive(key);
   }
 
   /** @param {any} job */
@@ -71,15 +82,42 @@ export class TileFeed {
   /** @param {any} job @param {string} key */
   async #fetch(job, key) {
     try {
-      const response = await fetch(job.src);
-      if (response.status !== 200) return; // 204: not made yet; the server will say when it is
-      const bitmap = await createImageBitmap(await response.blob());
+      const tile = await this.#read(key);
+      if (!tile) return; // not made yet; the server will say when it is
+      if (!this.#waiting.get(key)?.has(job)) { // another answer was faster
+        this.#drawOver(key, tile);
+        return;
+      }
+      const context = /** @type {any} */ (new OffscreenCanvas(tile.bitmap.width, tile.bitmap.height).getContext("2d"));
+      context.drawImage(tile.bitmap, 0, 0);
       this.#drop(job);
       this.#here.add(key);
-      job.finish(bitmap, null, "imageBitmap");
+      if (tile.isDraft) this.#drafts.set(key, context);
+      job.finish(context, null, "context2d");
     } catch {
       // the server is away: the job stays, and is asked for again when the connection is back
     }
+  }
+
+  /** Fetch the real tile of a draft. @param {string} key */
+  async #replace(key) {
+    if (!this.#drafts.has(key)) return;
+    const tile = await this.#read(key).catch(() => null);
+    if (tile) this.#drawOver(key, tile);
+  }
+
+  /** Draw the real tile over its draft. @param {string} key @param {{bitmap: ImageBitmap, isDraft: boolean}} tile */
+  #drawOver(key, { bitmap, isDraft }) {
+    if (isDraft) return;
+    this.#drafts.get(key)?.drawImage(bitmap, 0, 0);
+    this.#drafts.delete(key);
+  }
+
+  /** @param {string} key @returns {Promise<{bitmap: ImageBitmap, isDraft: boolean} | null>} */
+  async #read(key) {
+    const response = await fetch(`/api/trees/${this.tree.id}/tiles/${key}.png`);
+    if (response.status !== 200) return null;
+    return { bitmap: await createImageBitmap(await response.blob()), isDraft: response.headers.has("X-Coz-Draft") };
   }
 
   /** @param {any} job */

@@ -10,7 +10,7 @@ import { chooseLevel, leastCertain, listTiles, originOf, shownLevel } from "./or
  * @typedef {import("./origin.js").Origin} Origin
  * @typedef {{x: number, y: number, zoom: number}} Spot centre as fractions of the photo, and widths of the view in it
  * @typedef {{magnification: number, scale: number, level: number, sight: number[], origin: Origin, missing: number,
- *   failed: number, tiles: {place: Place, origin: Origin, isThere: boolean, box: number[]}[]}} Sight
+ *   drafts: number, failed: number, tiles: {place: Place, origin: Origin, isThere: boolean, isDraft: boolean, box: number[]}[]}} Sight
  */
 
 const OSD = /** @type {any} */ (globalThis).OpenSeadragon;
@@ -148,6 +148,12 @@ export class PictureView extends EventTarget {
     if (right > 0) this.#plain.setClip(new OSD.Rect(0, 0, right, height));
   }
 
+  /** Draw again what is in sight, as when a tile took the place of its draft. */
+  refresh() {
+    this.viewer.forceRedraw();
+    this.#tell("change");
+  }
+
   /** What is in sight now: scale, level, tiles and where their pixels come from. @returns {Sight | null} */
   look() {
     const { tree, feed } = this;
@@ -160,8 +166,9 @@ export class PictureView extends EventTarget {
     const sight = this.#fractions(true);
     const tiles = listTiles(tree, level, sight).map((place) => {
       const shown = shownLevel(tree, place, (...key) => feed.has(...key));
-      const isThere = level <= tree.native || shown === level;
-      return { place, origin: originOf(tree, this.backbone, shown, scale), isThere, box: this.#box(place) };
+      const isDraft = feed.isDraft(place.level, place.column, place.row);
+      const isThere = level <= tree.native || (shown === level && !isDraft);
+      return { place, isDraft, origin: originOf(tree, this.backbone, shown, scale), isThere, box: this.#box(place) };
     });
     return {
       magnification: zoom / this.#port.getHomeZoom(),
@@ -170,6 +177,7 @@ export class PictureView extends EventTarget {
       sight,
       tiles,
       origin: leastCertain(tiles.map((tile) => tile.origin)),
+      drafts: tiles.filter((tile) => tile.isDraft).length,
       missing: tiles.filter((tile) => !tile.isThere).length,
       failed: tiles.filter(({ place }) => feed.problems.has(TileFeed.key(place.level, place.column, place.row))).length,
     };
