@@ -67,13 +67,18 @@ _TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 
 @dataclass(frozen=True)
 class Plugin:
-    """A name that an installed package adds. package: its name and version. clash: why the name cannot be used."""
+    """A name that an installed package adds."""
 
     kind: str
+    """backbone, prompter or reward."""
     name: str
+    """The name that the package adds."""
     package: str
+    """Name and version of the package."""
     entry: EntryPoint
+    """Where its class is."""
     clash: str | None = None
+    """Why the name cannot be used; None where it can."""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} of the package {self.package}"
@@ -89,10 +94,10 @@ class Plugin:
 
 def installed(kind: str, table: Table) -> list[Plugin]:
     """What installed packages add to a table, by name; nothing of theirs is imported."""
-    found = [(entry.name, f"{entry.dist.name} {entry.dist.version}", entry) for entry in _entries(kind) if entry.dist]
+    entries = [(entry.name, f"{entry.dist.name} {entry.dist.version}", entry) for entry in _entries(kind) if entry.dist]
     plugins = []
-    for name, package, entry in sorted(found, key=lambda each: each[:2]):
-        rivals = [other for same, other, _ in found if same == name and other != package]
+    for name, package, entry in sorted(entries, key=lambda each: each[:2]):
+        rivals = [rival for same, rival, _ in entries if same == name and rival != package]
         clash = f"{' and '.join(rivals)} adds {name} too" if rivals else None
         if name in table:
             clash = f"{name} is built in and stays what it is"
@@ -175,34 +180,34 @@ def find_plugin(kind: str, table: Table, name: str) -> Plugin:
             raise UsageError(f"{plugin}: {plugin.clash}; type: pip uninstall {plugin.package.split()[0]}")
         if plugin.name == name:
             return plugin
-    known = names(kind, table)
+    accepted = names(kind, table)
     example = "--set weights.phrase=0.5" if kind == "reward" else f"--{kind} {next(iter(table))}"
-    hint = suggest(name, known, f"for example {example}?")
+    hint = suggest(name, accepted, f"for example {example}?")
     files = f", a file ending in {' or '.join(MODEL_FILES)}" if kind == "backbone" else ""
-    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(known)}{files}; {hint}")
+    raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(accepted)}{files}; {hint}")
 
 
 def _plugin_class(plugin: Plugin) -> type:
     contract: type = _resolve(PLUGINS[plugin.kind][1])
     try:
-        made = plugin.entry.load()
+        loaded = plugin.entry.load()
     except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
         raise plugin.broken(f"cannot be imported ({type(error).__name__}: {error})") from error
-    if not isinstance(made, type) or not issubclass(made, contract) or inspect.isabstract(made):
+    if not isinstance(loaded, type) or not issubclass(loaded, contract) or inspect.isabstract(loaded):
         raise plugin.broken(f"({plugin.entry.value}) is no finished subclass of chain_of_zoom.{contract.__name__}")
-    return made
+    return loaded
 
 
 def _made(plugin: Plugin, make: Callable[..., Any], options: dict[str, Any]) -> Any:
     """The object, which goes by the name it was asked for, and says which package it is from."""
     try:
-        made = make(**options)
-        name = made.info.name if plugin.kind == "backbone" else made.name
+        instance = make(**options)
+        name = instance.info.name if plugin.kind == "backbone" else instance.name
     except ChainOfZoomError:
         raise
     except Exception as error:
         raise plugin.broken(f"cannot be made ({type(error).__name__}: {error})") from error
     if name != plugin.name:
         raise plugin.broken(f"calls itself {name!r}")
-    object.__setattr__(made, "package", plugin.package)  # even of a frozen dataclass
-    return made
+    object.__setattr__(instance, "package", plugin.package)  # even of a frozen dataclass
+    return instance

@@ -45,7 +45,7 @@ def pairs(tmp_path: Path) -> Path:
 )
 def test_names_of_prompters(text, label, prompter, told):
     [asked] = parse_prompters([text])
-    assert (asked.label, asked.prompter, asked.told) == (label, prompter, told)
+    assert (asked.label, asked.prompter, asked.options) == (label, prompter, told)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.cli import doctor as cli
+from chain_of_zoom.cli.selftest import selftest_picture
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
 from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.weights.catalog import ITEMS
@@ -173,9 +174,9 @@ def test_the_extras_are_those_of_the_project():
 
 
 def test_the_picture_is_always_the_same():
-    picture = cli.selftest_picture()
+    picture = selftest_picture()
     assert (picture.shape, picture.dtype) == ((512, 512, 3), np.uint8)
-    assert np.array_equal(picture, cli.selftest_picture())
+    assert np.array_equal(picture, selftest_picture())
     digest = hashlib.sha256(picture.tobytes()).hexdigest()
     assert digest == "24f5cff6f6076f2d075acb581d670c342558d5a5020d76b1bfb22876e39fceab"
     assert all(picture[..., channel].std() > 40 for channel in range(3))
@@ -195,7 +196,7 @@ def test_selftest_writes_one_small_zip_that_names_nobody(tiny, tmp_path):
     assert [state.file for state in record.states] == states
     assert [state.sha256 for state in record.states] == [hashlib.sha256(files[name]).hexdigest() for name in states]
     with Image.open(io.BytesIO(files["00_1x.png"])) as first:
-        assert np.array_equal(np.asarray(first), cli.selftest_picture())
+        assert np.array_equal(np.asarray(first), selftest_picture())
     assert record.options == {"backbone": {"base": "sd3", "lora": "sr-lora", "vae_encoder": "sr-vae"}, "prompter": {}}
     assert record.input.path == "selftest.png"
     assert (record.settings.protocol, record.settings.zoom) == ("paper", 16)

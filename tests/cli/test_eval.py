@@ -15,7 +15,8 @@ import pytest
 from conftest import PHOTO, ROOT
 from PIL import Image
 
-from chain_of_zoom.cli.eval import _duration, _options
+from chain_of_zoom.cli.eval import _options
+from chain_of_zoom.cli.progress import format_duration
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.evaluation.methods import parse_methods
 from chain_of_zoom.evaluation.results import Interval, read_results
@@ -162,7 +163,7 @@ def test_a_killed_run_goes_on_to_the_same_results(coz_process, photos, tmp_path)
 
 
 def test_durations_are_in_words():
-    assert [_duration(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2 h 30 min"]
+    assert [format_duration(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2 h 30 min"]
 
 
 def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path, monkeypatch):

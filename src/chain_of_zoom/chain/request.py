@@ -236,9 +236,9 @@ def _plan_paper(request: ZoomRequest, pixels: RGB8, *, resampled: bool) -> tuple
     width, height = size_of(pixels)
     scale = PAPER_SIDE / min(width, height)
     size = Size(int(width * scale), int(height * scale))
-    left, top = (size.width - PAPER_SIDE) // 2, (size.height - PAPER_SIDE) // 2
-    x0 = crop_padded(resize(pixels, size, "lanczos"), left, top, Size(PAPER_SIDE, PAPER_SIDE))
-    square = Box(Fraction(left), Fraction(top), Fraction(left + PAPER_SIDE), Fraction(top + PAPER_SIDE))
+    left_edge, top = (size.width - PAPER_SIDE) // 2, (size.height - PAPER_SIDE) // 2
+    x0 = crop_padded(resize(pixels, size, "lanczos"), left_edge, top, Size(PAPER_SIDE, PAPER_SIDE))
+    square = Box(Fraction(left_edge), Fraction(top), Fraction(left_edge + PAPER_SIDE), Fraction(top + PAPER_SIDE))
     placement = square.scaled(Fraction(width, size.width), Fraction(height, size.height))
     count = round(math.log(DEFAULT_ZOOM if request.zoom is None else request.zoom, 4))
     steps = plan_published(

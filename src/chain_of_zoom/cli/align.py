@@ -75,18 +75,18 @@ def align(
     flags = {key: value for key, value in flags.items() if value is not None}
     if critic is not None:
         flags["critic"] = {"name": critic}
-    given = read_sets(sets or [], "key=value or table.key=value; for example --set lora.r=16")
-    if doubled := [key for key in flags if key in given and key != "critic"]:
+    detail_settings = read_sets(sets or [], "key=value or table.key=value; for example --set lora.r=16")
+    if doubled := [key for key in flags if key in detail_settings and key != "critic"]:
         raise UsageError(f"--{doubled[0]} and --set {doubled[0]} are both given; accepted: one of them; leave one out")
-    settings = resolve(preset or file.get("preset", "safe"), file, given, flags)
+    settings = resolve(preset or file.get("preset", "safe"), file, detail_settings, flags)
     with Display("reading", show=not (quiet or as_json) and os.environ.get("RANK", "0") == "0") as display:
-        done = run(settings, out, force=force, progress=_Progress(display), say=display.say)
-    if done is None:
+        result = run(settings, out, force=force, progress=_Progress(display), say=display.say)
+    if result is None:
         return
     if as_json:
-        echo_lines(_json(done))
+        echo_lines(_json(result))
     elif not quiet:
-        _summarise(done)
+        _summarise(result)
 
 
 class _Progress:
@@ -94,7 +94,7 @@ class _Progress:
 
     def __init__(self, display: Display) -> None:
         self.display = display
-        self.told = -1
+        self.last_twentieth = -1
 
     def __call__(self, moment: LoggedStep) -> None:
         parts = {key.split("/")[1]: value for key, value in moment.values.items() if _is_reward(key)}
@@ -104,8 +104,8 @@ class _Progress:
         self.display.describe(text)
         self.display.expect(moment.steps, done=moment.step)
         twentieth = moment.step * 20 // moment.steps
-        if not self.display.bar and twentieth > self.told:
-            self.told = twentieth
+        if not self.display.bar and twentieth > self.last_twentieth:
+            self.last_twentieth = twentieth
             self.display.say(f"step {moment.step} of {moment.steps}: {text}")
 
 
@@ -113,27 +113,27 @@ def _is_reward(key: str) -> bool:
     return key.startswith("rewards/") and key.endswith("/mean")
 
 
-def _json(done: AlignmentResult) -> str:
+def _json(result: AlignmentResult) -> str:
     import dataclasses
     import json
 
-    return json.dumps({key: _plain(value) for key, value in dataclasses.asdict(done).items()}, indent=2)
+    return json.dumps({key: _plain(value) for key, value in dataclasses.asdict(result).items()}, indent=2)
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _summarise(done: AlignmentResult) -> None:
-    for name, why in done.skipped[:5]:
-        echo(f"skipped: {name}: {why}")
-    if len(done.skipped) > 5:
-        echo(f"skipped: {len(done.skipped) - 5} more, listed in the report")
-    if done.unscored:
-        echo(f"without a score: {done.unscored} texts, listed in the report")
-    if done.resumed:
-        echo(f"went on after step {done.resumed}")
-    if done.first:
-        echo(f"reward {done.first['reward']:.3f} -> {done.last['reward']:.3f} in {done.steps} steps")
-    echo(f"{done.folder}  the adapter, for --prompter vlm --adapter {done.folder}")
-    echo(f"{done.report}  curves, and texts before and after: open it in a browser")
+def _summarise(result: AlignmentResult) -> None:
+    for name, reason in result.skipped[:5]:
+        echo(f"skipped: {name}: {reason}")
+    if len(result.skipped) > 5:
+        echo(f"skipped: {len(result.skipped) - 5} more, listed in the report")
+    if result.unscored:
+        echo(f"without a score: {result.unscored} texts, listed in the report")
+    if result.resumed:
+        echo(f"went on after step {result.resumed}")
+    if result.first:
+        echo(f"reward {result.first['reward']:.3f} -> {result.last['reward']:.3f} in {result.steps} steps")
+    echo(f"{result.folder}  the adapter, for --prompter vlm --adapter {result.folder}")
+    echo(f"{result.report}  curves, and texts before and after: open it in a browser")

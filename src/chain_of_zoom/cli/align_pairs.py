@@ -20,7 +20,6 @@ from chain_of_zoom.parsing import parse_whole
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.pairs.folder import PairSetRecord
     from chain_of_zoom.backbones.base import Backbone
-    from chain_of_zoom.runs.progress import Progress
 
 
 def pairs(
@@ -99,12 +98,9 @@ def pairs(
         seed=seed,
     )
     with Display("photos", show=not (quiet or as_json)) as display:
-
-        def show_progress(progress: Progress) -> None:
-            display.describe(progress.stage)
-            display.expect(progress.total, done=progress.finished)
-
-        about = make_pairs(read_data(data, limit), out, settings, made_by, force=force, on_progress=show_progress)
+        about = make_pairs(
+            read_data(data, limit), out, settings, made_by, force=force, on_progress=display.show_progress
+        )
     if as_json:
         echo_lines(format_json(about))
     elif not quiet:
@@ -113,18 +109,18 @@ def pairs(
 
 def _backbone(name: str | None, sets: list[str], device: str | None) -> tuple[Backbone, dict[str, str]]:
     """The backbone, and what it was told. Without a chain nothing is enlarged, and nobody is told anything."""
-    given = read_loader_sets(sets, ["backbone"])
+    details = read_loader_sets(sets, ["backbone"])
     if name is None and (sets or device):
         raise UsageError("--set and --device are for the backbone here; accepted: --backbone NAME with them")
-    told: Mapping[str, object] = {}
+    options: Mapping[str, object] = {}
     if name is not None:
-        told = combine(name, "null", given, shared(name, "null", device=device))["backbone"]
-    backbone = load_backbone(name or "bicubic", **told)
+        options = combine(name, "null", details, shared(name, "null", device=device))["backbone"]
+    backbone = load_backbone(name or "bicubic", **options)
     if command := backbone.missing():
         raise MissingError(f"backbone {name} is not installed; type: {command}")
     if name is not None:
         backbone.load()
-    return backbone, {key: str(value) for key, value in told.items()}
+    return backbone, {key: str(value) for key, value in options.items()}
 
 
 def _summarise(about: PairSetRecord, out: Path) -> None:
@@ -134,8 +130,8 @@ def _summarise(about: PairSetRecord, out: Path) -> None:
         f"{counts['held-out']} held out; {counts['photo']} show the photos' own pixels, {counts['chain']} a chain's"
     )
     echo(f"left out: {counts['flat']} flat and {counts['duplicate']} repeated views")
-    for file, why in about.skipped:
-        echo(f"skipped: {file}: {why}")
+    for file, reason in about.skipped:
+        echo(f"skipped: {file}: {reason}")
     if not counts["held-out"]:
         echo("no pair is held out: comparisons will have nothing to stand on; name more photos")
     echo(f"{out / 'contact.jpg'}  look at it before you train")

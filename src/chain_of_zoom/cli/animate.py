@@ -41,8 +41,8 @@ def animate(
     from chain_of_zoom.movie.stored import animate_folder
 
     with Display(f"animation of {folder.name}", show=not (quiet or as_json)) as display:
-        made = animate_folder(folder, out, seconds, display.track)
+        animation = animate_folder(folder, out, seconds, display.track)
     if as_json:
-        echo_lines(json.dumps({"animation": str(made)}))
+        echo_lines(json.dumps({"animation": str(animation)}))
     elif not quiet:
-        echo(f"{made}  ({made.stat().st_size / 1e6:.1f} MB)")
+        echo(f"{animation}  ({animation.stat().st_size / 1e6:.1f} MB)")

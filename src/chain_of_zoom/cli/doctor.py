@@ -1,39 +1,31 @@
-"""`coz doctor`: what this machine has, which presets can run on it, and a self-test whose zip a user can send back."""
+"""`coz doctor`: says what this machine has and which presets can run on it."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import io
 import json
 import platform
 import re
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug, option
 from chain_of_zoom.cli.terminal import echo, echo_lines
-from chain_of_zoom.errors import ChainOfZoomError, OutputError, UsageError
+from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.resources import available_cores, human_size, total_memory
 from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.weights import catalog
 from chain_of_zoom.weights.catalog import ITEMS
-from chain_of_zoom.weights.presets import PRESETS, Preset, find_preset, resolve
+from chain_of_zoom.weights.presets import PRESETS, Preset
 
 if TYPE_CHECKING:
-    from chain_of_zoom.chain.record import Record
-    from chain_of_zoom.imaging.images import RGB8
+    pass
 
 CORE = ("chain-of-zoom", "numpy", "pillow", "pyvips", "pyvips-binary", "ncnn", "msgspec", "typer")
 DEVELOPERS = ("bench", "dev")
 BESIDE = ("huggingface_hub", "tokenizers", "torchvision")  # these come with the others, and change things
-PICTURE = "selftest.png"
-SIDE = 512
-ZOOM = 16.0
 
 
 def doctor(
@@ -56,16 +48,25 @@ def doctor(
     """
     if selftest is not None:
         target = out or Path(f"coz-selftest-{selftest}.zip")
-        summary = run_selftest(selftest, target, show=not as_json)
+        from chain_of_zoom.cli.selftest import run_selftest
+
+        def describe_machine() -> dict[str, Any]:
+            return {**machine_facts(), "packages": versions()}
+
+        def say(line: str) -> None:
+            if not as_json:
+                echo(line, err=True)
+
+        summary = run_selftest(selftest, target, describe_machine, say)
         echo_lines(json.dumps(summary, indent=2) if as_json else f"{target}  ({human_size(target.stat().st_size)})")
         return
     if out:
         raise UsageError("-o without --selftest; accepted: coz doctor --selftest PRESET -o FILE.zip; add --selftest")
-    found = examine()
+    facts = examine()
     if as_json:
-        echo_lines(json.dumps(found, indent=2))
+        echo_lines(json.dumps(facts, indent=2))
         return
-    for line in _lines(found):
+    for line in _lines(facts):
         echo(line)
 
 
@@ -125,85 +126,35 @@ def extras() -> dict[str, list[str]]:
     """The packages that each extra for users asks for by name, as the installed package declares them."""
     declared: dict[str, list[str]] = {}
     for requirement in importlib.metadata.requires("chain-of-zoom") or ():
-        if found := re.match(r"""([\w.-]+).*;.*extra == ["']([\w-]+)["']""", requirement):
-            package, extra = found.groups()
+        if match := re.match(r"""([\w.-]+).*;.*extra == ["']([\w-]+)["']""", requirement):
+            package, extra = match.groups()
             if extra not in DEVELOPERS and package != "chain-of-zoom":
                 declared.setdefault(extra, []).append(package)
     return dict(sorted(declared.items()))
 
 
-def run_selftest(name: str, target: Path, *, show: bool = True) -> dict[str, Any]:
-    """Zoom 16x into the fixed picture with a preset and write the zip; returns what was timed.
-
-    Raises one MissingError for what the preset lacks, and OutputError, before anything is computed.
-    """
-    preset = find_preset(name)
-    backbone, prompter = resolve(name)
-    _check_writable(target)
-    from chain_of_zoom.api import ChainOfZoom
-    from chain_of_zoom.chain.request import ZoomRequest
-    from chain_of_zoom.files import write_atomic
-    from chain_of_zoom.imaging.images import Picture
-
-    start = time.perf_counter()
-    chain = ChainOfZoom(preset.backbone, preset.prompter, backbone_options=backbone, prompter_options=prompter)
-    chain.load()
-    timings: dict[str, Any] = {"load": round(time.perf_counter() - start, 3), "states": []}
-    request = ZoomRequest(protocol="paper", zoom=ZOOM, mode=preset.settings["mode"])
-    run = chain.plan(Picture.of_pixels(selftest_picture(), PICTURE), request)
-    files: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = run.open(Path(scratch))
-        for state in run.states():
-            entry = folder.add(state)
-            files[entry.file] = (folder.path / entry.file).read_bytes()
-            timings["states"].append({"file": entry.file, "seconds": round(entry.seconds, 3)})
-            if show:
-                echo(f"{entry.file}: {entry.seconds:.1f} s, prompt {entry.prompt!r}", err=True)
-    timings["total"] = round(time.perf_counter() - start, 3)
-    files["record.json"] = _record_without_paths(folder.record, preset)
-    files["versions.json"] = _json({"preset": name, **machine_facts(), "packages": versions()})
-    files["timings.json"] = _json(timings | _peak_memory())
-    write_atomic(target, _zip(files))
-    return {"preset": name, "zip": str(target), **timings}
-
-
-def selftest_picture() -> RGB8:
-    """The fixed picture, 512 x 512: rings, stripes and a fan of colours, in whole numbers only, the same everywhere."""
-    import numpy as np
-
-    y, x = np.mgrid[:SIDE, :SIDE].astype(np.int64)
-    u, v = x - SIDE // 2, y - SIDE // 2
-    rings = (u * u + v * v) // 24 % 256
-    stripes = np.where((x + 2 * y) // 6 % 2 == 0, 230, 40)
-    blocks = ((x // 32) * 53 + (y // 32) * 91) % 256
-    grain = (x * 7919 + y * 104729 + x * y * 31) % 29 - 14
-    planes = [(rings + blocks) // 2, np.where(u * v > 0, stripes, rings), (x + y) * 255 // (2 * SIDE - 2)]
-    return np.stack([np.clip(plane + grain, 0, 255) for plane in planes], axis=-1).astype(np.uint8)
-
-
-def _lines(found: dict[str, Any]) -> list[str]:
-    gpus = [f"{gpu['name']} ({human_size(gpu['memory'])})" for gpu in found["gpus"]] or ["none that torch can use"]
-    size = human_size(found["memory"]) if found["memory"] else "unknown"
-    packages = [f"{name} {version}" for name, version in found["packages"].items() if version]
+def _lines(facts: dict[str, Any]) -> list[str]:
+    gpus = [f"{gpu['name']} ({human_size(gpu['memory'])})" for gpu in facts["gpus"]] or ["none that torch can use"]
+    size = human_size(facts["memory"]) if facts["memory"] else "unknown"
+    packages = [f"{name} {version}" for name, version in facts["packages"].items() if version]
     lines = [
-        f"python {found['python']} on {found['platform']}, {found['cores']} cores, memory {size}",
-        f"torch {found['torch']}; GPU: {', '.join(gpus)}",
-        f"Vulkan, for the embedded backbones: {', '.join(map(_vulkan, found['vulkan'])) or 'none'}",
+        f"python {facts['python']} on {facts['platform']}, {facts['cores']} cores, memory {size}",
+        f"torch {facts['torch']}; GPU: {', '.join(gpus)}",
+        f"Vulkan, for the embedded backbones: {', '.join(map(_vulkan, facts['vulkan'])) or 'none'}",
         f"packages: {', '.join(packages)}",
-        *(f"warning: {warning}" for warning in found["warnings"]),
+        *(f"warning: {warning}" for warning in facts["warnings"]),
     ]
-    for name, extra in found["extras"].items():
+    for name, extra in facts["extras"].items():
         state = f"lacks {', '.join(extra['missing'])}; type: {extra['install']}" if extra["missing"] else "installed"
         lines.append(f"extra [{name}]: {state}")
-    for plugin in found["plugins"]:
+    for plugin in facts["plugins"]:
         state = f"broken: {plugin['broken']}" if plugin["broken"] else "can be used"
         lines.append(f"plugin {plugin['kind']} {plugin['name']} ({plugin['package']}): {state}")
-    lines += [f"weights {name}: {path or 'missing'}" for name, path in found["weights"].items()]
-    for name, verdict in found["presets"].items():
+    lines += [f"weights {name}: {path or 'missing'}" for name, path in facts["weights"].items()]
+    for name, verdict in facts["presets"].items():
         state = "can run here" if verdict["runs"] else f"lacks {', '.join(verdict['lacks'])}"
         lines.append(f"preset {name}: {state}" + (f"; {verdict['note']}" if verdict["note"] else ""))
-    if any(path is None for path in found["weights"].values()):
+    if any(path is None for path in facts["weights"].values()):
         lines.append("for weights that are missing, type: coz models")
     return lines
 
@@ -278,44 +229,3 @@ def _import(name: str) -> tuple[Any, str]:
         return importlib.import_module(name), ""
     except Exception as error:  # a broken build raises anything from OSError to RuntimeError
         return None, f"installed, but does not load: {type(error).__name__}"
-
-
-def _check_writable(target: Path) -> None:
-    """Raise OutputError now rather than after the run."""
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder; accepted: a file to write; type: -o {target / 'selftest.zip'}")
-    try:
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write {target} ({error.strerror or error}); name another file with -o") from error
-
-
-def _record_without_paths(record: Record, preset: Preset) -> bytes:
-    """The record with names of the catalog where the user's paths were."""
-    import msgspec
-
-    items = {"backbone": preset.backbone_items, "prompter": preset.prompter_items}
-    options = {kind: {**values, **items[kind]} for kind, values in record.options.items()}
-    photo = msgspec.structs.replace(record.input, path=PICTURE)
-    return msgspec.structs.replace(record, options=options, input=photo, complete=True).to_json()
-
-
-def _peak_memory() -> dict[str, int]:
-    torch = sys.modules.get("torch")
-    return {"gpu_peak_bytes": torch.cuda.max_memory_allocated()} if torch and torch.cuda.is_available() else {}
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, indent=2).encode() + b"\n"
-
-
-def _zip(files: dict[str, bytes]) -> bytes:
-    """A zip with the same date in every entry, so that it says nothing but its contents."""
-    import zipfile  # likewise
-
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return buffer.getvalue()

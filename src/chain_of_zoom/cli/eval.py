@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -16,7 +14,8 @@ import typer
 
 from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, PanelGroup, Quiet, option, switch, with_flags
 from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_loader_sets
-from chain_of_zoom.cli.terminal import echo, echo_lines, visible
+from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole, printable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from chain_of_zoom.evaluation.protocols import Protocol
     from chain_of_zoom.evaluation.results import Results
     from chain_of_zoom.evaluation.true_zoom import Reduction
-    from chain_of_zoom.runs.progress import OnProgress, Progress
 
 eval_app = typer.Typer(cls=PanelGroup)
 
@@ -103,21 +101,21 @@ def evaluate(
     from chain_of_zoom.evaluation.methods import parse_methods
     from chain_of_zoom.evaluation.page import write_page
 
-    chosen = parse_methods(methods)
-    asked = _protocol(protocol, scales, spots, reduce, seed)
+    chosen_methods = parse_methods(methods)
+    question = _protocol(protocol, scales, spots, reduce, seed)
     benchmark = Benchmark(
-        methods=chosen,
-        protocol=asked,
-        metrics=_metrics(metrics, asked),
-        options=_options(chosen, config, sets or [], loaders),
+        methods=chosen_methods,
+        protocol=question,
+        metrics=_metrics(metrics, question),
+        options=_options(chosen_methods, config, sets or [], loaders),
         data=read_data(data, limit),
         seed=seed,
         jobs=jobs,
         command=printable(shlex.join(["coz", *sys.argv[1:]])),
     )
-    folder = out or Path(f"{data.resolve().stem}_{asked.name}")
-    with _bar(show=not (quiet or as_json)) as on_progress:
-        results = run(benchmark, folder, force=force, on_progress=on_progress)
+    folder = out or Path(f"{data.resolve().stem}_{question.name}")
+    with Display("reading", show=not (quiet or as_json)) as display:
+        results = run(benchmark, folder, force=force, on_progress=display.show_progress)
     page = write_page(results, folder)
     if markdown:
         from chain_of_zoom.evaluation.markdown import format_markdown
@@ -260,9 +258,10 @@ def _options(
     options: dict[str, Options] = {}
     used: set[tuple[str, str]] = set()
     for method in methods:
-        taken = {kind: accepted(kind, getattr(method, kind)) for kind in TABLES}
+        accepted_keys = {kind: accepted(kind, getattr(method, kind)) for kind in TABLES}
         fitting = [
-            {kind: {k: v for k, v in layer[kind].items() if k in taken[kind]} for kind in TABLES} for layer in common
+            {kind: {k: v for k, v in layer[kind].items() if k in accepted_keys[kind]} for kind in TABLES}
+            for layer in common
         ]
         used |= {(kind, key) for layer in fitting for kind in TABLES for key in layer[kind]}
         own = [tables.get(method.name, {}), read_loader_sets(labelled[method.name])]
@@ -273,43 +272,6 @@ def _options(
                 if (kind, key) not in used and not (key in flags["both"] and any(name == key for _, name in used)):
                     raise UsageError(f"{kind} option {key} means nothing to {', '.join(names)}; leave it out")
     return options
-
-
-@contextmanager
-def _bar(*, show: bool) -> Iterator[OnProgress]:
-    """Show a bar with the time left, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    from chain_of_zoom.runs.progress import ignore_progress
-
-    console = Console(stderr=True)
-    if not (show and console.is_terminal):
-        yield ignore_progress
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Bar(*columns, TimeElapsedColumn(), TextColumn("{task.fields[left]}"), console=console) as bar:
-        task = bar.add_task("reading", total=None, left="")
-        starts: dict[str, tuple[float, int]] = {}
-
-        def show_progress(progress: Progress) -> None:
-            finished, seconds = progress.finished, progress.seconds_left
-            phase = progress.stage.partition(":")[0]
-            start, before = starts.setdefault(phase, (time.monotonic(), finished))
-            if seconds is None and finished > before:
-                seconds = (time.monotonic() - start) / (finished - before) * (progress.total - finished)
-            text = "" if seconds is None else f"about {_duration(seconds)} left"
-            bar.update(task, description=visible(progress.stage), completed=finished, total=progress.total, left=text)
-
-        yield show_progress
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _summarise(results: Results, page: Path) -> None:

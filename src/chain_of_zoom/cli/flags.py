@@ -160,7 +160,7 @@ def _write_panels(command: typer.core.TyperCommand | typer.core.TyperGroup, cont
     struct = getattr(command.callback, "struct", None)
     docs = read_field_docs(struct) if struct else {}
     panels: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Arguments", *PANELS)}
-    others: list[tuple[str, str]] = []
+    unpanelled: list[tuple[str, str]] = []
     for parameter in command.get_params(context):
         panel = getattr(parameter, "rich_help_panel", None)
         if isinstance(parameter, typer.core.TyperArgument):
@@ -168,8 +168,8 @@ def _write_panels(command: typer.core.TyperCommand | typer.core.TyperGroup, cont
         elif isinstance(parameter, typer.core.TyperOption) and not parameter.help:
             parameter.help = docs.get(str(parameter.name))
         if record := parameter.get_help_record(context):
-            (panels[panel] if panel else others).append(record)
-    for title, records in {**panels, "Options": others}.items():
+            (panels[panel] if panel else unpanelled).append(record)
+    for title, records in {**panels, "Options": unpanelled}.items():
         if records:
             with formatter.section(title):
                 formatter.write_dl(records)

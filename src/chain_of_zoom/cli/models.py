@@ -44,16 +44,16 @@ def models(
         return
     rows = [describe(item) for item in ITEMS.values()]
     absent = {row["name"] for row in rows if row["path"] is None}
-    wanted = {name: [item.name for item in preset.items] for name, preset in PRESETS.items()}
+    needs = {name: [item.name for item in preset.items] for name, preset in PRESETS.items()}
     if as_json:
         presets = [
             {"name": name, "about": PRESETS[name].about, "needs": needed, "missing": [n for n in needed if n in absent]}
-            for name, needed in wanted.items()
+            for name, needed in needs.items()
         ]
         places = {"models_dir": str(models_dir()), "hub_cache": str(catalog.hub_cache())}
         echo_lines(json.dumps({**places, "presets": presets, "items": rows}, indent=2))
         return
-    for name, needed in wanted.items():
+    for name, needed in needs.items():
         lacks = [item for item in needed if item in absent]
         state = "lacks all" if lacks == needed else f"lacks {', '.join(lacks)}" if lacks else "all there"
         echo_lines(f"--preset {name}: {PRESETS[name].about}\n    needs {', '.join(needed)}; {state}")
@@ -88,12 +88,12 @@ def get(
             f"{', '.join(item.name for item in ITEMS.values() if item.hub)}; "
             f"type: {' && '.join(catalog.commands(elsewhere))}"
         )
-    wanted = catalog.missing(items)
+    absent = catalog.missing(items)
     for item in items:
-        if item not in wanted:
+        if item not in absent:
             echo(f"{item.name}: already there: {catalog.locate(item)}")
-    _check_space(wanted)
-    for item in wanted:
+    _check_space(absent)
+    for item in absent:
         echo(f"{item.name}: about {item.size}; licence: {item.terms}")
         _download(item)
         if (path := catalog.locate(item)) is None:
@@ -125,11 +125,11 @@ def convert(
         from chain_of_zoom.weights import convert as converter
     except ImportError as error:
         raise MissingError(f"coz models convert needs {error.name}; {INSTALL}") from error
-    for found in converter.find(paths, item):
-        path, written = converter.convert(found, out or models_dir())
+    for located in converter.find(paths, item):
+        path, is_new = converter.convert(located, out or models_dir())
         checked = {True: "SHA-256 as published", False: "unverified", None: "unverified: no SHA-256 was published"}
-        done = "" if written else "already there: "
-        echo(f"{found.item.name}: {done}{path} ({checked[found.verified]})")
+        prefix = "" if is_new else "already there: "
+        echo(f"{located.item.name}: {prefix}{path} ({checked[located.verified]})")
 
 
 def _check_space(items: list[WeightItem]) -> None:

@@ -43,11 +43,11 @@ def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any
     combined: Options = {}
     for kind in TABLES:
         combined[kind] = {key: value for layer in layers for key, value in layer.get(kind, {}).items()}
-        taken = accepted(kind, names[kind])
+        accepted_keys = accepted(kind, names[kind])
         for key in combined[kind]:
-            if key not in taken:
-                known = f"accepted: {', '.join(taken)}" if taken else "it takes none"
-                raise UsageError(f"{kind} {names[kind]} takes no option {key}; {known}; see coz zoom --help")
+            if key not in accepted_keys:
+                hint = f"accepted: {', '.join(accepted_keys)}" if accepted_keys else "it takes none"
+                raise UsageError(f"{kind} {names[kind]} takes no option {key}; {hint}; see coz zoom --help")
     return combined
 
 
@@ -84,19 +84,20 @@ def loader_options(
     flags: Options,
 ) -> Options:
     """Everything the loaders are told: preset, then file, then --set, then flags (see `flags.LOADERS`)."""
-    mine = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
-    mine["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
-    layers: list[Options] = [mine, shared(*names, **flags["both"])]
+    given_options = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
+    given_options["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
+    layers: list[Options] = [given_options, shared(*names, **flags["both"])]
     if preset:
         chosen = find_preset(preset)
-        kept = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
-        given = {*mine["backbone"], *mine["prompter"]}
-        if Path(str(mine["backbone"].get("lora") or "-")).is_dir():  # of `coz train`: it brings its own encoder
-            given.add("vae_encoder")
-        given |= set() if kept["backbone"] else set(chosen.backbone_items)
-        given |= set() if kept["prompter"] else set(chosen.prompter_items)
-        found = dict(zip(("backbone", "prompter"), resolve(preset, given), strict=True))
-        layers.insert(0, {kind: found[kind] if kept[kind] else {} for kind in found})
+        is_presets = {"backbone": names[0] == chosen.backbone, "prompter": names[1] == chosen.prompter}
+        overridden = {*given_options["backbone"], *given_options["prompter"]}
+        lora = given_options["backbone"].get("lora")
+        if lora and Path(str(lora)).is_dir():  # of `coz train`: it brings its own encoder
+            overridden.add("vae_encoder")
+        overridden |= set() if is_presets["backbone"] else set(chosen.backbone_items)
+        overridden |= set() if is_presets["prompter"] else set(chosen.prompter_items)
+        of_preset = dict(zip(("backbone", "prompter"), resolve(preset, overridden), strict=True))
+        layers.insert(0, {kind: of_preset[kind] if is_presets[kind] else {} for kind in of_preset})
     return combine(*names, *layers)
 
 
@@ -119,11 +120,11 @@ def make_chain(
     )
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
-    in_file, given = read_loader_config(config), read_loader_sets(sets or [])
-    options = loader_options(names, preset, in_file, given, flags)
+    in_file, in_sets = read_loader_config(config), read_loader_sets(sets or [])
+    options = loader_options(names, preset, in_file, in_sets, flags)
     return ChainOfZoom(
         *names,
         backbone_options=options["backbone"],
         prompter_options=options["prompter"],
-        photo_options={**in_file["photo"], **given["photo"], **({"metadata": "keep"} if keep_metadata else {})},
+        photo_options={**in_file["photo"], **in_sets["photo"], **({"metadata": "keep"} if keep_metadata else {})},
     )

@@ -25,7 +25,6 @@ from chain_of_zoom.weights import presets
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.rewards.critic import Critic
     from chain_of_zoom.prompters.base import Prompter
-    from chain_of_zoom.runs.progress import Progress
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
 
@@ -38,12 +37,15 @@ def _group() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A prompter as named on the command line. told: by the name itself."""
+class NamedPrompter:
+    """A prompter as named on the command line."""
 
     label: str
+    """Its label, or its name as written."""
     prompter: str
-    told: dict[str, Any]
+    """Name of the prompter."""
+    options: dict[str, Any]
+    """Options that are part of the name, as in `vlm@multi`."""
 
 
 @prompts_app.command("score")
@@ -94,37 +96,31 @@ def score(
     from chain_of_zoom.alignment.scoring.page import check_folder, format_scores, write_page
     from chain_of_zoom.alignment.scoring.score import score as scored
 
-    asked = parse_prompters(prompters)
+    named_prompters = parse_prompters(prompters)
     of_critic = [text for text in sets or [] if text.startswith("critic.")]
-    others = [text for text in sets or [] if text not in of_critic]
+    of_prompters = [text for text in sets or [] if text not in of_critic]
     flags = {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
     is_local = critic is not None and not critic.startswith(("http://", "https://"))
     judge = _critic(critic, of_critic, flags if is_local else {})
-    made = build_prompters(asked, others, flags, judged=is_local)
-    found = read_pairs(data, needed=1)
-    held_out = found.select("held-out")[:limit]
+    writers = build_prompters(named_prompters, of_prompters, flags, judged=is_local)
+    pairs = read_pairs(data, needed=1)
+    held_out = pairs.select("held-out")[:limit]
     if not held_out:
         raise BadInputError(
-            f"{data} has {len(found.pairs)} pairs and none is held out; accepted: pairs that nothing learns from; "
+            f"{data} has {len(pairs.pairs)} pairs and none is held out; accepted: pairs that nothing learns from; "
             "type: coz align pairs PHOTOS -o pairs, with two photos or more"
         )
     if out:
         check_folder(out)
     with Display("prompters", show=not (quiet or as_json)) as display:
-
-        def show_progress(progress: Progress) -> None:
-            if progress.finished == 0:
-                display.restart(progress.stage, progress.total)
-            display.expect(progress.total, done=progress.finished)
-
-        scores = scored(data.resolve().name, held_out, made, critic=judge, on_progress=show_progress)
+        scores = scored(data.resolve().name, held_out, writers, critic=judge, on_progress=display.show_progress)
     page = write_page(scores, held_out, out) if out else None
     if as_json:
         echo_lines(format_json(scores))
     elif not quiet:
         echo_lines(format_scores(scores))
-        for name, why in found.skipped:
-            echo(f"skipped: {name}: {why}")
+        for name, reason in pairs.skipped:
+            echo(f"skipped: {name}: {reason}")
         if page:
             echo(f"{page}  pictures and texts: open it in a browser")
 
@@ -134,68 +130,70 @@ def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> 
     from chain_of_zoom.alignment.rewards.critic import make_critic
 
     takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
-    told = read_loader_sets(sets, ["critic"])["critic"]
-    for key in told:
+    details = read_loader_sets(sets, ["critic"])["critic"]
+    for key in details:
         if name is None or key not in takes:
             raise UsageError(f"--set critic.{key}; accepted: --critic NAME, and of it {', '.join(takes)}")
     if name is None:
         return None
-    return make_critic(name, **{**flags, **told})
+    return make_critic(name, **{**flags, **details})
 
 
-def parse_prompters(texts: Sequence[str]) -> list[Asked]:
+def parse_prompters(texts: Sequence[str]) -> list[NamedPrompter]:
     """Prompters of the command line, labels all different. Raises UsageError."""
-    asked = [_parse(text) for text in texts]
-    for label, count in Counter(each.label for each in asked).items():
+    prompters = [_parse(text) for text in texts]
+    for label, count in Counter(prompter.label for prompter in prompters).items():
         if count > 1:
             raise UsageError(f"prompter {label!r} is there {count} times; accepted: labels that differ; {EXAMPLE}")
-    return asked
+    return prompters
 
 
-def _parse(text: str) -> Asked:
-    label, equals, written = text.partition("=") if re.match(r"[\w.-]*=", text) else ("", "", text)
+def _parse(text: str) -> NamedPrompter:
+    label, equals, description = text.partition("=") if re.match(r"[\w.-]*=", text) else ("", "", text)
     if equals and not label:
         raise UsageError(f"--prompter {text!r} has an empty label; accepted: [LABEL=]NAME; {EXAMPLE}")
-    name, colon, words = written.partition(":")
+    name, colon, words = description.partition(":")
     if colon:
         if name != "text":
             raise UsageError(f"--prompter {text!r}: {name} takes no words; accepted: text:WORDS; {EXAMPLE}")
-        return Asked(label=label or written, prompter=name, told={"text": words})
-    name, at, scales = written.partition("@")
+        return NamedPrompter(label=label or description, prompter=name, options={"text": words})
+    name, at, scales = description.partition("@")
     if at and scales not in ("multi", "single"):
         raise UsageError(f"--prompter {text!r}: view {scales!r}; accepted: @multi, @single; {EXAMPLE}")
-    told = {"multi_scale": scales == "multi"} if at else {}
-    return Asked(label=label or written, prompter=name, told=told)
+    options = {"multi_scale": scales == "multi"} if at else {}
+    return NamedPrompter(label=label or description, prompter=name, options=options)
 
 
 def build_prompters(
-    asked: Sequence[Asked], sets: Sequence[str], flags: Mapping[str, str], *, judged: bool = False
+    named_prompters: Sequence[NamedPrompter], sets: Sequence[str], flags: Mapping[str, str], *, judged: bool = False
 ) -> dict[str, Prompter]:
     """Prompters by their labels, no weights read. Raises UsageError for details that nobody takes, and MissingError.
 
     flags: device and dtype, for all that take them. judged: a local critic is given the flags, too.
     """
-    labels = [each.label for each in asked]
+    labels = [named.label for named in named_prompters]
     details = {
         label: read_loader_sets(texts, ["prompter"])["prompter"]
         for label, texts in split_labels(sets, labels, "prompter").items()
     }
     used = set(flags) if judged else set()
     details[None] = {**flags, **details[None]}
-    made = {}
-    for each in asked:
-        name = "vlm" if each.prompter == presets.ALIGNED else each.prompter
+    prompters = {}
+    for named in named_prompters:
+        name = "vlm" if named.prompter == presets.ALIGNED else named.prompter
         takes = accepted("prompter", name)
-        own = each.told | details[each.label]
+        own = named.options | details[named.label]
         for key in own:
             if key not in takes:
-                known = f"accepted: {', '.join(takes)}" if takes else "it takes none"
-                raise UsageError(f"prompter {each.label} takes no option {key}; {known}; leave it out")
+                hint = f"accepted: {', '.join(takes)}" if takes else "it takes none"
+                raise UsageError(f"prompter {named.label} takes no option {key}; {hint}; leave it out")
         fitting = {key: value for key, value in details[None].items() if key in takes}
         used |= fitting.keys()
-        told = fitting | own
-        made[each.label] = load_prompter(name, **presets.prompter_options(each.prompter, told.keys()) | told)
+        options = fitting | own
+        prompters[named.label] = load_prompter(
+            name, **presets.prompter_options(named.prompter, options.keys()) | options
+        )
     for key in details[None]:
         if key not in used:
             raise UsageError(f"option {key} means nothing to {', '.join(labels)}; leave it out")
-    return made
+    return prompters

@@ -97,12 +97,12 @@ def train(
             "published_layout": published_layout,
         },
     }  # fmt: skip
-    given = {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
+    flag_settings = {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
     try:
         from chain_of_zoom.distillation.settings import read_sets, read_settings
 
         defaults = {"model": {"base": DEFAULT_BASE}, **({"data": {"source": "-"}} if estimate else {})}
-        settings = read_settings(defaults, read_config(config), read_sets(sets or []), given)
+        settings = read_settings(defaults, read_config(config), read_sets(sets or []), flag_settings)
         if estimate:
             from chain_of_zoom.distillation.estimate import estimate as count
 
@@ -136,8 +136,8 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trainin
         trained = trainer.run(on_step)
         if not trainer.processes.first:
             return None
-        for name, why in trained.skipped:
-            display.say(f"skipped: {name}: {why}")
+        for name, reason in trained.skipped:
+            display.say(f"skipped: {name}: {reason}")
         did = (
             f"steps {began + 1} to {trained.steps}" if trained.steps > began else f"all {began} steps were done before"
         )

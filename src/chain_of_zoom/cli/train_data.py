@@ -60,8 +60,8 @@ def degrade(
     if min(width, height) < size:
         raise BadInputError(f"{photo}: {picture.size} pixels; accepted: at least {size}x{size}; make --size smaller")
     x, y = find_textured_spots(picture.pixels, 1)[0]
-    left, top = (min(max(at - size // 2, 0), side - size) for at, side in ((x, width), (y, height)))
-    crop = picture.pixels[top : top + size, left : left + size]
+    left_edge, top = (min(max(at - size // 2, 0), side - size) for at, side in ((x, width), (y, height)))
+    crop = picture.pixels[top : top + size, left_edge : left_edge + size]
     drawn = {
         seed: sample_operations(cast("Degradation", stage), np.random.default_rng(seed), Size(size, size))
         for seed in range(1 if is_fixed else seeds or SEEDS)
@@ -115,23 +115,21 @@ def captions(
         package=writer.package,
     )
     with Display("captions", show=not (quiet or as_json)) as display:
-        done = caption_pictures(
-            data, out, writer, author, lambda progress: display.expect(progress.total, done=progress.finished)
-        )
+        report = caption_pictures(data, out, writer, author, display.show_progress)
     if as_json:
-        report = {"captions": str(out), "asked": done.new, "kept": done.reused, "empty": done.empty}
-        echo_lines(json.dumps({**report, "skipped": dict(done.skipped)}, indent=2))
+        summary = {"captions": str(out), "asked": report.new, "kept": report.reused, "empty": report.empty}
+        echo_lines(json.dumps({**summary, "skipped": dict(report.skipped)}, indent=2))
     elif not quiet:
-        echo(f"{out}  {done.new} captions written, {done.reused} kept, {done.empty} of all are empty")
-        for name, why in done.skipped:
-            echo(f"skipped: {name}: {why}")
+        echo(f"{out}  {report.new} captions written, {report.reused} kept, {report.empty} of all are empty")
+        for name, reason in report.skipped:
+            echo(f"skipped: {name}: {reason}")
 
 
 def _details(prompter: str, config: Path | None, sets: list[str]) -> dict[str, Any]:
     """What the prompter is told, checked. One picture has no overview: what can show it alone, does."""
-    in_file, given = read_loader_config(config), read_loader_sets(sets)
+    in_file, in_sets = read_loader_config(config), read_loader_sets(sets)
     for kind in ("backbone", "photo"):
-        if in_file[kind] or given[kind]:
+        if in_file[kind] or in_sets[kind]:
             raise UsageError(f"details of {kind} mean nothing to captions; accepted: prompter.KEY; leave them out")
-    details = combine(DEFAULT_BACKBONE, prompter, in_file, given)["prompter"]
+    details = combine(DEFAULT_BACKBONE, prompter, in_file, in_sets)["prompter"]
     return {"multi_scale": False, **details} if "multi_scale" in accepted("prompter", prompter) else details

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -132,11 +133,11 @@ def upscale(
     )
     show = not (quiet or as_json)
     if estimate:
-        found = estimated(job)
+        forecast = estimated(job)
         if as_json:
-            echo_lines(format_json(found))
+            echo_lines(format_json(forecast))
         elif show:
-            _say_estimate(found, job)
+            _say_estimate(forecast, job)
         return
     record = _run(job, prompts_from, force=force, show=show)
     if as_json:
@@ -147,18 +148,13 @@ def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool)
     from chain_of_zoom.upscaling.run import upscale_to_file
 
     name = job.chain.backbone.info.name
-    what = {"tiles": f"tiles with {name}", "prompts": "prompts of tiles", "writing": f"writing {job.out.name}"}
-    stage = ""
-    with Display(what["tiles"], show=show) as display:
+    titles = {"tiles": f"tiles with {name}", "prompts": "prompts of tiles", "writing": f"writing {job.out.name}"}
+    with Display(titles["tiles"], show=show) as display:
 
-        def hear(progress: Progress) -> None:
-            nonlocal stage
-            if progress.stage != stage:
-                stage = progress.stage
-                display.restart(what[stage], progress.total)
-            display.expect(progress.total, done=progress.finished)
+        def show_progress(progress: Progress) -> None:
+            display.show_progress(replace(progress, stage=titles[progress.stage]))
 
-        record = upscale_to_file(job, prompts_from=prompts_from, force=force, on_progress=hear)
+        record = upscale_to_file(job, prompts_from=prompts_from, force=force, on_progress=show_progress)
         for line in _lines(job, record):
             display.say(line)
     return record
@@ -167,13 +163,15 @@ def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool)
 def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     """What there is to say of a finished run."""
     output, info = record.output, job.chain.backbone.info
-    made = "interpolated" if info.resample else "generated"
+    origin = "interpolated" if info.resample else "generated"
     if job.beyond_evidence:
-        made += ", beyond evidence"
-    kept = sum(step.kept for step in record.steps)
-    tiles = f"{sum(step.tiles for step in record.steps)} tiles" + (f", {kept} of them kept from before" if kept else "")
+        origin += ", beyond evidence"
+    kept_tiles = sum(step.kept for step in record.steps)
+    tiles = f"{sum(step.tiles for step in record.steps)} tiles" + (
+        f", {kept_tiles} of them kept from before" if kept_tiles else ""
+    )
     size = f"{output.size[0]}x{output.size[1]} px, {human_size(output.bytes or 0)}"
-    lines = [f"{job.out}  {made}  ({size}; {tiles}; {_time(record.seconds or 0)})"]
+    lines = [f"{job.out}  {origin}  ({size}; {tiles}; {_time(record.seconds or 0)})"]
     if output.format == "Deep Zoom":
         lines.append(f"{job.out.with_suffix('.html')}  a page that shows it, offline")
     if record.prompts_sha256:
@@ -184,13 +182,16 @@ def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     return lines + [f"note: {note}" for note in (*record.notes, *(n for step in record.steps for n in step.fallbacks))]
 
 
-def _say_estimate(found: Estimate, job: UpscaleJob) -> None:
+def _say_estimate(forecast: Estimate, job: UpscaleJob) -> None:
     rows = (
-        ("output", f"{found.output}: {found.size[0]}x{found.size[1]} px, about {human_size(found.output_bytes)}"),
-        ("tiles", f"{found.tiles} in {found.steps} step{'s' if found.steps > 1 else ''}"),
-        ("time", f"about {_time(found.seconds)} of tiles with {job.chain.backbone.info.name}, by one of them"),
-        ("memory", "unknown here" if found.memory is None else f"about {human_size(found.memory)}"),
-        ("disk", f"up to {human_size(found.disk)} while it runs; {human_size(found.free)} are free"),
+        (
+            "output",
+            f"{forecast.output}: {forecast.size[0]}x{forecast.size[1]} px, about {human_size(forecast.output_bytes)}",
+        ),
+        ("tiles", f"{forecast.tiles} in {forecast.steps} step{'s' if forecast.steps > 1 else ''}"),
+        ("time", f"about {_time(forecast.seconds)} of tiles with {job.chain.backbone.info.name}, by one of them"),
+        ("memory", "unknown here" if forecast.memory is None else f"about {human_size(forecast.memory)}"),
+        ("disk", f"up to {human_size(forecast.disk)} while it runs; {human_size(forecast.free)} are free"),
     )
     echo_lines("\n".join(format_plain_table(rows, left_columns=2)))
 

@@ -81,7 +81,7 @@ def zoom_many(
     debug: bool,
 ) -> int:
     """Run the tasks; `out` receives a folder for each. Returns the exit code: 0, or that of the first failure."""
-    said: dict[str, None] = {}
+    lines: dict[str, None] = {}
     with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
         progress = BatchProgress(display, len(tasks), debug=debug)
         batch = Batch(
@@ -89,13 +89,13 @@ def zoom_many(
         )
         for outcome in batch.run():
             if outcome.record:
-                said.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))
+                lines.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))
     summary = batch.report.summary
     if as_json:
         echo_lines(summary.to_json())
     elif show:
         echo(f"{out / INDEX}  all of them: look at this first")
-        for note in said:
+        for note in lines:
             echo(f"note: {note}")
         echo(f"{summary.done} done, {summary.kept} kept from before, {summary.failed} failed")
     for run in summary.runs:
@@ -109,11 +109,11 @@ def _line(outcome: Outcome) -> str:
         return f"{outcome.folder}  failed: {outcome.error}"
     states = outcome.record.states
     beyond = sum(state.beyond_evidence for state in states)
-    made = f"{len(states)} states to {magnification_name(states[-1].magnification)}"
+    states_text = f"{len(states)} states to {magnification_name(states[-1].magnification)}"
     limit = f", {beyond} beyond evidence" if beyond else ""
     fallbacks = "".join(f"; {note}" for note in dict.fromkeys(note for state in states for note in state.fallbacks))
-    what = "kept from before" if outcome.status == "kept" else f"{outcome.seconds:.1f} s"
-    return f"{outcome.folder}  {made}{limit}  ({what}{fallbacks})"
+    outcome_text = "kept from before" if outcome.status == "kept" else f"{outcome.seconds:.1f} s"
+    return f"{outcome.folder}  {states_text}{limit}  ({outcome_text}{fallbacks})"
 
 
 def _failure(run: RunSummary) -> str:

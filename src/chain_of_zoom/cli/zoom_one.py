@@ -112,15 +112,15 @@ def state_line(folder: RunFolder, entry: StateRecord, what: str) -> str:
 def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...]) -> list[str]:
     """What a user should know about the result: words that were not used, detail that nothing supports."""
     info = chain.backbone.info
-    said = []
+    lines = []
     if chain.residence:
-        said.append(str(chain.residence))
+        lines.append(str(chain.residence))
     elif (device := chain.backbone.runs_on()) not in (None, "cpu"):
-        said.append(f"{info.name} ran on {device}")
+        lines.append(f"{info.name} ran on {device}")
     if any(prompts) and not info.text_aware:
-        said.append(f"{info.name} ignores prompts; the text is recorded and was not used")
+        lines.append(f"{info.name} ignores prompts; the text is recorded and was not used")
     if any(state.beyond_evidence for state in states):
         from chain_of_zoom.chain.sheet import beyond_evidence
 
-        said.append(beyond_evidence(info))
-    return said
+        lines.append(beyond_evidence(info))
+    return lines
