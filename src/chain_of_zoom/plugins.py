@@ -40,6 +40,7 @@ _MODEL_FILE = "chain_of_zoom.backbones.model_file:ModelFile"
 
 PROMPTERS: Table = {
     "null": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
+    "words": ("chain_of_zoom.prompters.recognition.prompter:Recognizer", {}, None),
     "vlm": ("chain_of_zoom.prompters.vlm:Vlm", {}, "diffusion"),
     "dape": ("chain_of_zoom.prompters.tags:Dape", {}, "diffusion"),
     "remote": ("chain_of_zoom.prompters.remote:Remote", {}, "remote"),
