@@ -62,18 +62,18 @@ def test_a_disk_that_cannot_hold_it_is_said_before_anything_is_computed(tmp_path
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "dzi", "jpg"])
 def test_no_run_takes_more_disk_than_was_said(tmp_path, suffix, monkeypatch):
-    from chain_of_zoom.upscaling.folder import Folder
+    from chain_of_zoom.upscaling.folder import UpscaleFolder
 
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)  # noise: nothing is larger
     planned = job(tmp_path, suffix, 8.0, photo=photo)
     taken: list[int] = []
-    close = Folder.close
+    close = UpscaleFolder.finish
 
     def measured(folder, record):
         taken.append(sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()))
         return close(folder, record)
 
-    monkeypatch.setattr(Folder, "close", measured)
+    monkeypatch.setattr(UpscaleFolder, "finish", measured)
     upscale(planned.photo, 8, out=planned.out, backbone=Double())
     photo_bytes = (tmp_path / "photo.png").stat().st_size
     extras = 500_000 if suffix == "dzi" else 0  # the viewer in the page

@@ -82,11 +82,11 @@ def test_a_kill_before_its_record_is_whole(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["png", "dzi", "tif"])
 def test_a_kill_between_the_output_and_its_record(tmp_path, suffix, monkeypatch):
-    from chain_of_zoom.upscaling.folder import Folder
+    from chain_of_zoom.upscaling.folder import UpscaleFolder
 
     out = tmp_path / f"a.{suffix}"
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(UpscaleFolder, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             enlarge(out)
     data = out.read_bytes()

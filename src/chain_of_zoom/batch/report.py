@@ -18,10 +18,10 @@ from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, Run
 from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
-from chain_of_zoom.errors import OccupiedError, OutputError
-from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
+from chain_of_zoom.errors import OutputError
+from chain_of_zoom.files import make_inner_folder, naming, write_atomic
 from chain_of_zoom.parsing import printable
-from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runs.folder import WorkFolder
 
 QUIET_SECONDS = 2.0
 """Seconds between two versions of the page while runs are merely kept."""
@@ -46,6 +46,20 @@ class Outcome:
     """Seconds that it took in this call."""
 
 
+class SummaryFolder(WorkFolder[Summary]):
+    """The folder of a batch; any batch may go on in that of another, whose summary and page it replaces."""
+
+    marker = SUMMARY
+    owns = (INDEX,)
+
+    def parse(self, data: bytes) -> Summary:
+        """Read the summary of an earlier batch."""
+        return Summary.from_json(data)
+
+    def clear(self, earlier: Summary | None) -> None:
+        """Remove nothing: runs of earlier batches stay."""
+
+
 class Report:
     """Keeps summary and page of a batch up to date and locks its folder, inside a `with` block."""
 
@@ -62,13 +76,11 @@ class Report:
 
     def __enter__(self) -> Self:
         """Make and lock the folder. Raises OccupiedError when it is in use or holds a page of another program."""
-        with naming(make_folder(self.out)):
-            self._unlock = lock_folder(self, self.out)
+        self._folder = SummaryFolder(self.out, force=self.force)
         try:
-            self._refuse_foreign_files()
             self._save(running=True)
         except BaseException:
-            self._unlock()
+            self._folder.close()
             raise
         return self
 
@@ -81,7 +93,7 @@ class Report:
                 with suppress(OutputError):  # the error that ended the block matters more
                     self._save(running=False)
         finally:
-            self._unlock()
+            self._folder.close()
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of the next task. Raises OutputError when it cannot be written."""
@@ -147,21 +159,6 @@ class Report:
             for file in (self.out / THUMBNAILS).glob("*.webp"):
                 if _THUMBNAIL.fullmatch(file.name) and f"{THUMBNAILS}/{file.name}" not in thumbnails:
                     file.unlink()
-
-    def _refuse_foreign_files(self) -> None:
-        """Raise OccupiedError where summary or page are not of this program, unless `force` is given."""
-        try:
-            Summary.from_json((self.out / SUMMARY).read_bytes())
-            foreign_file = None
-        except FileNotFoundError:
-            foreign_file = self.out / INDEX if (self.out / INDEX).exists() else None
-        except (OSError, msgspec.DecodeError):
-            foreign_file = self.out / SUMMARY
-        if foreign_file and not self.force:
-            raise OccupiedError(
-                f"{foreign_file} is there already and is not of this program; "
-                "add --force to overwrite it, or name another folder with -o"
-            )
 
     def _relative(self, path: Path) -> str:
         return printable(os.path.relpath(path, self.out)).replace(os.sep, "/")

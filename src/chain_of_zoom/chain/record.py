@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -206,17 +206,16 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
             placed |= {"backbone.memory", "prompter.memory"}
         for part in ("settings", "backbone", "prompter", "prompter_sha256", "prompter_package", "options", "software"):
             old, new = msgspec.to_builtins([getattr(earlier, part), getattr(self, part)])
-            if part == "options":
-                old, new = _flatten(old, placed), _flatten(new, placed)
             if part == "software":  # packages loaded in one run alone, such as torch, change nothing
                 old, new = ({name: versions[name] for name in old.keys() & new} for versions in (old, new))
-            if part != ignored and old != new:
-                return f"other {part} ({_first_change(old, new)})"
+            if part != ignored and (change := _first_change(old, new, placed)):
+                return f"other {part} ({change})"
         if self.device and earlier.device and self.device != earlier.device:
             return f"other device ({earlier.device}, now {self.device})"
         # Where in memory the networks lie changes nothing, their precision does.
         old, new = _precisions(earlier.placement), _precisions(self.placement)
-        return f"other precision ({_first_change(old, new)})" if old and new and old != new else None
+        change = _first_change(old, new) if old and new else None
+        return f"other precision ({change})" if change else None
 
     def to_json(self) -> bytes:
         """Return the record as indented JSON."""
@@ -304,19 +303,14 @@ def _join(notes: tuple[str, ...]) -> str:
     return ", ".join(notes) or "as it is"
 
 
-def _flatten(options: dict[str, dict[str, str]], hidden: set[str]) -> dict[str, str]:
-    flat = {f"{kind}.{key}": value for kind, values in options.items() for key, value in values.items()}
-    return {name: value for name, value in flat.items() if name not in hidden}
-
-
 def _precisions(placement: dict[str, str]) -> dict[str, str]:
     return {name: place.partition(" ")[2] for name, place in placement.items() if name != "memory"}
 
 
-def _first_change(old: Any, new: Any) -> str:
+def _first_change(old: Any, new: Any, ignored: Collection[str] = ()) -> str | None:
     if not isinstance(old, dict):
-        return f"{old}, now {new}"
-    return list_changes(old, new, "{key} {earlier}, now {current}")[0]
+        return None if old == new else f"{old}, now {new}"
+    return next(iter(list_changes(old, new, "{key} {earlier}, now {current}", ignored=ignored)), None)
 
 
 def software(also: Iterable[str] = ()) -> dict[str, str]:

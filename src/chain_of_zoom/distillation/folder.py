@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.distillation import checkpoint, journal
 from chain_of_zoom.distillation.checkpoint import TrainingProgress, read_progress
-from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.files import naming
+from chain_of_zoom.runs.folder import WorkFolder, list_changes
 from chain_of_zoom.weights.files import TRAINED
 
 SETTINGS = "settings.toml"
-_OURS = (
-    checkpoint.NAME, journal.NAME, TRAINED, SETTINGS, "sheets", "tensorboard", "SR_LoRA", "SR_VAE",
-)  # fmt: skip
+_FILES = (checkpoint.NAME, journal.NAME, TRAINED, SETTINGS, "sheets", "tensorboard", "SR_LoRA", "SR_VAE")
 
 
-def read_earlier_run(folder: Path, identity: Mapping[str, Any]) -> TrainingProgress | None:
-    """Read how far the run in the folder is; None without one. Raises OccupiedError for one of other settings."""
-    progress = read_progress(folder)
-    if progress is None or progress.identity == identity:
-        return progress
-    earlier = progress.identity
-    changed_keys = [key for key in sorted({*identity, *earlier}) if identity.get(key) != earlier.get(key)]
-    changes = ", ".join(f"{key} was {earlier.get(key)!r}, is {identity.get(key)!r}" for key in changed_keys[:3])
-    raise OccupiedError(f"{folder} holds another run ({changes}); name another folder with -o, or type: --force")
+class TrainingFolder(WorkFolder[TrainingProgress]):
+    """The folder of a training run, whose marker is the header of its checkpoint.
 
+    It owns no names: a run that was killed before its first checkpoint leaves files, and has to begin again.
+    """
 
-def remove_earlier_run(folder: Path) -> None:
-    """Remove the files that an earlier run wrote. Raises OutputError."""
-    with naming(folder):
-        for path in (folder / name for name in _OURS):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+    marker = checkpoint.NAME
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, force: bool = False) -> None:
+        self.identity = identity
+        super().__init__(path, force=force)
+
+    def read_earlier(self, force: bool) -> TrainingProgress | None:
+        """Read how far the run in the folder is. Raises MissingError for a damaged checkpoint, unless `force`."""
+        return None if force else read_progress(self.path)
+
+    def difference(self, earlier: TrainingProgress) -> str:
+        """Describe up to three settings that may not change within a run and differ."""
+        changes = list_changes(earlier.identity, self.identity, "{key} was {earlier!r}, is {current!r}")
+        return ", ".join(changes[:3])
+
+    def clear(self, earlier: TrainingProgress | None) -> None:
+        """Remove the files that training writes."""
+        self.remove(_FILES)

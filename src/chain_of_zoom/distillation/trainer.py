@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from chain_of_zoom.distillation.checkpoint import (
     TrainingProgress,
     load_adapters,
     load_checkpoint,
+    read_progress,
     save_checkpoint,
     write_published,
     write_weights,
 )
 from chain_of_zoom.distillation.data import Example, Skipped, TrainingSet, open_training_set
-from chain_of_zoom.distillation.folder import SETTINGS, read_earlier_run, remove_earlier_run
+from chain_of_zoom.distillation.folder import SETTINGS, TrainingFolder
 from chain_of_zoom.distillation.journal import COLUMNS, Journal
 from chain_of_zoom.distillation.losses import (
     TrainingBatch,
@@ -38,9 +39,8 @@ from chain_of_zoom.distillation.settings import Settings
 from chain_of_zoom.distillation.updates import Processes, Updates
 from chain_of_zoom.distillation.validation import EXAMPLES_PER_SHEET, restore_example, write_sheet
 from chain_of_zoom.errors import BackboneError
-from chain_of_zoom.files import make_folder, write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.networks.sd.sd3 import load_pipeline, to_tensor
-from chain_of_zoom.runs.lock import lock_folder
 from chain_of_zoom.runtime.placement import choose_dtype
 from chain_of_zoom.settings import format_toml
 from chain_of_zoom.weights.files import TRAINED
@@ -86,12 +86,9 @@ class Trainer:
         uses_perceptual = settings.losses.perceptual > 0
         self.perceptual = load_perceptual(settings.losses.network, self.device) if uses_perceptual else None
         self.identity = settings.identity(pictures=len(self.data), ranks=self.processes.count)
-        make_folder(folder)
-        self.release = lock_folder(self, folder) if self.processes.first else lambda: None
-        if force and self.processes.first:
-            remove_earlier_run(folder)
+        self.claimed = TrainingFolder(folder, self.identity, force=force) if self.processes.first else None
         self.processes.wait()  # until the first has removed the files that the others would read
-        progress = read_earlier_run(folder, self.identity)
+        progress = self.claimed.earlier if self.claimed else read_progress(folder)
         self.texts, self.student = self._load_networks()
         self.groups = self.student.groups
         is_scaled = self.dtype == torch.float16
@@ -163,7 +160,7 @@ class Trainer:
         losses: Losses = {}
         batches = self._draw_batches()
         with ExitStack() as stack:
-            stack.callback(self.release)
+            stack.enter_context(self.claimed or nullcontext())
             if is_first:
                 journal = Journal(self.folder, self.step)
                 stack.callback(journal.close)

@@ -11,7 +11,7 @@ import numpy as np
 
 from chain_of_zoom.chain.request import PAPER_SIDE, ZoomRequest
 from chain_of_zoom.datasets.manifest import ManifestItem
-from chain_of_zoom.errors import BadInputError, OutputError, UsageError
+from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, MeasuredRun, Protocol, check_scales
 from chain_of_zoom.files import make_inner_folder, write_atomic
@@ -20,6 +20,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
 from chain_of_zoom.imaging.spots import Spot, find_centre, find_textured_spots
 from chain_of_zoom.parsing import parse_json
+from chain_of_zoom.runs.folder import WorkFolder, list_changes
 from chain_of_zoom.weights.files import file_sha256
 
 Reduction = Literal["area", "bicubic"]
@@ -39,6 +40,28 @@ class PreparedPhoto(msgspec.Struct, frozen=True, kw_only=True):
     """The top left pixel (x, y) of the truth at every spot, multiples of the largest reduction."""
     inputs: dict[int, str]
     """For every depth the SHA-256 of the reduced photo."""
+
+
+class PreparedFolder(WorkFolder[PreparedPhoto]):
+    """The folder of a photo's inputs and truths, and of the runs below it; it owns no names, as a note comes last."""
+
+    another = "other inputs"
+    marker = NOTE
+
+    def __init__(self, path: Path, identity: dict[str, Any], *, force: bool = False) -> None:
+        self.identity = identity
+        super().__init__(path, force=force)
+
+    def parse(self, data: bytes) -> PreparedPhoto | None:
+        """Read the note; None for one that was cut off, since all files are made again then."""
+        try:
+            return parse_json(data, PreparedPhoto)
+        except msgspec.DecodeError:
+            return None
+
+    def difference(self, earlier: PreparedPhoto) -> str:
+        """Describe which settings make other inputs."""
+        return "; ".join(list_changes(earlier.wanted, self.identity))
 
 
 class TrueZoom(Protocol):
@@ -90,14 +113,9 @@ class TrueZoom(Protocol):
             **self.settings(),
             "pinned": [list(spot) for spot in item.spots or ()],
         }
-        prepared = _read_note(folder / NOTE)
-        if prepared is None or prepared.wanted != identity:
-            if prepared is not None and not force:
-                raise OutputError(
-                    f"{folder} holds inputs made in another way (photo, spots, --scales or --reduce); accepted: the "
-                    "same settings; add --force to make them again, or name another folder with -o"
-                )
-            prepared = self._prepare(item, folder, identity)
+        make_inner_folder(home, item.id)
+        with PreparedFolder(folder, identity, force=force) as prepared_folder:
+            prepared = prepared_folder.earlier or self._prepare(item, folder, identity)
         return [self._case(item, folder, prepared, number) for number in range(1, len(prepared.corners) + 1)]
 
     def plan_runs(self, case: Case, method: Method, seed: int) -> list[MeasuredRun]:
@@ -148,7 +166,6 @@ class TrueZoom(Protocol):
         pixels = pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step]
         corners = tuple(dict.fromkeys(_truth_corner(spot, side, size_of(pixels), step) for spot in spots))
         inputs = {}
-        make_inner_folder(folder.parent, folder.name)
         for depth in self.depths:
             file = _input_file(folder, depth)
             write_atomic(file, encode_png(reduce_photo(pixels, depth, self.reduction)))
@@ -194,10 +211,3 @@ def _truth_corner(spot: Spot, side: int, size: Size, step: int) -> Spot:
         for middle, limit in zip(spot, size, strict=True)
     )
     return x, y
-
-
-def _read_note(path: Path) -> PreparedPhoto | None:
-    try:
-        return parse_json(path.read_bytes(), PreparedPhoto)
-    except (OSError, msgspec.DecodeError):
-        return None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Generic, Self, TypeVar
 
@@ -17,15 +16,18 @@ from chain_of_zoom.runs.lock import lock_folder
 Earlier = TypeVar("Earlier")
 
 
-class WorkFolder(ABC, Generic[Earlier]):
+class WorkFolder(Generic[Earlier]):
     """A folder that this process has locked and that belongs to one run; use it in a `with` statement.
 
-    Every kind of run subclasses it, and reads and compares the file that says whose folder it is: the marker. A run is
-    finished when its marker says so and every file that the marker lists is there.
+    Every kind of run subclasses it and overrides `parse`, which reads the marker, the file that says whose folder it
+    is; a kind whose marker is large overrides `read_earlier` instead. A run is finished when its marker says so and
+    every file that the marker lists is there.
     """
 
     another: ClassVar[str] = "another run"
     """What a folder holds that is not this run's, for messages."""
+    target: ClassVar[str] = "folder"
+    """What -o names, for messages."""
     marker: ClassVar[str]
     """Name of the file that says whose folder it is."""
     owns: ClassVar[tuple[str, ...]] = ()
@@ -51,12 +53,12 @@ class WorkFolder(ABC, Generic[Earlier]):
             self.close()
             raise
 
-    @abstractmethod
     def parse(self, data: bytes) -> Earlier | None:
         """Read the bytes of the marker; None where they are of a run that never began.
 
         Raises ValueError or msgspec.DecodeError for bytes that are not of this program.
         """
+        raise NotImplementedError
 
     def difference(self, earlier: Earlier) -> str | None:
         """Describe what makes an earlier run another one than this; empty or None where they are the same."""
@@ -74,7 +76,7 @@ class WorkFolder(ABC, Generic[Earlier]):
             same = self.another.partition(" ")[2]
             raise OccupiedError(
                 f"{self.path} holds {self.another}: {difference}; accepted: a new folder or the same {same}; "
-                "add --force to replace it, or name another folder with -o"
+                f"add --force to replace it, or name another {self.target} with -o"
             )
         return earlier
 
@@ -91,7 +93,7 @@ class WorkFolder(ABC, Generic[Earlier]):
                 return None
             raise OccupiedError(
                 f"{self.path / self.marker} is there already and is no record of this program ({error}); "
-                "add --force to replace it, or name another folder with -o"
+                f"add --force to replace it, or name another {self.target} with -o"
             ) from error
 
     def refuse_foreign_files(self) -> None:
@@ -99,7 +101,7 @@ class WorkFolder(ABC, Generic[Earlier]):
         for file in self.find_owned():
             raise OccupiedError(
                 f"{file} is there already and no {self.marker} says where it comes from; "
-                "add --force to overwrite it, or name another folder with -o"
+                f"add --force to overwrite it, or name another {self.target} with -o"
             )
 
     def find_owned(self) -> Iterable[Path]:
@@ -136,8 +138,24 @@ def remove_path(path: Path) -> None:
 
 
 def list_changes(
-    earlier: Mapping[str, object], current: Mapping[str, object], wording: str = "{key} is {earlier}, not {current}"
+    earlier: Mapping[str, object],
+    current: Mapping[str, object],
+    wording: str = "{key} is {earlier}, not {current}",
+    *,
+    ignored: Collection[str] = (),
 ) -> list[str]:
-    """Describe every value that two mappings do not share."""
-    old, new = ({key: mapping.get(key, "not set") for key in {**earlier, **current}} for mapping in (earlier, current))
-    return [wording.format(key=key, earlier=old[key], current=new[key]) for key in old if old[key] != new[key]]
+    """Describe every value that two mappings, which may hold mappings, do not share.
+
+    ignored: keys that may differ, those of inner mappings as "outer.inner".
+    """
+    old, new = _flatten(earlier), _flatten(current)
+    keys = [key for key in {**old, **new} if key not in ignored]
+    pairs = [(key, old.get(key, "not set"), new.get(key, "not set")) for key in keys]
+    return [wording.format(key=key, earlier=before, current=now) for key, before, now in pairs if before != now]
+
+
+def _flatten(tables: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tables.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

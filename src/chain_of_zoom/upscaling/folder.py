@@ -1,20 +1,18 @@
-"""Where an enlargement is made and where it ends up: resumed, replaced or refused, and put in place whole."""
+"""The folder that an enlargement is made in, and its output, which is put in place whole."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.errors import OutputError
-from chain_of_zoom.files import is_temporary, make_inner_folder, naming, replacement, write_atomic
-from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.errors import OccupiedError
+from chain_of_zoom.files import make_inner_folder, naming, replacement, write_atomic
+from chain_of_zoom.runs.folder import WorkFolder, remove_path
 from chain_of_zoom.runs.progress import OnProgress
 from chain_of_zoom.upscaling import deepzoom
 from chain_of_zoom.upscaling.canvas import Canvas
@@ -26,56 +24,52 @@ RECORD = "record.json"
 PROMPTS = "prompts.json"
 
 
-class Folder:
-    """The work folder of a job and the files beside its output."""
+class UpscaleFolder(WorkFolder[UpscaleRecord]):
+    """The work folder of a job, and the files beside its output."""
 
-    def __init__(self, job: UpscaleJob, record: UpscaleRecord) -> None:
-        self.job, self.record = job, record
-        self.path = job.work
+    marker = RECORD
+    owns = ("*",)
+    target = "file"
 
-    @property
-    def book_path(self) -> Path:
-        """The prompts so far."""
-        return self.path / PROMPTS
+    def __init__(self, job: UpscaleJob, record: UpscaleRecord, *, force: bool, redo: bool) -> None:
+        """Make the work folder, or take up the one of the same run that stopped.
 
-    def finished(self) -> UpscaleRecord | None:
-        """The record of an earlier run of the same kind whose output is still there as it was written."""
-        earlier = _read(self.job.record_path)
-        if earlier is None or not earlier.complete or self.record.difference(earlier):
-            return None
-        if earlier.output.file != self.job.out.name or not self.job.out.exists():
-            return None
-        return earlier if _fingerprint(self.job)[0] == earlier.output.sha256 else None
-
-    @contextmanager
-    def opened(self, *, force: bool, redo: bool) -> Iterator[None]:
-        """Make the work folder, or take up the one of the same run that stopped; nobody else writes to it meanwhile.
-
-        force: replace whatever is there. redo: the output may be replaced, being this run's own.
-        Raises OutputError, and OccupiedError while another process is at it.
+        force: replace anything that is there. redo: the output may be replaced, being this run's own.
+        Raises OutputError, and OccupiedError for somebody else's files and while another process is at it.
         """
-        job = self.job
-        if force and self._is_foreign() and not (self.path / RECORD).exists():
-            raise self._foreign()
-        if not force:
-            resumed = self._is_resumed()
-            stranger = next((path for path in job.outputs if path.exists()), None)
-            if stranger and not (redo or resumed):
-                raise OutputError(
-                    f"{stranger} is there already; add --force to replace it, or name another file with -o"
-                )
-        with naming(make_inner_folder(job.out.parent, self.path.name)):
-            unlock = lock_folder(self, self.path)
-        try:
-            with naming(job.out.parent):
-                for path in self.path.iterdir() if force else ():
-                    _remove(path)
-            write_atomic(self.path / RECORD, self.record.to_json())
-            yield
-        finally:
-            unlock()
+        self.job, self.record = job, record
+        earlier = _read_record(job.work / RECORD)
+        output = next((path for path in job.outputs if path.exists()), None)
+        if output and not (force or redo) and (earlier is None or earlier.complete):
+            raise OccupiedError(f"{output} is there already; add --force to replace it, or name another file with -o")
+        super().__init__(make_inner_folder(job.out.parent, job.work.name), force=force)
 
-    def put(self, canvas: Canvas, on_progress: OnProgress) -> None:
+    def parse(self, data: bytes) -> UpscaleRecord:
+        """Read the record of an earlier run."""
+        return UpscaleRecord.from_json(data)
+
+    def difference(self, earlier: UpscaleRecord) -> str | None:
+        """Describe what makes the earlier run another one."""
+        return self.record.difference(earlier)
+
+    def claim(self, force: bool) -> UpscaleRecord | None:
+        """Claim the folder and write the record of a run that has begun."""
+        earlier = super().claim(force)
+        write_atomic(self.path / RECORD, self.record.to_json())
+        return earlier
+
+    def refuse_foreign_files(self) -> None:
+        """Raise OccupiedError for any file, since everything in a work folder is removed in the end."""
+        if any(self.path.iterdir()):
+            raise OccupiedError(f"{self.path} is not this program's; remove it, or name another file with -o")
+
+    def clear(self, earlier: UpscaleRecord | None) -> None:
+        """Remove everything from a folder with a record, readable or not; any other is refused also with --force."""
+        if not (self.path / RECORD).exists():
+            self.refuse_foreign_files()
+        super().clear(earlier)
+
+    def place_output(self, canvas: Canvas, on_progress: OnProgress) -> None:
         """Write the output in the work folder and move it into place."""
         job, tags = self.job, self.job.make_tags()
         description = tags.texts["Description"]
@@ -92,60 +86,47 @@ class Folder:
                 with replacement(job.out, self.path) as file:
                     write(Path(file.name))
                 return
-            made = self.path / f"output{job.format.suffixes[0]}"
-            tiles, place = deepzoom.tiles_folder(made), deepzoom.tiles_folder(job.out)
-            _remove(tiles)
-            _remove(made)
-            write(made.with_suffix(""))
-            (tiles / "vips-properties.xml").unlink(missing_ok=True)
-            deepzoom.put_label(made, description)
-            _remove(place)
-            tiles.replace(place)
-            made.replace(job.out)
+            draft = self.path / f"output{job.format.suffixes[0]}"
+            draft_tiles, tiles = deepzoom.tiles_folder(draft), deepzoom.tiles_folder(job.out)
+            self.remove([draft_tiles.name, draft.name])
+            write(draft.with_suffix(""))
+            (draft_tiles / "vips-properties.xml").unlink(missing_ok=True)
+            deepzoom.put_label(draft, description)
+            remove_path(tiles)
+            draft_tiles.replace(tiles)
+            draft.replace(job.out)
         suffix = "jpg" if job.alpha is None else "png"
         deepzoom.write_page(job.out, job.size, suffix, description)
 
-    def close(self, record: UpscaleRecord) -> UpscaleRecord:
+    def finish(self, record: UpscaleRecord) -> UpscaleRecord:
         """Write the record and, of a backbone that reads them, the prompts."""
         sha256, size = _fingerprint(self.job)
         output = msgspec.structs.replace(record.output, sha256=sha256, bytes=size)
         record = msgspec.structs.replace(record, output=output, complete=True)
         if self.job.reads_prompts:
-            write_atomic(self.job.prompts_path, self.book_path.read_bytes())
+            write_atomic(self.job.prompts_path, (self.path / PROMPTS).read_bytes())
         write_atomic(self.job.record_path, record.to_json())
         write_atomic(self.path / RECORD, record.to_json())  # last: until then the output may be replaced
         return record
 
-    def tidy(self) -> None:
-        """Drop what no later run can use; canvases stay where prompts can be edited, so that only these are redone."""
-        if not self.job.reads_prompts:
-            shutil.rmtree(self.path, ignore_errors=True)
 
-    def _is_resumed(self) -> bool:
-        """Whether the work folder is that of the same run, stopped. Raises OutputError when it is another's."""
-        earlier = _read(self.path / RECORD)
-        if earlier is None:
-            if self._is_foreign():
-                raise self._foreign()
-            return False
-        if difference := self.record.difference(earlier):
-            raise OutputError(
-                f"{self.path} holds another run: {difference}; accepted: the same run, which goes on; "
-                "add --force to replace it, or name another file with -o"
-            )
-        return not earlier.complete
-
-    def _is_foreign(self) -> bool:
-        """Whether there is more than half a record, which a kill leaves while that is written."""
-        if not self.path.is_dir():
-            return self.path.exists()
-        return not all(is_temporary(path.name) for path in self.path.iterdir())
-
-    def _foreign(self) -> OutputError:
-        return OutputError(f"{self.path} is not this program's; remove it, or name another file with -o")
+def read_finished(job: UpscaleJob, record: UpscaleRecord) -> UpscaleRecord | None:
+    """Return the record of a finished run like `record` whose output is still there as it was written; None without."""
+    earlier = _read_record(job.record_path)
+    if earlier is None or not earlier.complete or record.difference(earlier):
+        return None
+    if earlier.output.file != job.out.name or not job.out.exists():
+        return None
+    return earlier if _fingerprint(job)[0] == earlier.output.sha256 else None
 
 
-def _read(path: Path) -> UpscaleRecord | None:
+def remove_work(job: UpscaleJob) -> None:
+    """Remove the work folder of a finished run; where prompts can be edited, its canvases serve the next run."""
+    if not job.reads_prompts:
+        shutil.rmtree(job.work, ignore_errors=True)
+
+
+def _read_record(path: Path) -> UpscaleRecord | None:
     try:
         return UpscaleRecord.from_json(path.read_bytes())
     except (OSError, msgspec.DecodeError):
@@ -157,11 +138,3 @@ def _fingerprint(job: UpscaleJob) -> tuple[str, int]:
         return deepzoom.fingerprint(job.out)
     with job.out.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from chain_of_zoom.runs.progress import OnProgress, ignore_progress
 from chain_of_zoom.settings import check_settings
 from chain_of_zoom.upscaling.canvas import PixelRect
 from chain_of_zoom.upscaling.estimate import check_disk, check_memory
-from chain_of_zoom.upscaling.folder import PROMPTS, Folder
+from chain_of_zoom.upscaling.folder import PROMPTS, UpscaleFolder, read_finished, remove_work
 from chain_of_zoom.upscaling.job import UpscaleJob, prepare
 from chain_of_zoom.upscaling.prompts import TilePrompts
 from chain_of_zoom.upscaling.request import DEFAULT_SCALE, UpscaleRecord, UpscaleRequest
@@ -124,27 +124,26 @@ def upscale_to_file(
         check_disk(job)  # before weights are read, which can take minutes
     job.chain.load(words=job.reads_prompts)
     record = job.begin_record()  # of the versions that reading the weights has brought in
-    folder = Folder(job, record)
-    earlier = None if force else folder.finished()
+    earlier = None if force else read_finished(job, record)
     if earlier and (prompts_from is None or not job.reads_prompts):
-        folder.tidy()
+        remove_work(job)
         return earlier
     check_disk(job)
     check_memory(job)
     prompts = _read_prompts(job, prompts_from, anew=force)
     with ExitStack() as stack:
-        stack.enter_context(folder.opened(force=force, redo=earlier is not None))
+        folder = stack.enter_context(UpscaleFolder(job, record, force=force, redo=earlier is not None))
         if job.reads_prompts:
             prompts.save()
         canvas, steps = run_steps(job, prompts, on_progress, stack)
         sha256 = hashlib.sha256(prompts.to_json()).hexdigest() if job.reads_prompts else None
         if earlier and earlier.prompts_sha256 == sha256:
             return earlier
-        folder.put(canvas, on_progress)
+        folder.place_output(canvas, on_progress)
         seconds = round(time.perf_counter() - started, 3)
         record = msgspec.structs.replace(record, steps=tuple(steps), prompts_sha256=sha256, seconds=seconds)
-        record = folder.close(record)
-    folder.tidy()
+        record = folder.finish(record)
+    remove_work(job)
     return record
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import msgspec
 
 from chain_of_zoom.alignment.pairs.read import METADATA, FullPairRow, Split
-from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.files import make_folder, make_inner_folder, naming, write_atomic
+from chain_of_zoom.files import make_inner_folder, naming, write_atomic
 from chain_of_zoom.imaging.spots import Spot
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
-from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runs.folder import WorkFolder, list_changes
 
 ABOUT = "pairs.json"
 CONTACT = "contact.jpg"
@@ -117,60 +115,57 @@ class PairSetRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def difference(self, earlier: PairSetRecord) -> str:
         """Describe how the settings and photos of earlier pairs differ from these; empty where they do not."""
-        values, earlier_values = (msgspec.structs.asdict(about.settings) for about in (self, earlier))
-        changed = [
-            f"{key} is {earlier_values[key]}, not {values[key]}" for key in values if values[key] != earlier_values[key]
-        ]
+        changes = list_changes(msgspec.structs.asdict(earlier.settings), msgspec.structs.asdict(self.settings))
         if self.photos != earlier.photos:
-            changed.append(f"of {len(earlier.photos)} photos, not of these {len(self.photos)}")
-        return "; ".join(changed)
+            changes.append(f"of {len(earlier.photos)} photos, not of these {len(self.photos)}")
+        return "; ".join(changes)
 
 
-class PairFolder:
-    """A folder of pairs that this process has locked; use it in a `with` statement.
+class PairFolder(WorkFolder[PairSetRecord]):
+    """The folder that a set of pairs is made in."""
 
-    about: the record; a complete one when the very same pairs lie in the folder already.
-    done: entries of a run that was stopped, by the SHA-256 of the photo.
-    Raises OccupiedError when it holds other pairs or files, unless `force`; OutputError when it cannot be written.
-    """
+    another = "other pairs"
+    marker = ABOUT
+    owns = (METADATA, CONTACT, PICTURES, WORK)
+
+    about: PairSetRecord
+    """Record of the pairs; a complete one when the very same pairs lie in the folder already."""
+    done: dict[str, PhotoEntry]
+    """Entries of the photos whose pairs are there, by the SHA-256 of the photo."""
 
     def __init__(self, path: Path, about: PairSetRecord, *, force: bool = False) -> None:
-        self.path = path
         self.about = about
-        self.done: dict[str, PhotoEntry] = {}
-        with naming(make_folder(path)):
-            self._unlock = lock_folder(self, path)
-        try:
-            with naming(path):
-                self._open(force)
-        except BaseException:
-            self._unlock()
-            raise
+        self.done = {}
+        super().__init__(path, force=force)
 
-    def _open(self, force: bool) -> None:
-        earlier = self._read_about()
-        if earlier is None and not force:
-            for name in (ABOUT, METADATA, CONTACT, PICTURES, WORK):
-                if (self.path / name).exists():
-                    raise OccupiedError(
-                        f"{self.path / name} is there already and no {ABOUT} says where it comes from; "
-                        "add --force to overwrite it, or name another folder with -o"
-                    )
-        if earlier and not force and (difference := self.about.difference(earlier)):
-            raise OccupiedError(
-                f"{self.path} holds other pairs: {difference}; accepted: the same photos and settings; "
-                "add --force to replace them, or name another folder with -o"
-            )
-        if earlier and not force and earlier.complete and self._is_whole():
+    def parse(self, data: bytes) -> PairSetRecord:
+        """Read the record of earlier pairs."""
+        return parse_json(data, PairSetRecord)
+
+    def difference(self, earlier: PairSetRecord) -> str:
+        """Describe how the settings and photos of earlier pairs differ."""
+        return self.about.difference(earlier)
+
+    def claim(self, force: bool) -> PairSetRecord | None:
+        """Claim the folder and take over the photos whose pairs are there."""
+        earlier = super().claim(force)
+        if earlier and earlier.complete and self._is_whole():
             self.about = earlier
-            return
-        if earlier and force:
-            self._remove_pairs()
+            return earlier
         make_inner_folder(self.path, PICTURES)
         make_inner_folder(self.path, WORK)
         self._write_about()
         entries = {photo.sha256: self._read_entry(photo.sha256) for photo in self.about.photos}
         self.done = {sha256: entry for sha256, entry in entries.items() if entry and self._has_pictures(entry.rows)}
+        return earlier
+
+    def clear(self, earlier: PairSetRecord | None) -> None:
+        """Remove the files of earlier pairs; other files in the folder and its pictures are not touched."""
+        if earlier:
+            for pattern in ("*_parent.png", "*_zoomed.png"):
+                for file in make_inner_folder(self.path, PICTURES).glob(pattern):
+                    file.unlink()
+            self.remove([WORK, METADATA, CONTACT, ABOUT])
 
     def write(self, name: str, data: bytes) -> str:
         """Write a picture; return its path relative to the folder."""
@@ -189,24 +184,12 @@ class PairFolder:
         self.about = msgspec.structs.replace(about, complete=True)
         self._write_about()
         with naming(self.path):
-            shutil.rmtree(self.path / WORK)
+            self.remove([WORK])
 
     def read_rows(self) -> list[FullPairRow]:
         """Read the lines of a complete folder."""
         lines = (self.path / METADATA).read_bytes().splitlines()
         return [parse_json(line, FullPairRow) for line in lines]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._unlock()
-
-    def _read_about(self) -> PairSetRecord | None:
-        try:
-            return parse_json((self.path / ABOUT).read_bytes(), PairSetRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
 
     def _write_about(self) -> None:
         write_atomic(self.path / ABOUT, format_json(self.about))
@@ -227,12 +210,3 @@ class PairFolder:
         names = [name for row in rows for name in (row.parent_file_name, row.zoomed_file_name)]
         # A row from elsewhere may name any file, and the contact sheet would show it.
         return all(name == f"{PICTURES}/{Path(name).name}" and (self.path / name).is_file() for name in names)
-
-    def _remove_pairs(self) -> None:
-        """Remove the files of earlier pairs; other files in the folder are not touched."""
-        shutil.rmtree(self.path / WORK, ignore_errors=True)
-        for name in ("*_parent.png", "*_zoomed.png"):
-            for file in make_inner_folder(self.path, PICTURES).glob(name):
-                file.unlink()
-        for name in (METADATA, CONTACT, ABOUT):
-            (self.path / name).unlink(missing_ok=True)

@@ -126,12 +126,12 @@ class _AlignmentRun:
         try:
             checkpoint = find_last_checkpoint(self.out)
             resumed = read_step(checkpoint) if checkpoint else 0
-            if AlignFolder.is_done(self.out, self.config.steps):
+            if AlignFolder.is_finished(self.out, self.config.steps):
                 return self._finish(folder, resumed, _read_history(checkpoint)) if folder else None
             return self._train(folder, checkpoint, resumed)
         finally:
             if folder:
-                folder.unlock()
+                folder.close()
 
     def _train(self, folder: AlignFolder | None, checkpoint: Path | None, resumed: int) -> AlignmentResult | None:
         from chain_of_zoom.alignment.training.budget import require_memory
@@ -187,7 +187,7 @@ class _AlignmentRun:
         if folder:
             trainer.unscored_texts = folder.read_unscored(until=resumed)
             if "tensorboard" in self.config.loggers:
-                trainer.add_callback(make_tensorboard(folder.file(TENSORBOARD), resumed))
+                trainer.add_callback(make_tensorboard(folder.path / TENSORBOARD, resumed))
         try:
             if resumed < self.config.steps:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -253,7 +253,7 @@ class _AlignmentRun:
             pairs={pair.name: pair for pair in self.held_out},
             trained_on=len(self.train),
         )
-        return write_report(data, folder.file(REPORT))
+        return write_report(data, folder.path / REPORT)
 
     def _load_rewards(self) -> list[Reward]:
         """Return the rewards with a weight, ready to be asked. Raises their errors."""

@@ -11,6 +11,7 @@ import msgspec
 from chain_of_zoom import plugins
 from chain_of_zoom.alignment.rewards.critic import is_url
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.runs.folder import list_changes
 from chain_of_zoom.settings import check_settings
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -122,17 +123,10 @@ class AlignConfig(_Table, frozen=True, kw_only=True):
 
     def difference(self, earlier: AlignConfig) -> str:
         """Describe how an earlier configuration differs in what may not change within a run; empty if it does not."""
-        values, earlier_values = (_flatten(msgspec.to_builtins(config)) for config in (self, earlier))
-        keys = [
-            key
-            for key in {**earlier_values, **values}
-            if key not in MAY_CHANGE and values.get(key) != earlier_values.get(key)
-        ]
+        may_change = set(MAY_CHANGE)
         if all(is_url(str(config.critic.name)) for config in (self, earlier)):
-            keys = [key for key in keys if key != "critic.name"]  # servers move
-        return "; ".join(
-            f"{key} is {earlier_values.get(key, 'not set')}, not {values.get(key, 'not set')}" for key in keys
-        )
+            may_change.add("critic.name")  # servers move
+        return "; ".join(list_changes(msgspec.to_builtins(earlier), msgspec.to_builtins(self), ignored=may_change))
 
 
 # A run may go on for longer, on another device, and with more patience for its critic.
@@ -221,10 +215,3 @@ def _merge(below: Tables, above: Tables) -> dict[str, Any]:
         are_tables = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if are_tables else value
     return merged
-
-
-def _flatten(tables: Tables, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from chain_of_zoom.alignment.training.config import AlignConfig
-from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.files import make_folder, write_atomic
+from chain_of_zoom.files import write_atomic
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
-from chain_of_zoom.runs.lock import lock_folder
+from chain_of_zoom.runs.folder import WorkFolder
 from chain_of_zoom.settings import format_toml, parse_toml
 
 CONFIG = "config.toml"
@@ -65,47 +63,30 @@ class HeldOutSample(msgspec.Struct, frozen=True, kw_only=True):
     """Answer once training is over."""
 
 
-class AlignFolder:
-    """A folder, locked for this run. Raises OccupiedError when it holds another run, unless `force`; OutputError."""
+class AlignFolder(WorkFolder[AlignConfig]):
+    """The folder of an alignment."""
+
+    another = "another alignment"
+    marker = CONFIG
+    owns = (CHECKPOINTS, TENSORBOARD, SAMPLES, UNSCORED, REPORT, CARD, *ADAPTER)
 
     def __init__(self, path: Path, config: AlignConfig, *, force: bool = False) -> None:
-        self.path = path
-        make_folder(path)
-        self.unlock: Callable[[], object] = lock_folder(self, path)
-        try:
-            self._open(config, force)
-        except BaseException:
-            self.unlock()
-            raise
+        self.config = config
+        super().__init__(path, force=force)
+        write_atomic(path / CONFIG, format_toml(config))
 
-    def _open(self, config: AlignConfig, force: bool) -> None:
-        if force:
-            for name in (CONFIG, SAMPLES, UNSCORED, REPORT, CARD, *ADAPTER):
-                (self.path / name).unlink(missing_ok=True)
-            for name in (CHECKPOINTS, TENSORBOARD):
-                shutil.rmtree(self.path / name, ignore_errors=True)
-        elif (self.path / CONFIG).exists():
-            # Settings without a checkpoint or a sample are of a run that never began: any other may replace them.
-            has_begun = find_last_checkpoint(self.path) or (self.path / SAMPLES).exists()
-            earlier = _read_config(self.path / CONFIG) if has_begun else config
-            if difference := config.difference(earlier) if earlier else f"{CONFIG} cannot be read":
-                raise OccupiedError(
-                    f"{self.path} holds another alignment: {difference}; accepted: the same settings; "
-                    "add --force to begin anew, or name another folder with -o"
-                )
-        elif files := [name for name in (CHECKPOINTS, SAMPLES, REPORT, *ADAPTER) if (self.path / name).exists()]:
-            raise OccupiedError(
-                f"{self.path / files[0]} is there already and no {CONFIG} says where it comes from; "
-                "add --force to overwrite it, or name another folder with -o"
-            )
-        write_atomic(self.path / CONFIG, format_toml(config))
+    def parse(self, data: bytes) -> AlignConfig | None:
+        """Read the settings of an earlier run; one without a checkpoint or a sample never began."""
+        if find_last_checkpoint(self.path) is None and not (self.path / SAMPLES).exists():
+            return None
+        return msgspec.convert(parse_toml(data.decode()), AlignConfig)
 
-    def file(self, name: str) -> Path:
-        """Return the path of a file inside."""
-        return self.path / name
+    def difference(self, earlier: AlignConfig) -> str:
+        """Describe which settings that may not change within a run differ."""
+        return self.config.difference(earlier)
 
     @staticmethod
-    def is_done(path: Path, steps: int) -> bool:
+    def is_finished(path: Path, steps: int) -> bool:
         """Return whether everything that a run of `steps` steps leaves is there."""
         last = find_last_checkpoint(path)
         files = (*ADAPTER, CARD, REPORT)
@@ -147,13 +128,6 @@ def find_last_checkpoint(folder: Path) -> Path | None:
 def read_step(checkpoint: Path) -> int:
     """Return the number of steps before a checkpoint."""
     return int(checkpoint.name.rpartition("-")[2])
-
-
-def _read_config(file: Path) -> AlignConfig | None:
-    try:
-        return msgspec.convert(parse_toml(file.read_text(encoding="utf-8")), AlignConfig)
-    except (OSError, ValueError):
-        return None
 
 
 def _read(file: Path, kind: Any) -> Any:

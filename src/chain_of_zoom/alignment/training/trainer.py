@@ -70,7 +70,7 @@ class TrainingCallback(TrainerCallback):
         """Mark a checkpoint whose files are all written."""
         if self.folder:
             self.write_files()
-            (self.folder.file(CHECKPOINTS) / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
+            (self.folder.path / CHECKPOINTS / f"checkpoint-{state.global_step}" / COMPLETE_MARK).touch()
 
 
 def save_last_step(trainer: Any, callback: TrainingCallback) -> None:
