@@ -201,7 +201,7 @@ def zoom(
             raise UsageError("animate, resume_from and candidates are about a folder; accepted: out='folder' with them")
         return ZoomResult(states=tuple(run.states()), folder=None, record=None)
     with run.open(Path(out), force=force, layout=layout, branch=branch) as folder:
-        states = (*folder.done, *(state for state, _ in run.write(choose_encoder(animate))))
+        states = (*folder.finished_states, *(state for state, _ in run.write(choose_encoder(animate))))
         offered: tuple[ScaleState, ...] = ()
         if branch and candidates is not None:
             states = states[: branch.step]

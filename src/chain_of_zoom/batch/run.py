@@ -170,7 +170,7 @@ class Batch:
     def _zoom(self, task: Task, photo: Picture) -> Record:
         run = self._open(task, photo)
         with run.folder as folder:
-            self.watcher.on_task_planned(task, run.count_enlargements(len(folder.done)))
+            self.watcher.on_task_planned(task, run.count_enlargements(len(folder.finished_states)))
             for _, entry in run.write(choose_encoder(self.animate)):
                 self.watcher.on_state(task, folder, entry, run.steps[len(folder.record.states) - 1].enlarge)
         return folder.record
@@ -191,8 +191,8 @@ class Batch:
                 except Exception:
                     continue
                 folder = stack.enter_context(run.folder)
-                runs.append(TaskRun(task, run, list(folder.done)))
-                self.watcher.on_task_planned(task, run.count_enlargements(len(folder.done)))
+                runs.append(TaskRun(task, run, list(folder.finished_states)))
+                self.watcher.on_task_planned(task, run.count_enlargements(len(folder.finished_states)))
             try:
                 zoom_together(runs, choose_encoder(self.animate), on_state=self.watcher.on_state)
             except Exception as error:

@@ -1,4 +1,4 @@
-"""What a user decides about one step: which of several alternatives to take, and which words to send."""
+"""Decisions of a user about one step: which of several alternatives to take, and which words to send."""
 
 from __future__ import annotations
 
@@ -17,48 +17,49 @@ _STRIDE = 1000
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One alternative of an enlargement.
-
-    candidate: its number; 1 is the enlargement as it is made when nobody asks for alternatives. seed: as given to the
-    backbone. turn: how the window was turned or mirrored before the backbone saw it (and its result after, back).
-    """
+    """One alternative of an enlargement."""
 
     candidate: int
+    """Its number; 1 is the enlargement as it is made when nobody asks for alternatives."""
     seed: int
+    """Seed for the backbone."""
     turn: Turn = "none"
+    """How the window is turned or mirrored for the backbone; its result is turned back."""
 
     @classmethod
     def of(cls, candidate: int, seed: int, *, seeded: bool) -> Variant:
-        """Alternative number `candidate` of the step with this seed; seeded: whether the backbone follows seeds."""
+        """Return alternative number `candidate` of the step with this seed; seeded: whether the backbone has seeds."""
         check_candidate(candidate, seeded=seeded)
         if seeded:
             return cls(candidate=candidate, seed=seed + _STRIDE * (candidate - 1))
         return cls(candidate=candidate, seed=seed, turn=TURNS[candidate - 1])
 
     def __str__(self) -> str:
-        how = self.turn if self.turn != "none" else f"seed {self.seed}" if self.candidate > 1 else "plain"
-        return f"candidate {self.candidate}: {how}"
+        plain = f"seed {self.seed}" if self.candidate > 1 else "plain"
+        return f"candidate {self.candidate}: {plain if self.turn == 'none' else self.turn}"
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was decided about the state numbered `step`: its variant, its prompt as sent, or both."""
+    """A decision about one state."""
 
     step: int
+    """Number of the state."""
     variant: Variant | None = None
+    """Alternative to take."""
     prompt: str | None = None
+    """Prompt as sent, instead of the prompter's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """A run is gone through once more from state `resume_from` on.
-
-    candidates: stop there with so many alternatives to choose from (at the first enlargement without resume_from).
-    candidate: take this one. Raises UsageError when they do not go together.
-    """
+    """Asks to go through a run once more. Raises UsageError for values that do not go together."""
 
     resume_from: int | None = None
+    """First state that is made anew; with `candidates` alone it is the first enlargement."""
     candidates: int | None = None
+    """Number of alternatives of that state, with which the run stops for the user to choose."""
     candidate: int | None = None
+    """Number of the alternative to take."""
 
     def __post_init__(self) -> None:
         if self.resume_from is not None and self.resume_from < 0:
@@ -80,15 +81,15 @@ class Revision:
 
     @property
     def is_none(self) -> bool:
-        """True when there is nothing to go through again."""
+        """Whether there is nothing to go through again."""
         return self == Revision()
 
 
 def check_candidate(number: int, *, seeded: bool) -> None:
-    """Raises UsageError when there is no such alternative: a backbone without seeds has one for each way to turn."""
-    most = MAX_CANDIDATES if seeded else len(TURNS)
-    if not 1 <= number <= most:
-        why = (
-            "" if seeded else " (this backbone uses no seed: the alternatives are the ways to turn and mirror a window)"
+    """Raise UsageError when there is no such alternative: a backbone without seeds has one for each way to turn."""
+    count = MAX_CANDIDATES if seeded else len(TURNS)
+    if not 1 <= number <= count:
+        reason = " (this backbone uses no seed: the alternatives are the ways to turn and mirror a window)"
+        raise UsageError(
+            f"candidate {number}; accepted: 1 to {count}{'' if seeded else reason}; for example --candidate 2"
         )
-        raise UsageError(f"candidate {number}; accepted: 1 to {most}{why}; for example --candidate 2")

@@ -12,6 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+import msgspec
+
 from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
 from chain_of_zoom.chain.choice import Choice, Variant
 from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, resample_state
@@ -64,11 +66,9 @@ class Engine:
     def candidates(self, job: ZoomJob, variants: Sequence[Variant]) -> Iterator[ScaleState]:
         """Yield alternatives of the state after the finished ones, an enlargement: same words, each in its variant."""
         step = len(job.finished_states)
-        chosen = [
-            Choice(step=step, variant=v, prompt=job.choices[step].prompt if step in job.choices else None)
-            for v in variants
-        ]
-        enlargements = [Enlargement(replace(job, choices={step: choice}), job.finished_states) for choice in chosen]
+        choice = job.choices.get(step, Choice(step=step))
+        jobs = [replace(job, choices={step: msgspec.structs.replace(choice, variant=v)}) for v in variants]
+        enlargements = [Enlargement(variant_job, job.finished_states) for variant_job in jobs]
         self._prompt(enlargements[:1])
         for enlargement in enlargements[1:]:
             enlargement.copy_words(enlargements[0])

@@ -62,7 +62,7 @@ class RunFolder(WorkFolder[Record]):
     """Profile and EXIF data of the photo, which every state gets."""
     is_grey: bool
     """Whether states are written without colour."""
-    done: tuple[ScaleState, ...]
+    finished_states: tuple[ScaleState, ...]
     """States that the earlier run has made and that stay."""
 
     def __init__(
@@ -84,7 +84,7 @@ class RunFolder(WorkFolder[Record]):
         self.branch = branch
         self.metadata = metadata
         self.is_grey = is_grey
-        self.done = ()
+        self.finished_states = ()
         self._outdated: set[str] = set()
         super().__init__(path, force=force)
 
@@ -202,17 +202,17 @@ class RunFolder(WorkFolder[Record]):
     def _resume(self, earlier: Record) -> None:
         """Take over the states whose files are as the record says, up to the first that is not."""
         carryover = carry_over(earlier, self.branch)
-        done: list[ScaleState] = []
+        states: list[ScaleState] = []
         for entry in earlier.states[: carryover.states]:
             if (data := entry.read(self.path)) is None:
                 break
-            done.append(entry.state(decode_png(data)))
-        is_whole = earlier.complete and len(done) == len(earlier.states)
+            states.append(entry.state(decode_png(data)))
+        is_whole = earlier.complete and len(states) == len(earlier.states)
         has_animation = is_whole and earlier.animation and (self.path / earlier.animation).is_file()
-        self.done = tuple(done)
+        self.finished_states = tuple(states)
         self.record = msgspec.structs.replace(
             self.record,
-            states=earlier.states[: len(done)],
+            states=earlier.states[: len(states)],
             choices=carryover.choices,
             candidates=carryover.candidates,
             animation=earlier.animation if has_animation else None,
@@ -220,11 +220,11 @@ class RunFolder(WorkFolder[Record]):
         if is_whole and self.branch and self.branch.stop:  # only alternatives will be made: the run stays complete
             self.record = msgspec.structs.replace(self.record, complete=True, sheet=earlier.sheet)
         self._outdated = earlier.extras
-        adopted = carryover.adopted if len(done) == carryover.states else None
+        adopted = carryover.adopted if len(states) == carryover.states else None
         if adopted and (data := adopted.read(self.path)) is not None:
             state = adopted.state(decode_png(data))
             self.add(state)
-            self.done = (*self.done, state)
+            self.finished_states = (*self.finished_states, state)
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())

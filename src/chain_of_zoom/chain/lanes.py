@@ -1,4 +1,4 @@
-"""Two lanes of pictures: while the backbone has one, the prompter looks at the other. For a GPU each."""
+"""Lanes of pictures, for two GPUs: while the backbone enlarges one picture, the prompter looks at another."""
 
 from __future__ import annotations
 

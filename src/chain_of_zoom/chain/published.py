@@ -23,14 +23,14 @@ class PublishedFolder(RunFolder):
 
     @staticmethod
     def home(path: Path, name: str) -> Path:
-        """OUT/per-sample/<name>."""
+        """Return OUT/per-sample/<name>."""
         return path / "per-sample" / name
 
     def _name(self, index: int, state: ScaleState) -> str:
         return f"{index}.png"
 
     def _write_state(self, name: str, state: ScaleState, data: bytes) -> None:
-        """The input, the text, the copy by scale and the state."""
+        """Write the input, the text, the copy by scale and the state."""
         index = len(self.record.states)
         copies = make_inner_folder(self.path.parents[1], "per-scale", f"scale{index}")
         if state.input is not None:

@@ -172,8 +172,8 @@ class ZoomRun:
         """
         folder = self.folder
         stop = folder.branch.step if folder.branch and folder.branch.stop else None
-        states = list(folder.done)
-        for state in self.states(folder.done, folder.record.choices, stop):
+        states = list(folder.finished_states)
+        for state in self.states(folder.finished_states, folder.record.choices, stop):
             entry = folder.add(state)
             states.append(state)
             yield state, entry
@@ -268,7 +268,7 @@ def advance_together(runs: Sequence[ZoomRun]) -> Iterator[tuple[int, ScaleState]
     pixels that it gets alone.
     """
     engine = runs[0]._engine()
-    jobs = [run._job(run.folder.done, run.folder.record.choices) for run in runs]
+    jobs = [run._job(run.folder.finished_states, run.folder.record.choices) for run in runs]
     if runs[0].models.is_pipelined and len(jobs) > 1:
         return run_in_lanes(engine, jobs, LANES)
     return engine.run(jobs)

@@ -27,7 +27,7 @@ MAX_MAGNIFICATION = 1_000_000
 
 
 class Origin(StrEnum):
-    """Where the pixels of a state come from."""
+    """Says where the pixels of a state come from."""
 
     MEASURED = "measured"  # at least as many source pixels as output pixels
     INTERPOLATED = "interpolated"  # fewer, and resampled without a model
@@ -39,38 +39,40 @@ SMALL_PHOTO = "photo smaller than a window: cut from the interpolated 1x state"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One state to make.
-
-    from_source: cut from the picture itself, else from the previous state.
-    cut: whole pixels of the picture it is cut from; what a backbone is given.
-    region: the part of `cut`, in the same pixels, that fills the output (equal to `cut` but for the last
-    step and for sizes that the factor does not divide).
-    window: `region` in pixels of the source picture; exact.
-    source_scale: output pixels per source pixel. enlarge: True when a backbone (or resample backbone) is asked.
-    """
+    """One state that is to be made."""
 
     magnification: Fraction
+    """Linear magnification, relative to the 1x frame."""
     source_scale: Fraction
+    """Output pixels per source pixel."""
     origin: Origin
+    """Where its pixels come from."""
     from_source: bool
+    """Whether it is cut from the picture itself; otherwise from the previous state."""
     cut: Box
+    """Whole pixels of the picture it is cut from, which a backbone is given."""
     region: Box
+    """Part of `cut`, in the same pixels, that fills the output; all but for the last step and odd sizes."""
     window: Box
+    """The region in pixels of the source picture; exact."""
     enlarge: bool
+    """Whether a backbone makes it, be it one that resamples."""
     fallbacks: tuple[str, ...] = ()
+    """Notes about what does not go the plain way."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What to zoom into: a spot (pixels of the source) of a picture, at the pixel size of the output.
-
-    Raises UsageError when the spot or the magnification is out of range.
-    """
+    """Says what to zoom into. Raises UsageError when the spot or the magnification is out of range."""
 
     picture: Size
+    """Size of the source picture, in pixels."""
     output: Size
+    """Size of every state, in pixels."""
     spot: Point
+    """Middle of the final window, in pixels of the source."""
     magnification: Fraction
+    """Linear magnification of the last state."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.magnification <= MAX_MAGNIFICATION:
@@ -87,17 +89,17 @@ class Aim:
 
     @property
     def fit(self) -> Fraction:
-        """Source pixels per output pixel at 1x; also the magnification at which one is one, the native frame."""
+        """Source pixels per output pixel at 1x, which is also the magnification of the native frame (1 to 1)."""
         return fit_scale(self.picture, self.output)
 
     def window_size(self, magnification: Fraction) -> tuple[Fraction, Fraction]:
-        """Exact width and height, in source pixels, of the window at a magnification."""
+        """Return the exact width and height, in source pixels, of the window at a magnification."""
         return self.output.width * self.fit / magnification, self.output.height * self.fit / magnification
 
 
-def plan_chain(aim: Aim, factor: int, made: Origin = Origin.GENERATED) -> list[Step]:
-    """The steps of a zoom by chaining a backbone of `factor`; `made` is the origin of what it makes."""
-    steps = [_reduced(aim, m) for m in _reduced_magnifications(aim, factor)]
+def plan_chain(aim: Aim, factor: int, origin: Origin = Origin.GENERATED) -> list[Step]:
+    """Return the steps of a zoom by chaining a backbone of `factor`; origin: of the pixels that it makes."""
+    steps = [_resample_source(aim, magnification) for magnification in _list_reduced_magnifications(aim, factor)]
     if aim.magnification == 1:
         return steps
     # Enlarging continues the native frame, whose pixels are the source's own: the first cut is from the source.
@@ -111,27 +113,28 @@ def plan_chain(aim: Aim, factor: int, made: Origin = Origin.GENERATED) -> list[S
         reached *= ratio
         # Whole pixels give a backbone the size it is made for, as long as the next step has room to make up for them.
         room = min(aim.output) * (1 - 1 / min(Fraction(factor), aim.magnification / reached))
-        steps.append(_enlarged(aim, reached, parent, parent_size, ratio, made, fallbacks, snapped=room >= factor))
-        parent, parent_size, fallbacks = steps[-1].window, aim.output, ()
+        step = _enlarge(aim, reached, parent, parent_size, ratio, origin, fallbacks, snapped=room >= factor)
+        steps.append(step)
+        parent, parent_size, fallbacks = step.window, aim.output, ()
     return steps
 
 
-def plan_direct(aim: Aim, made: Origin = Origin.GENERATED) -> list[Step]:
-    """The baseline "direct SR": the 1x frame, then the final window resampled once and enlarged once."""
-    steps = [_reduced(aim, Fraction(1))]
+def plan_direct(aim: Aim, origin: Origin = Origin.GENERATED) -> list[Step]:
+    """Return the steps of the baseline "direct SR": the 1x frame, then the final window in a single enlargement."""
+    steps = [_resample_source(aim, Fraction(1))]
     if aim.magnification == 1:
         return steps
     if aim.magnification <= aim.fit:
-        return [*steps, _reduced(aim, aim.magnification)]
+        return [*steps, _resample_source(aim, aim.magnification)]
     picture = whole_picture(aim.picture)
-    return [*steps, _enlarged(aim, aim.magnification, picture, aim.picture, aim.magnification / aim.fit, made)]
+    return [*steps, _enlarge(aim, aim.magnification, picture, aim.picture, aim.magnification / aim.fit, origin)]
 
 
 def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resampled: bool) -> list[Step]:
-    """The published loop (method, section 2): the centre quarter of a square of `side` pixels, `count` times.
+    """Return the steps of the published loop (method, section 2): the centre quarter of a square, `count` times.
 
-    placement: where that square, x0, lies in the source picture. from_x0: every state is cut from x0 itself
-    (nearest, bicubic, direct) instead of from the state before. resampled: no model makes anything up.
+    side: of that square, x0, in pixels. placement: where it lies in the source picture. from_x0: every state is cut
+    from x0 itself (nearest, bicubic, direct) instead of from the state before. resampled: no model makes anything up.
     """
     size = Size(side, side)
     scale = Fraction(side) / placement.width
@@ -171,27 +174,27 @@ def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resa
     return steps
 
 
-def _reduced_magnifications(aim: Aim, factor: int) -> list[Fraction]:
-    """1, f, f^2 ... and last the native scale or the target, whichever comes first."""
+def _list_reduced_magnifications(aim: Aim, factor: int) -> list[Fraction]:
+    """Return 1, f, f^2 ... and last the native scale or the target, whichever comes first."""
     top = min(aim.fit, aim.magnification)
-    found = [Fraction(1)]
-    while found[-1] * factor <= top:
-        found.append(found[-1] * factor)
-    return found if top <= found[-1] else [*found, top]
+    magnifications = [Fraction(1)]
+    while magnifications[-1] * factor <= top:
+        magnifications.append(magnifications[-1] * factor)
+    return magnifications if top <= magnifications[-1] else [*magnifications, top]
 
 
-def _reduced(aim: Aim, magnification: Fraction) -> Step:
-    """A state resampled from the source: measured, or interpolated when a small photo lacks the pixels."""
+def _resample_source(aim: Aim, magnification: Fraction) -> Step:
+    """Plan a state resampled from the source: measured, or interpolated when a small photo lacks the pixels."""
     width, height = aim.window_size(magnification)
-    measured = magnification <= aim.fit
-    if measured:
+    is_measured = magnification <= aim.fit
+    if is_measured:
         window = snapped_window(Size(round_half_up(width), round_half_up(height)), aim.spot, aim.picture)
     else:
         window = centred_window(width, height, aim.spot, aim.picture)
     return Step(
         magnification=magnification,
         source_scale=magnification / aim.fit,
-        origin=Origin.MEASURED if measured else Origin.INTERPOLATED,
+        origin=Origin.MEASURED if is_measured else Origin.INTERPOLATED,
         from_source=True,
         cut=window.hull(),
         region=window,
@@ -200,20 +203,20 @@ def _reduced(aim: Aim, magnification: Fraction) -> Step:
     )
 
 
-def _enlarged(
+def _enlarge(
     aim: Aim,
     magnification: Fraction,
     parent: Box,
     parent_size: Size,
     ratio: Fraction,
-    made: Origin,
+    origin: Origin,
     fallbacks: tuple[str, ...] = (),
     *,
     snapped: bool = False,
 ) -> Step:
-    """A state enlarged `ratio` times from a picture of `parent_size`, which shows the box `parent` of the source.
+    """Plan a state enlarged `ratio` times from a picture of `parent_size` that shows the box `parent` of the source.
 
-    It is centred on the spot to half a pixel of its own, or when `snapped`, to half a pixel of what it is cut from.
+    It is centred on the spot to half a pixel of its own, or when `snapped`, of the picture it is cut from.
     """
     x = (aim.spot.x - parent.x0) * parent_size.width / parent.width
     y = (aim.spot.y - parent.y0) * parent_size.height / parent.height
@@ -224,7 +227,7 @@ def _enlarged(
     return Step(
         magnification=magnification,
         source_scale=magnification / aim.fit,
-        origin=made,
+        origin=origin,
         from_source=parent_size == aim.picture and parent == whole_picture(aim.picture),
         cut=region.hull(),
         region=region,
@@ -235,5 +238,5 @@ def _enlarged(
 
 
 def _within(region: Box, size: Size, parent: Box) -> Box:
-    """`region`, in pixels of a state of `size` that shows the box `parent`, in the units of `parent`."""
+    """Convert a region in pixels of a state of `size` that shows the box `parent` to the units of `parent`."""
     return region.scaled(parent.width / size.width, parent.height / size.height).shifted(parent.x0, parent.y0)

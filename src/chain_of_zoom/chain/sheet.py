@@ -1,4 +1,4 @@
-"""What the contact sheet says about the states of a run."""
+"""Contact sheets: a panel and a caption for every state of a run, or for the candidates of one state."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _LEGEND = {
 
 
 def run_sheet(name: str, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
-    """The sheet of a run, uint8 RGB. name: of the photo."""
+    """Draw the sheet of a run, uint8 RGB. name: of the photo."""
     panels = [_panel(state, following, info) for state, following in zip(states, [*states[1:], None], strict=True)]
     heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
     return draw_sheet(heading, panels, _legend(states, info))
 
 
 def candidates_sheet(name: str, step: int, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
-    """Alternatives of one state, numbered as the user names them, uint8 RGB."""
-    panels = [replace(_panel(state, None, info), title=_candidate(state)) for state in states]
+    """Draw alternatives of one state, numbered as the user names them, uint8 RGB."""
+    panels = [replace(_panel(state, None, info), title=str(state.variant)) for state in states]
     heading = f"{name}: candidates of state {step}, {magnification_name(states[0].magnification)}, with {info.name}"
     return draw_sheet(heading, panels, _legend(states, info))
 
@@ -46,13 +46,8 @@ def _legend(states: Sequence[ScaleState], info: BackboneInfo) -> list[tuple[Colo
     return legend
 
 
-def _candidate(state: ScaleState) -> str:
-    assert state.variant is not None
-    return str(state.variant)
-
-
 def beyond_evidence(info: BackboneInfo) -> str:
-    """The sentence that says how far the evidence goes."""
+    """Return the sentence that says how far the evidence goes."""
     if not info.evidence_limit or info.evidence_limit <= 1:
         return f"beyond evidence: tests on real pixels do not support the detail of {info.name} (docs/evidence.md)."
     return (
@@ -72,7 +67,7 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
         lines.append("beyond evidence")
     if state.prompt:
         lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
-    if SMALL_PHOTO in state.fallbacks:  # what tiles, memory and devices did is for the record
+    if SMALL_PHOTO in state.fallbacks:  # other notes, on tiles, memory and devices, stand in the record
         lines.append(SMALL_PHOTO)
     return Panel(
         image=state.image,
@@ -86,7 +81,7 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
 def _relative(
     inner: tuple[float, float, float, float], outer: tuple[float, float, float, float]
 ) -> tuple[float, float, float, float]:
-    """A window as fractions of another."""
+    """Return a window as fractions of the one around it."""
     x0, y0, x1, y1 = outer
     width, height = x1 - x0, y1 - y0
     return (inner[0] - x0) / width, (inner[1] - y0) / height, (inner[2] - x0) / width, (inner[3] - y0) / height

@@ -11,33 +11,38 @@ from chain_of_zoom.imaging.images import RGB8
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleState:
-    """One state of a zoom (the paper's x_i).
-
-    image: uint8, H x W x 3, sRGB. input: the bicubic enlargement it was made from (None for states that were reduced,
-    or read back from a folder). magnification: linear, relative to the 1x frame. source_scale: output pixels
-    per source pixel. window: (x0, y0, x1, y1) in pixels of the oriented source picture; exact, so not always whole.
-    prompter, prompt_raw, prompt: who wrote the text, as extracted and as sent; None for states that no backbone made;
-    "edited", None and the text where the user wrote it into the record. prompt_used: False when the backbone ignores
-    text. variant: the alternative that the user chose, if so. beyond_evidence: generated at a source_scale above the
-    backbone's evidence limit. seconds: prompt and super-resolution together. fallbacks: what did not go the plain way.
-    """
+    """One state of a zoom (the paper's x_i)."""
 
     image: RGB8
+    """Pixels, uint8, H x W x 3, sRGB."""
     input: RGB8 | None = None
+    """Bicubic enlargement that it was made from; None for states that were reduced, or read back from a folder."""
     magnification: float
+    """Linear magnification, relative to the 1x frame."""
     source_scale: float
+    """Output pixels per source pixel."""
     origin: Origin
+    """Where its pixels come from."""
     window: tuple[float, float, float, float]
+    """Window (x0, y0, x1, y1) in pixels of the oriented source picture; exact, so not always whole."""
     prompter: str | None = None
+    """Name of the prompter; "edited" for a text that the user wrote into the record; None without a backbone."""
     prompt: str | None = None
+    """Text as sent; None without a backbone."""
     prompt_raw: str | None = None
+    """Text as extracted; None for the user's own."""
     prompt_used: bool = False
+    """Whether the backbone reads text."""
     variant: Variant | None = None
+    """Alternative that the user chose."""
     beyond_evidence: bool = False
+    """Whether it is generated at a source_scale above the backbone's evidence limit."""
     seconds: float = 0.0
+    """Seconds for prompt and super-resolution together."""
     fallbacks: tuple[str, ...] = ()
+    """Notes about what did not go the plain way."""
 
 
 def magnification_name(magnification: float) -> str:
-    """`64x`, `7.81x`: for file names and captions."""
+    """Write a magnification as `64x` or `7.81x`, for file names and captions."""
     return f"{magnification:.2f}".rstrip("0").rstrip(".") + "x"

@@ -48,7 +48,7 @@ def zoom_one(
             display.say(state_line(folder, entry, "kept from before"))
         if animate is None and layout != "default":
             animate = False
-        states = list(folder.done)
+        states = list(folder.finished_states)
         for state, entry in run.write(choose_encoder(animate, display.track)):
             states.append(state)
             display.advance(run.steps[len(folder.record.states) - 1].enlarge)

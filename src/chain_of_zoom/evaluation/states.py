@@ -44,7 +44,7 @@ class StateCache:
         photo = load(run.photo)
         zoom = self.chain.plan(photo, run.request)
         with RunFolder(run.folder, self._begin_record(InputRecord.of(photo, path), run), force=force) as folder:
-            for state in zoom.states(folder.done):
+            for state in zoom.states(folder.finished_states):
                 folder.add(state)
             folder.finish(None)  # the report shows the states
         return folder.record

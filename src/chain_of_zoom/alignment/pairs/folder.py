@@ -130,12 +130,12 @@ class PairFolder(WorkFolder[PairSetRecord]):
 
     about: PairSetRecord
     """Record of the pairs; a complete one when the very same pairs lie in the folder already."""
-    done: dict[str, PhotoEntry]
+    entries: dict[str, PhotoEntry]
     """Entries of the photos whose pairs are there, by the SHA-256 of the photo."""
 
     def __init__(self, path: Path, about: PairSetRecord, *, force: bool = False) -> None:
         self.about = about
-        self.done = {}
+        self.entries = {}
         super().__init__(path, force=force)
 
     def parse(self, data: bytes) -> PairSetRecord:
@@ -156,7 +156,7 @@ class PairFolder(WorkFolder[PairSetRecord]):
         make_inner_folder(self.path, WORK)
         self._write_about()
         entries = {photo.sha256: self._read_entry(photo.sha256) for photo in self.about.photos}
-        self.done = {sha256: entry for sha256, entry in entries.items() if entry and self._has_pictures(entry.rows)}
+        self.entries = {sha256: entry for sha256, entry in entries.items() if entry and self._has_pictures(entry.rows)}
         return earlier
 
     def clear(self, earlier: PairSetRecord | None) -> None:
@@ -175,7 +175,7 @@ class PairFolder(WorkFolder[PairSetRecord]):
     def add(self, photo: PairPhoto, entry: PhotoEntry) -> None:
         """Record the entry of a photo, whose pictures are written."""
         write_atomic(self.path / WORK / f"{photo.sha256}.json", msgspec.json.encode(entry))
-        self.done[photo.sha256] = entry
+        self.entries[photo.sha256] = entry
 
     def finish(self, rows: Iterable[FullPairRow], contact: bytes, about: PairSetRecord) -> None:
         """Write the files that list all pairs, and remove what only an unfinished run needs."""

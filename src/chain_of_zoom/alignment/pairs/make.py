@@ -96,12 +96,12 @@ def make_pairs(
         fingerprints: dict[str, int] = {}
         for number, photo in enumerate(photos):
             on_progress(Progress(photo.file, number, len(photos)))
-            if photo.sha256 not in folder.done:
+            if photo.sha256 not in folder.entries:
                 folder.add(photo, _make_entry(photo, items[photo.sha256], settings, backbone, folder, fingerprints))
-            entry = folder.done[photo.sha256]
+            entry = folder.entries[photo.sha256]
             names = (row.name for row in entry.rows)
             fingerprints |= zip(names, (int(bits, 16) for bits in entry.fingerprints), strict=True)
-        entries = [folder.done[photo.sha256] for photo in photos]
+        entries = [folder.entries[photo.sha256] for photo in photos]
         skipped += [(photo.file, entry.skipped) for photo, entry in zip(photos, entries, strict=True) if entry.skipped]
         rows = [row for entry in entries for row in entry.rows]
         filtered = tuple(view for entry in entries for view in entry.filtered)
