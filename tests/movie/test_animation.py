@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence
 
 from chain_of_zoom import BadInputError, UsageError, animate, zoom
 from chain_of_zoom.chain.sheet import BEYOND, COLOURS
-from chain_of_zoom.movie import animation, webp
+from chain_of_zoom.movie import animation, encoding
 from chain_of_zoom.movie.animation import Animation, encode, is_quick
 
 FAST = {"backbone": "fake", "size": (144, 96), "at": (0.42, 0.22)}
@@ -61,7 +61,7 @@ def test_every_frame_is_labelled_by_the_least_certain_state_in_sight(run):
     made = Animation(run.states, seconds=4)
     said = [colours(frame[96:]) for frame in made]
     for depth, found in zip(made.depths, said, strict=True):
-        seen = [run.states[index] for index, _ in made.frames.shown(depth)]
+        seen = [run.states[index] for index, _ in made.frames.weigh(depth)]
         if any(state.beyond_evidence for state in seen):
             assert found == {BEYOND}
         else:
@@ -131,4 +131,4 @@ def test_a_run_that_was_tampered_with_is_not_animated(run, tmp_path):
 
 
 def test_quality_and_effort_are_those_documented():
-    assert (webp.QUALITY, webp.EFFORT) == (80, 0)
+    assert (encoding.WEBP_QUALITY, encoding.WEBP_EFFORT) == (80, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain_of_zoom.chain.schedule import Aim, plan_chain
 from chain_of_zoom.imaging.geometry import Point, Size, covers
-from chain_of_zoom.movie.camera import Camera, eased
+from chain_of_zoom.movie.camera import Camera, ease_depths
 
 FRACTIONS = st.fractions(0, 1, max_denominator=200)
 
@@ -70,7 +70,7 @@ def test_a_spot_in_the_middle_stays_in_the_middle():
 
 
 def test_easing_is_smooth_and_constant_in_between():
-    depths = eased(1001)
+    depths = ease_depths(1001)
     assert (depths[0], depths[-1]) == (0, 1)
     speeds = [b - a for a, b in pairwise(depths)]
     assert min(speeds) >= 0

@@ -73,7 +73,7 @@ def test_every_frame_lies_where_the_camera_looks(spot):
     for depth in np.linspace(0, 1, 60):
         view = made.camera.view(depth)
         truth = spiral(view, (PICTURE.width * float(centre[0]), PICTURE.height * float(centre[1])), FRAME)
-        moved = displacement(made.at(depth)[:, :, 0], truth)
+        moved = displacement(made.draw(depth)[:, :, 0], truth)
         # A tenth of a pixel; states themselves are exact, so what is left is interpolation.
         assert np.abs(moved).max() < 0.1, (depth, moved)
 
@@ -88,7 +88,7 @@ def changes(states: list[ScaleState]) -> tuple[np.ndarray, np.ndarray]:
     """Between frames at equal steps, the movement itself undone: mean difference, and that of the brightness."""
     made = Frames(states, FRAME)
     depths = np.linspace(0, 1, 105)
-    found = [made.at(depth) for depth in depths]
+    found = [made.draw(depth) for depth in depths]
     differences = []
     for (before, after), (a, b) in zip(pairwise(depths), pairwise(found), strict=True):
         x0, y0, x1, y1 = made.camera.view(before)
@@ -116,7 +116,7 @@ def test_a_drift_of_brightness_is_spread_over_the_fade():
     windows = [(0.0, 0.0, 64.0, 64.0), (24.0, 24.0, 40.0, 40.0), (30.0, 30.0, 34.0, 34.0)]
     states = [state(window, level) for window, level in zip(windows, (120, 110, 100), strict=True)]
     made = Frames(states, Size(64, 64))
-    means = np.array([made.at(depth).mean() for depth in np.linspace(0, 1, 71)])
+    means = np.array([made.draw(depth).mean() for depth in np.linspace(0, 1, 71)])
     assert (means[0], means[-1]) == (120, 100)
     steps = -np.diff(means)
     assert steps.min() >= 0
@@ -138,8 +138,8 @@ def state(window: tuple[float, ...], level: int) -> ScaleState:
 def test_the_first_and_the_last_frame_are_the_states_themselves(size):
     states = spiral_states((Fraction(1, 3), Fraction(2, 3)), 30, size)
     made = Frames(states, size)
-    np.testing.assert_array_equal(made.at(0), states[0].image)
-    np.testing.assert_array_equal(made.at(1), states[-1].image)
+    np.testing.assert_array_equal(made.draw(0), states[0].image)
+    np.testing.assert_array_equal(made.draw(1), states[-1].image)
 
 
 def test_the_most_invented_state_in_sight_is_known():
@@ -147,15 +147,15 @@ def test_the_most_invented_state_in_sight_is_known():
     made = Frames(states, FRAME)
     for i, each in enumerate(states):
         depth = math.log(each.magnification) / math.log(made.camera.total)
-        assert i in [index for index, _ in made.shown(min(depth, 1))]
-    assert [index for index, _ in made.shown(0)] == [0]
-    assert [index for index, _ in made.shown(1)] == [len(states) - 1]
+        assert i in [index for index, _ in made.weigh(min(depth, 1))]
+    assert [index for index, _ in made.weigh(0)] == [0]
+    assert [index for index, _ in made.weigh(1)] == [len(states) - 1]
     assert made.magnification(1) == pytest.approx(1000)
 
 
 def test_direct_zooms_fade_over_a_great_gap():
     made = Frames([state((0, 0, 64, 64), 200), state((31.5, 31.5, 32.5, 32.5), 100)], Size(64, 64))
-    means = [made.at(depth).mean() for depth in np.linspace(0, 1, 50)]
+    means = [made.draw(depth).mean() for depth in np.linspace(0, 1, 50)]
     assert means[0] == 200
     assert means[-1] == 100
     assert np.abs(np.diff(means)).max() < 30

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chain_of_zoom.movie.strip import draw_strip, strip_height
+from chain_of_zoom.movie.animation import draw_strip, strip_height
 
 GREEN, RED = (90, 200, 120), (255, 84, 84)
 WORDS = ("16x  generated, beyond evidence", "16x  generated", "16x")

@@ -7,10 +7,10 @@ import pytest
 from conftest import PHOTO
 
 from chain_of_zoom import MissingError, OutputError, animate, zoom
-from chain_of_zoom.movie import video
+from chain_of_zoom.movie import encoding
 from chain_of_zoom.movie.animation import Animation
 
-FFMPEG = video.find_ffmpeg()
+FFMPEG = encoding.find_ffmpeg()
 needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs ffmpeg, or the extra [video]")
 
 
@@ -58,7 +58,7 @@ def test_a_film_may_be_as_thin_as_a_run(size, tmp_path):
 
 
 def test_without_ffmpeg_the_extra_is_named(states, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "find_ffmpeg", lambda: None)
+    monkeypatch.setattr(encoding, "find_ffmpeg", lambda: None)
     with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[video\]'"):
         animate(states, tmp_path / "a.mp4", seconds=0.2)
     assert list(tmp_path.iterdir()) == []
@@ -66,7 +66,7 @@ def test_without_ffmpeg_the_extra_is_named(states, tmp_path, monkeypatch):
 
 @needs_ffmpeg
 def test_what_ffmpeg_refuses_is_told_in_one_line(states, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "QUALITY", "nonsense")
+    monkeypatch.setattr(encoding, "MP4_QUALITY", "nonsense")
     with pytest.raises(OutputError, match="ffmpeg failed") as caught:
         animate(states, tmp_path / "a.mp4", seconds=0.2)
     assert "\n" not in str(caught.value)

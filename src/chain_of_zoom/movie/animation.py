@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.sheet import BEYOND, COLOURS
@@ -15,12 +16,13 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.colour.profiles import to_srgb
 from chain_of_zoom.imaging.encode import COMPOSITE, label
+from chain_of_zoom.imaging.fonts import find_font
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, size_of, to_8_bits
-from chain_of_zoom.imaging.sheet import Colour
-from chain_of_zoom.movie.camera import eased
+from chain_of_zoom.imaging.sheet import BACKGROUND, TEXT, Colour
+from chain_of_zoom.movie.camera import ease_depths
+from chain_of_zoom.movie.encoding import encode_mp4, encode_webp
 from chain_of_zoom.movie.frames import Frames
-from chain_of_zoom.movie.strip import draw_strip, strip_height
 from chain_of_zoom.parsing import is_text, printable
 
 Track = Callable[[Iterable[RGB8]], Iterator[RGB8]]
@@ -30,18 +32,20 @@ HOLD = (800, 1600)  # milliseconds for which the first and the last frame stand
 MAX_SIDE = {".webp": 768, ".mp4": 2048}
 MAX_SECONDS = 600.0
 QUICK = 50.0  # megapixels of frames: 8 s of a slow, busy core as measured
+NARROW = 128  # pixels of width from which words can be read
 
 
 class Animation:
-    """The frames of an animation, made as they are asked for, and how long each is shown.
-
-    states: at least two, from the widest. seconds: of the movement; by default 1 and 1.4 for every 4x. side: the
-    longest side of a frame, without the strip below. Raises UsageError.
-    """
+    """The frames of an animation, made as they are asked for, and how long each is shown."""
 
     def __init__(
         self, states: Sequence[ScaleState], seconds: float | None = None, side: int = MAX_SIDE[".webp"]
     ) -> None:
+        """Plan the frames; none is made. Raises UsageError.
+
+        states: at least two, from the widest. seconds: of the movement; by default 1 and 1.4 for every 4x. side: the
+        longest side of a frame, without the strip below.
+        """
         if len(states) < 2 or states[-1].magnification <= states[0].magnification:
             raise UsageError(
                 "nothing to animate: one state alone; accepted: a zoom of two or more; use a larger --zoom"
@@ -53,18 +57,18 @@ class Animation:
         scale = min(1.0, side / max(full))
         self.frames = Frames(states, Size(max(1, round(full.width * scale)), max(1, round(full.height * scale))))
         seconds = seconds or 1 + 1.4 * math.log(states[-1].magnification / states[0].magnification, 4)
-        self.depths = eased(max(2, round(seconds * 1000 / TICK)))
+        self.depths = ease_depths(max(2, round(seconds * 1000 / TICK)))
         self.durations = [HOLD[0], *[TICK] * (len(self.depths) - 2), HOLD[1]]
         self._scale = [self._colour(x / max(1, self.size.width - 1)) for x in range(self.size.width)]
 
     @property
     def size(self) -> Size:
-        """Of the picture in every frame, without the strip."""
+        """Size of the picture in every frame, without the strip."""
         return self.frames.size
 
     @property
     def megapixels(self) -> float:
-        """The work, which is in proportion to the pixels of all frames."""
+        """Pixels of all frames, to which the work is in proportion."""
         width, height = self.size
         return len(self.depths) * width * (height + strip_height(width)) / 1e6
 
@@ -73,35 +77,35 @@ class Animation:
 
     def __iter__(self) -> Iterator[RGB8]:
         for depth in self.depths:
-            yield np.concatenate([self.frames.at(depth), self._strip(depth)])
+            yield np.concatenate([self.frames.draw(depth), self._strip(depth)])
 
     def _strip(self, depth: float) -> RGB8:
         magnification = self.frames.magnification(depth)
         number = f"{magnification:.1f}x" if magnification < 9.95 else f"{magnification:.0f}x"
-        what = self._least_certain(depth)
-        texts = [f"{number}  {what.origin.value}"]
-        if what.beyond_evidence:
+        state = self._find_least_certain(depth)
+        texts = [f"{number}  {state.origin.value}"]
+        if state.beyond_evidence:
             texts.insert(0, f"{texts[0]}, beyond evidence")
         return draw_strip(self._scale, depth, self._colour(depth), texts)
 
-    def _least_certain(self, depth: float) -> ScaleState:
-        """The state that a frame is labelled by: one invented pixel in sight and the frame is not called measured."""
+    def _find_least_certain(self, depth: float) -> ScaleState:
+        """Return the state that labels a frame: with one invented pixel in sight, the frame is not called measured."""
         order = list(Origin)
-        seen = [self.states[index] for index, _ in self.frames.shown(depth)]
-        return max(seen, key=lambda state: (order.index(state.origin), state.beyond_evidence))
+        visible = [self.states[index] for index, _ in self.frames.weigh(depth)]
+        return max(visible, key=lambda state: (order.index(state.origin), state.beyond_evidence))
 
     def _colour(self, depth: float) -> Colour:
-        what = self._least_certain(depth)
-        return BEYOND if what.beyond_evidence else COLOURS[what.origin]
+        state = self._find_least_certain(depth)
+        return BEYOND if state.beyond_evidence else COLOURS[state.origin]
 
 
 def is_quick(states: Sequence[ScaleState]) -> bool:
-    """Whether an animation of these states is made unasked."""
+    """Return whether an animation of these states takes so little time that it is made unasked."""
     return len(states) > 1 and Animation(states).megapixels <= QUICK
 
 
 def check_format(path: Path) -> str:
-    """The suffix of an animation's file. Raises UsageError."""
+    """Return the suffix of an animation's file. Raises UsageError."""
     if not is_text(path.name):  # a record could not list it
         raise UsageError(f"-o {printable(path.name)!r} is not UTF-8, or has a NUL; accepted: any other name; change it")
     suffix = path.suffix.lower()
@@ -113,9 +117,9 @@ def check_format(path: Path) -> str:
 def encode(
     animation: Animation, frames: Iterator[RGB8], suffix: str, about: str, profile: bytes | None = None
 ) -> bytes:
-    """The file of an animation, in sRGB.
+    """Encode the file of an animation, in sRGB.
 
-    frames: those of `animation`, possibly counted on their way. about: photo and model. profile: that they are in.
+    frames: those of `animation`, possibly counted on their way. about: photo and model. profile: of their colours.
     """
     first, last = (magnification_name(animation.states[i].magnification) for i in (0, -1))
     generated = any(state.origin is Origin.GENERATED for state in animation.states)
@@ -126,18 +130,46 @@ def encode(
     if profile:
         frames = (to_8_bits(to_srgb(frame, profile)[0]) for frame in frames)
     if suffix == ".mp4":
-        from chain_of_zoom.movie.video import encode_mp4
-
         return encode_mp4(_ahead(frames), animation.durations, TICK, xmp)
-    from chain_of_zoom.movie.webp import encode_webp
-
     return encode_webp(_ahead(frames), animation.durations, xmp)
 
 
 def _ahead(frames: Iterator[RGB8]) -> Iterator[RGB8]:
-    """The same frames, each made while the one before is encoded."""
+    """Yield the same frames, each made while the one before is encoded."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, frames, None)
         while (frame := coming.result()) is not None:
             coming = pool.submit(next, frames, None)
             yield frame
+
+
+def strip_height(width: int) -> int:
+    """Return the height in pixels, which is even; of the bar alone where the frame is too narrow for words."""
+    return 2 * round(0.9 * _letters(width) + 5) if width >= NARROW else 8
+
+
+def draw_strip(scale: Sequence[Colour], position: float, colour: Colour, texts: Sequence[str]) -> RGB8:
+    """Draw the strip below a frame: a bar that shows how far in it is, and the words for what it shows.
+
+    scale: a colour for every pixel of the width; they are bright up to `position`, from 0 to 1. texts: of which the
+    longest that fits is written, in `colour`.
+    """
+    width = len(scale)
+    strip = Image.new("RGB", (width, strip_height(width)), BACKGROUND)
+    bar = max(4, round(_letters(width) * 0.3))
+    reached = round(position * width)
+    shades = np.array(scale, np.uint8)
+    shades[reached:] //= 3
+    strip.paste(Image.fromarray(np.repeat(shades[None], bar, axis=0)))
+    draw = ImageDraw.Draw(strip)
+    draw.rectangle((max(0, reached - 2), 0, max(0, reached - 2) + 2, bar + 1), TEXT)
+    if width >= NARROW:
+        letters = find_font(_letters(width))
+        text = next((text for text in texts if letters.getlength(text) <= width - 12), texts[-1])
+        draw.text((6, (bar + strip.height) / 2), text, colour, letters, anchor="lm")
+    return np.asarray(strip).copy()
+
+
+def _letters(width: int) -> int:
+    """Return the font size in pixels."""
+    return min(max(width // 26, 11), 28)

@@ -14,18 +14,19 @@ ROUNDING = 0.6  # how far around the moment at which the border lets go the path
 
 
 class Camera:
-    """The path of the view; depth 0 is the first window, depth 1 the last, equal parts of it equal magnification.
-
-    windows: (x0, y0, x1, y1) of the first and of the last state, in any common unit, the last inside the first.
-    """
+    """The path of the view; depth 0 is the first window, depth 1 the last, equal parts of it equal magnification."""
 
     def __init__(self, first: Window, last: Window) -> None:
+        """Plan the path from the window of the first state to that of the last, which lies inside it.
+
+        Both are (x0, y0, x1, y1) in a common unit.
+        """
         self._across = _Axis(first[0], first[2], last[0], last[2])
         self._down = _Axis(first[1], first[3], last[1], last[3])
         self.total = (first[2] - first[0]) / (last[2] - last[0])
 
     def view(self, depth: float) -> Window:
-        """The window that fills the frame at a depth from 0 to 1."""
+        """Return the window that fills the frame at a depth from 0 to 1."""
         x0, x1 = self._across.span(depth)
         y0, y1 = self._down.span(depth)
         return x0, y0, x1, y1
@@ -49,7 +50,7 @@ class _Axis:
         return start, start + length
 
     def _hinge(self, length: float, release: float) -> float:
-        """max(0, (release - length) / 2) with its corner rounded by a parabola, and exact at both ends of the path."""
+        """Return max(0, (release - length) / 2), its corner rounded by a parabola, exact at both ends of the path."""
         first, last = self.lengths
         reach = min(first - release, release - last, ROUNDING * release)
         if reach <= 0 or abs(length - release) >= reach:
@@ -57,16 +58,16 @@ class _Axis:
         return (release + reach - length) ** 2 / (8 * reach)
 
 
-def eased(count: int, ramp: float = 0.2) -> list[float]:
-    """`count` depths from 0 to 1 at constant speed, with a smooth start and stop that take `ramp` of the time each."""
+def ease_depths(count: int, ramp: float = 0.2) -> list[float]:
+    """Return `count` depths from 0 to 1 at constant speed; smooth start and stop take `ramp` of the time each."""
     assert count >= 2, count
-    return [_eased(i / (count - 1), ramp) for i in range(count)]
+    return [_ease(i / (count - 1), ramp) for i in range(count)]
 
 
-def _eased(time: float, ramp: float) -> float:
-    """The integral of a speed that rises as a half cosine, holds, and falls in the same way."""
+def _ease(time: float, ramp: float) -> float:
+    """Integrate a speed that rises as a half cosine, holds, and falls in the same way."""
     if time > 0.5:
-        return 1 - _eased(1 - time, ramp)
+        return 1 - _ease(1 - time, ramp)
     top = 1 / (1 - ramp)
     if time >= ramp:
         return top * (time - ramp / 2)

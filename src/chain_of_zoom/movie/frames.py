@@ -31,32 +31,31 @@ class Frames:
         self.camera = Camera(states[0].window, states[-1].window)
         self._pictures = [Image.fromarray(state.image) for state in states]
 
-    def at(self, depth: float) -> RGB8:
-        """The frame at a depth from 0 (the first state) to 1 (the last): uint8, H x W x 3."""
+    def draw(self, depth: float) -> RGB8:
+        """Draw the frame at a depth from 0 (the first state) to 1 (the last): uint8, H x W x 3."""
         view = self.camera.view(depth)
-        shown = self.shown(depth)
         frame = Image.new("RGB", self.size)
-        for index, weight in shown:
-            self._draw(frame, view, index, weight)
+        for index, weight in self.weigh(depth):
+            self._draw_state(frame, view, index, weight)
         return np.asarray(frame)
 
-    def shown(self, depth: float) -> list[tuple[int, float]]:
-        """(index, weight) of the states that are seen at a depth, the one around all others first."""
+    def weigh(self, depth: float) -> list[tuple[int, float]]:
+        """Return (index, weight) of the states that are visible at a depth, the one around all others first."""
         view = self.camera.view(depth)
-        shown = [(0, 1.0)]
+        visible = [(0, 1.0)]
         for index, state in enumerate(self.states[1:], 1):
             weight = fade(_width(state.window) / _width(view))
             if weight == 1 and covers(state.window, view):
-                shown = [(index, 1.0)]
+                visible = [(index, 1.0)]
             elif weight > 0:
-                shown.append((index, weight))
-        return shown
+                visible.append((index, weight))
+        return visible
 
     def magnification(self, depth: float) -> float:
-        """Of the view; linear."""
+        """Return the linear magnification of the view."""
         return self.states[0].magnification * math.pow(self.camera.total, depth)
 
-    def _draw(self, frame: Image.Image, view: Window, index: int, weight: float) -> None:
+    def _draw_state(self, frame: Image.Image, view: Window, index: int, weight: float) -> None:
         picture, window = self._pictures[index], self.states[index].window
         spans = [
             _Span(view[axis], view[axis + 2], window[axis], window[axis + 2], self.size[axis], picture.size[axis])
@@ -88,7 +87,7 @@ class _Span:
         self.box = tuple(min(max((edge - self.edges[0]) * ratio, 0.0), pixels) for edge in (self.start, self.stop))
 
     def mask(self) -> NDArray[np.float64]:
-        """1 inside, falling to 0 at an edge in the view, over as many pixels as lie between it and the frame's edge."""
+        """Return 1 inside, falling to 0 at an edge in the view, over all pixels between it and the frame's edge."""
         centres = np.arange(self.start, self.stop, dtype=np.float64) + 0.5
         inside = np.ones(len(centres))
         for distance, gap in (
@@ -101,7 +100,7 @@ class _Span:
 
 
 def fade(share: float) -> float:
-    """The weight of a state whose window is `share` of the view's width."""
+    """Return the weight of a state whose window is `share` of the view's width."""
     return float(_smooth(np.array((share - FADE[0]) / (FADE[1] - FADE[0]))))
 
 

@@ -20,7 +20,7 @@ from chain_of_zoom.runs.lock import lock_folder
 
 
 def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
-    """The record and the states of a run, which may be incomplete. Raises BadInputError for files not as recorded."""
+    """Read record and states of a run, which may be incomplete. Raises BadInputError for files not as recorded."""
     hint = "accepted: the folder of a run of coz zoom"
     try:
         record = Record.from_json((folder / RECORD).read_bytes())
@@ -59,7 +59,7 @@ def animate_folder(folder: Path, out: Path | None = None, seconds: float | None 
     out = out or folder / ANIMATION
     check_format(out)
     inside = out.resolve().parent == folder.resolve()
-    with _alone(folder) if inside else nullcontext():
+    with _locked(folder) if inside else nullcontext():
         record, states = read_run(folder)
         about = f"into {Path(record.input.path).name} with {record.backbone.name}"
         profile = profile_of_png((folder / Path(record.states[0].file).name).read_bytes()) if states else None
@@ -70,8 +70,8 @@ def animate_folder(folder: Path, out: Path | None = None, seconds: float | None 
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process writes to the folder meanwhile."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to the folder meanwhile."""
     if not is_folder(folder):
         raise BadInputError(f"{folder}: no such folder; accepted: the folder of a run of coz zoom; check the path")
     with naming(folder):
