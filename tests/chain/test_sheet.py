@@ -27,7 +27,6 @@ def test_a_sheet_speaks_of_the_picture_and_not_of_tiles_memory_and_devices(monke
     if draw == "run":
         sheet.run_sheet("a.png", [state], info)
     else:
-        monkeypatch.setattr(sheet, "_candidate", lambda _: "1")
         sheet.candidates_sheet("a.png", 1, [state], info)
     (panel,) = panels
     assert panel.lines == ["4x the photo's own resolution", SMALL_PHOTO]
