@@ -85,7 +85,7 @@ class Plugin:
         return f"{self.kind} {self.name} of the package {self.package}"
 
     def broken(self, why: str) -> MissingError:
-        """The error for a plugin that cannot be used."""
+        """Return the error for a plugin that cannot be used."""
         name = self.package.split()[0]
         return MissingError(
             f"{self} {why}; accepted: what docs/plugins.md describes; type: pip install --upgrade {name}, "
@@ -94,7 +94,7 @@ class Plugin:
 
 
 def installed(kind: str, table: Table) -> list[Plugin]:
-    """What installed packages add to a table, by name; nothing of theirs is imported."""
+    """List what installed packages add to a table, by name, and import nothing of it."""
     entries = [(entry.name, f"{entry.dist.name} {entry.dist.version}", entry) for entry in _entries(kind) if entry.dist]
     plugins = []
     for name, package, entry in sorted(entries, key=lambda each: each[:2]):
@@ -107,7 +107,7 @@ def installed(kind: str, table: Table) -> list[Plugin]:
 
 
 def names(kind: str, table: Table) -> list[str]:
-    """All names that can be used: those of the table, and of installed packages."""
+    """List all names that can be used: those of the table, and of installed packages."""
     return [*table, *(plugin.name for plugin in installed(kind, table) if not plugin.clash)]
 
 
@@ -119,7 +119,7 @@ def _entries(kind: str) -> tuple[EntryPoint, ...]:
 
 
 def factory(kind: str, table: Table, name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """What makes the object called `name`, and the arguments that the name stands for.
+    """Return what makes the object called `name`, and the arguments that the name stands for.
 
     Raises UsageError for an unknown name and MissingError for a missing extra or a broken plugin.
     """
@@ -135,7 +135,7 @@ def factory(kind: str, table: Table, name: str) -> tuple[Callable[..., Any], dic
 
 
 def create(kind: str, table: Table, name: str, **options: Any) -> Any:
-    """The object called `name`. Raises UsageError and MissingError."""
+    """Make the object called `name`. Raises UsageError and MissingError."""
     make, arguments = factory(kind, table, name)
     try:
         inspect.signature(make).bind(**arguments, **options)
@@ -146,11 +146,11 @@ def create(kind: str, table: Table, name: str, **options: Any) -> Any:
         if kind != "reward":  # whose options are settings of an alignment, and checked as such
             _check_types(f"{kind} {name}", make, options)
         return make(**arguments, **options)
-    return _made(find_plugin(kind, table, name), make, options)
+    return _make_plugin(find_plugin(kind, table, name), make, options)
 
 
 def _check_types(whose: str, make: Callable[..., Any], options: dict[str, Any]) -> None:
-    """Raises UsageError for an option of another type than the constructor declares; a whole number is a float, too."""
+    """Raise UsageError for an option of another type than the constructor declares; a whole number is a float, too."""
     hints = get_type_hints(make.__init__)
     for key, value in options.items():
         types = get_args(hints[key]) or (hints[key],)
@@ -174,7 +174,7 @@ def _resolve(target: str) -> Any:
 
 
 def find_plugin(kind: str, table: Table, name: str) -> Plugin:
-    """The plugin of that name. Raises UsageError where there is none, or none that can be meant."""
+    """Find the plugin of that name. Raises UsageError where there is none, or none that can be meant."""
     plugins = installed(kind, table)
     for plugin in plugins:
         if plugin.name == name and plugin.clash:
@@ -199,8 +199,8 @@ def _plugin_class(plugin: Plugin) -> type:
     return loaded
 
 
-def _made(plugin: Plugin, make: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """The object, which goes by the name it was asked for, and says which package it is from."""
+def _make_plugin(plugin: Plugin, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Make the object, check that it goes by the name of the plugin, and note the package that it is from."""
     try:
         instance = make(**options)
         name = instance.info.name if plugin.kind == "backbone" else instance.name

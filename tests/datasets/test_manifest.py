@@ -30,7 +30,7 @@ def test_a_folder_in_order_with_ids_that_differ(folder):
     data = read_data(folder)
     assert [item.id for item in data.items] == ["a", "a-2", "b"]
     assert [item.path.name for item in data.items] == ["a.jpg", "a.png", "b.png"]
-    assert (data.name, data.known) == ("set", None)
+    assert (data.name, data.published_as) == ("set", None)
     assert len(read_data(folder, 2).items) == 2
     assert read_data(folder / "b.png").items[0].id == "b"
 
@@ -82,14 +82,14 @@ def test_div2k_is_recognised_whole_and_only_whole(tmp_path):
     home.mkdir()
     for number in range(801, 901):
         (home / f"{number:04}.png").write_bytes(b"x")
-    assert read_data(home).known == "DIV2K validation"
-    assert read_data(home, 99).known is None
+    assert read_data(home).published_as == "DIV2K validation"
+    assert read_data(home, 99).published_as is None
     (home / "0850.png").rename(home / "1850.png")
-    assert read_data(home).known is None
+    assert read_data(home).published_as is None
     eight = tmp_path / "DIV8K" / "train_HR"
     eight.mkdir(parents=True)
     (eight / "0001.png").write_bytes(b"x")
-    assert read_data(eight).known == "DIV8K"
+    assert read_data(eight).published_as == "DIV8K"
     with pytest.raises(BadInputError, match="name one of DIV2K_valid_HR in it"):
         read_data(tmp_path)
 

@@ -35,7 +35,7 @@ def read_loader_sets(texts: Sequence[str], kinds: Sequence[str] = KINDS) -> Opti
 
 
 def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any]]) -> Options:
-    """Layers on top of one another, the last one winning, checked against what backbone and prompter take.
+    """Lay layers on top of one another, the last one winning, and check them against what backbone and prompter take.
 
     Raises UsageError for an option that neither takes.
     """
@@ -52,7 +52,7 @@ def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any
 
 
 def accepted(kind: str, name: str) -> list[str]:
-    """Names of the options that a backbone or prompter takes."""
+    """List the options that a backbone or prompter takes."""
     factory, fixed = plugins.factory(kind, TABLES[kind], name)
     parameters = inspect.signature(factory).parameters
     return [
@@ -61,7 +61,7 @@ def accepted(kind: str, name: str) -> list[str]:
 
 
 def shared(backbone: str, prompter: str, /, **values: Any) -> Options:
-    """Flags that mean the same to both (device, dtype, memory), given to whichever takes them. UsageError if none."""
+    """Give flags for both (device, dtype, memory) to those that take them. Raises UsageError if none does."""
     options: Options = {"backbone": {}, "prompter": {}}
     for key, value in values.items():
         if value is None:
@@ -83,7 +83,7 @@ def loader_options(
     sets: Options,
     flags: Options,
 ) -> Options:
-    """Everything the loaders are told: preset, then file, then --set, then flags (see `flags.LOADERS`)."""
+    """Collect the options of the loaders: preset, then file, then --set, then flags (see `flags.LOADERS`)."""
     given_options = {"backbone": {**config["backbone"], **sets["backbone"], **flags["backbone"]}}
     given_options["prompter"] = {**config["prompter"], **sets["prompter"], **flags["prompter"]}
     layers: list[Options] = [given_options, shared(*names, **flags["both"])]
@@ -112,7 +112,10 @@ def make_chain(
     flags: Options,
     keep_metadata: bool = False,
 ) -> ChainOfZoom:
-    """What a command works with, from its options. worded: the user gave words of their own. Raises UsageError."""
+    """Make the chain that a command works with from its options. Raises UsageError.
+
+    worded: whether the user gave words of their own.
+    """
     chosen = find_preset(preset) if preset else None
     names = (
         backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),

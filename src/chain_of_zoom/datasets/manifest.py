@@ -89,7 +89,7 @@ class Dataset:
     """Name of the folder or manifest."""
     items: tuple[ManifestItem, ...]
     """The pictures, in order."""
-    known: str | None = None
+    published_as: str | None = None
     """Name of the published set that these pictures are as a whole; None otherwise."""
 
 
@@ -102,7 +102,7 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
         name = printable(path.resolve().name)
         files = list(_list_pictures(path).items())[:limit]
         items = [ManifestItem(id=key, path=file, sha256=_sha256(file)) for key, file in files]
-        return Dataset(name=name, items=tuple(items), known=_recognise(item.path for item in items))
+        return Dataset(name=name, items=tuple(items), published_as=_recognise(item.path for item in items))
     if not is_file(path):
         raise BadInputError(
             f"{path}: no such folder or manifest; accepted: a folder of pictures, a picture, or a manifest; "
@@ -113,7 +113,7 @@ def read_data(path: Path, limit: int | None = None) -> Dataset:
         return Dataset(name=name, items=(ManifestItem(id=name, path=path, sha256=_sha256(path)),))
     manifest = read_manifest(path)
     items = [_check_picture(picture, path.parent) for picture in manifest.pictures[:limit]]
-    return Dataset(name=manifest.name, items=tuple(items), known=_recognise(item.path for item in items))
+    return Dataset(name=manifest.name, items=tuple(items), published_as=_recognise(item.path for item in items))
 
 
 def read_manifest(path: Path) -> Manifest:

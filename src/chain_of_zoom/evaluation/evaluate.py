@@ -202,7 +202,7 @@ class _Evaluation:
             protocol=self.protocol.name,
             about=self.protocol.about,
             data=self.data.name,
-            known=self.data.known,
+            known=self.data.published_as,
             command=self.benchmark.command,
             settings={
                 "seed": self.benchmark.seed,
