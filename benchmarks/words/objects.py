@@ -2,8 +2,9 @@
 
     python benchmarks/words/objects.py FOLDER_WITH_UNPACKED_PACKAGES benchmarks/words/textures.csv STAMPS
 
-STAMPS is usr/share/tuxpaint/stamps of the Debian package tuxpaint-stamps-default 2022.06.04. Each stamp lies in the middle
-of a texture of 512 px: the parent. The window is its middle quarter; a second window, its corner, shows the texture alone.
+STAMPS is usr/share/tuxpaint/stamps of the Debian package tuxpaint-stamps-default 2022.06.04. Each stamp lies in the
+middle of a texture of 512 px: the parent. The window is its middle quarter; a second window, its corner, shows the
+texture alone.
 """
 
 from __future__ import annotations

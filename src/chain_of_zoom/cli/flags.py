@@ -34,7 +34,7 @@ BackboneName = Annotated[
     str | None, option("NAME", f"See `coz backbones`; or a model file; {DEFAULT_BACKBONE} by default.", panel=MAIN)
 ]
 PrompterName = Annotated[
-    str | None, option("NAME", "Who writes the prompts: null (default), text, vlm, dape, remote ...", panel=PAPER)
+    str | None, option("NAME", "Who writes the prompts: null (default), words, text, vlm, dape, remote.", panel=PAPER)
 ]
 PresetName = Annotated[str | None, option("NAME", f"{', '.join(PRESETS)}.", panel=PAPER)]
 Device = Annotated[str | None, option("NAME", "auto, cpu, gpu, gpu:1, cuda ...; see `coz doctor`.", panel=ADVANCED)]
