@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from chain_of_zoom import load_backbone, load_prompter
+from chain_of_zoom.backbones.onestep import sd3_parts
 from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.prompters.base import PromptContext
+from chain_of_zoom.prompters.vlm import vlm_part
 from chain_of_zoom.runtime import placement
 from chain_of_zoom.runtime.plan import Need, plan
-from chain_of_zoom.weights.sizes import sd3_parts, vlm_part
 
 SIDE, LATENTS = 512, 64
 TEXT = 77 + 512  # tokens of both CLIPs side by side, and of T5

@@ -136,7 +136,7 @@ class ChainOfZoom:
     @property
     def placement(self) -> dict[str, str]:
         """Where the networks lie and in which precision, once they are read; empty for those without choice."""
-        return self.residence.recorded() if self.residence else {}
+        return self.residence.as_record() if self.residence else {}
 
     @property
     def is_pipelined(self) -> bool:

@@ -140,13 +140,13 @@ def test_its_tiles_are_those_of_whole_pictures(monkeypatch):
     small = noise(8, 8).repeat(8, 0).repeat(8, 1)
     picture = resize(small, Size(256, 256), "lanczos")
     (expected,) = backbone.refine([picture], ["moss"], [3])
-    np.testing.assert_array_equal(backbone._in_tiles(0, picture, "moss", 3), expected)
+    np.testing.assert_array_equal(backbone._refine_in_tiles(0, picture, "moss", 3), expected)
     monkeypatch.setattr(onestep, "TILE", 16)
     real = tiled_smooth.SmoothPicture
     monkeypatch.setattr(tiled_smooth, "SmoothPicture", lambda *args, **_: real(*args))
     words = ["moss"] * 9
     whole = np.concatenate([pixels for _, pixels in backbone.enlarge_whole(small, words, 3, tile=16, overlap=8)])
-    np.testing.assert_array_equal(backbone._in_tiles(0, picture, "moss", 3), whole)
+    np.testing.assert_array_equal(backbone._refine_in_tiles(0, picture, "moss", 3), whole)
 
 
 def test_then_everything_else_leaves_the_gpu_and_after_that_it_is_an_error(roomy, monkeypatch, said):
@@ -226,6 +226,6 @@ def test_bfloat16_where_a_cpu_has_it_stays_within_the_tolerances():
     assert measure_relative_error(v, expected) < 2 * TOLERANCE["transformer"]
     errors = half.model.vae.dtype
     assert errors in (torch.bfloat16, torch.float32)
-    assert half.model.residence.recorded()["vae"] == f"cpu {str(errors)[6:]}"
+    assert half.model.residence.as_record()["vae"] == f"cpu {str(errors)[6:]}"
     for name in ("transformer", "clip", "t5"):
-        assert half.model.residence.recorded()[name] == "cpu bfloat16"
+        assert half.model.residence.as_record()[name] == "cpu bfloat16"

@@ -148,7 +148,7 @@ def test_spots_of_one_photo_share_its_pixels(tmp_path, photos, monkeypatch):
 def test_with_a_gpu_for_prompts_and_one_for_pixels_they_go_in_two_lanes(tmp_path, photos, monkeypatch):
     chain = ChainOfZoom("fake")
     chain.place()
-    chain.residence = SimpleNamespace(placement=SimpleNamespace(is_pipelined=True), recorded=dict)
+    chain.residence = SimpleNamespace(placement=SimpleNamespace(is_pipelined=True), as_record=dict)
     lanes: list[int] = []
     monkeypatch.setattr(chain_run, "run_in_lanes", lambda engine, jobs, count: lanes.append(count) or engine.run(jobs))
     tasks = plan_batch(photos, None, [], make_request(size=(24, 16), magnification=20), tmp_path, recursive=False)

@@ -16,8 +16,8 @@ import pytest
 from conftest import PARITY, invoke
 
 from chain_of_zoom.errors import ChainOfZoomError, MissingError, OutputError, UsageError
-from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, locate, models_dir
+from chain_of_zoom.weights.catalog import ITEMS
+from chain_of_zoom.weights.hub import hub_cache, locate, models_dir
 
 torch = pytest.importorskip("torch")
 hub = pytest.importorskip("huggingface_hub")
@@ -119,7 +119,7 @@ def test_get_asks_for_what_the_libraries_read_and_no_more(calls, name, skipped):
         invoke("models", "get", name)
     (call,) = calls
     assert call["repo"] == ITEMS[name].hub
-    assert call["cache_dir"] == catalog.hub_cache()
+    assert call["cache_dir"] == hub_cache()
     chosen = hub.utils.filter_repo_objects(
         PUBLISHED[name], allow_patterns=call["allow_patterns"], ignore_patterns=call["ignore_patterns"]
     )
@@ -128,7 +128,7 @@ def test_get_asks_for_what_the_libraries_read_and_no_more(calls, name, skipped):
 
 
 def test_get_says_the_licence_and_where_it_lies_and_is_content_the_second_time(calls, monkeypatch):
-    file = catalog.hub_cache() / "models--xinyu1205--recognize_anything_model/snapshots/a/ram_swin_large_14m.pth"
+    file = hub_cache() / "models--xinyu1205--recognize_anything_model/snapshots/a/ram_swin_large_14m.pth"
 
     def download(repo: str, **options: object) -> None:
         calls.append({"repo": repo})
@@ -182,7 +182,7 @@ def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
     with pytest.raises(OutputError, match=r"20 GB free; accepted: about 24 GB for sd3, qwen.*HF_HOME"):
         invoke("models", "get", "sd3", "qwen")
     assert calls == []
-    blobs = catalog.hub_cache() / "models--stabilityai--stable-diffusion-3-medium-diffusers" / "blobs"
+    blobs = hub_cache() / "models--stabilityai--stable-diffusion-3-medium-diffusers" / "blobs"
     blobs.mkdir(parents=True)
     with (blobs / "x.incomplete").open("wb") as file:  # what an earlier try has left counts
         file.truncate(5_000_000_000)

@@ -159,7 +159,7 @@ def test_with_little_memory_the_weights_are_in_int8(step1):
     pytest.importorskip("torchao", reason="needs the extra [low-memory]")
     low = Vlm(str(QWEN), ADAPTER, memory="low", device="cpu")
     assert len(low([step1])[0]) > 0
-    assert low._residence.recorded() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}
+    assert low._residence.as_record() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}
 
 
 def test_the_picture_is_rounded_to_multiples_of_28_and_the_question_is_a_system_turn(aligned, step1, monkeypatch):
@@ -327,6 +327,7 @@ def no_network(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.fail("asked the network")  # no Exception, so no library swallows it
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 

@@ -76,7 +76,7 @@ def test_without_a_gpu_everything_is_in_float32_on_the_cpu_one_picture_at_a_time
 def test_low_is_low_however_much_there_is():
     placement = plan({"cuda:0": 80 * GB}, asked(memory="low"))
     assert placement.mode == "low"
-    assert placement.recorded() == {
+    assert placement.as_record() == {
         "memory": "low",
         "vlm": "cuda:0 bfloat16 with int8 weights",
         "clip": "cuda:0 bfloat16",
@@ -89,7 +89,7 @@ def test_low_is_low_however_much_there_is():
 def test_what_is_asked_for_is_done():
     mixed = (replace(PAPER[0], device="cpu"), replace(PAPER[1], device="cuda:1", dtype="float16"))
     placement = plan({"cuda:0": 24 * GB, "cuda:1": 24 * GB}, mixed)
-    assert placement.recorded() == {
+    assert placement.as_record() == {
         "memory": "resident",
         "vlm": "cpu float32",
         "clip": "cuda:1 float16",
@@ -117,7 +117,7 @@ def test_two_gpus_have_prompts_and_pictures_each(order):
     }
     assert placement.is_pipelined
     alone = plan({larger: 24 * GB, smaller: 12 * GB}, (replace(PAPER[0]), replace(PAPER[1], device=smaller)))
-    assert alone.of("prompts")[0].device == larger, "not beside the backbone that was put there"
+    assert alone.parts_of("prompts")[0].device == larger, "not beside the backbone that was put there"
     assert alone.mode == "low", "12 GB do not hold both text encoders in bfloat16"
 
 

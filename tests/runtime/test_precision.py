@@ -13,7 +13,9 @@ pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from chain_of_zoom.backbones.onestep import sd3_parts  # noqa: E402
 from chain_of_zoom.errors import MissingError  # noqa: E402
+from chain_of_zoom.prompters.vlm import vlm_part  # noqa: E402
 from chain_of_zoom.runtime.precision import (  # noqa: E402
     TOLERANCE,
     is_int8,
@@ -21,7 +23,8 @@ from chain_of_zoom.runtime.precision import (  # noqa: E402
     measure_vae_errors,
     to_int8,
 )
-from chain_of_zoom.weights.sizes import count_parameters, find_hub_folder, sd3_parts, vlm_part  # noqa: E402
+from chain_of_zoom.weights.files import count_parameters  # noqa: E402
+from chain_of_zoom.weights.hub import find_model  # noqa: E402
 
 
 def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
@@ -95,5 +98,5 @@ def test_only_one_precision_of_a_folder_counts_and_damage_counts_nothing(tmp_pat
         assert count_parameters(tmp_path) == 5
     assert count_parameters(tmp_path / "nowhere") == 0
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert find_hub_folder(tmp_path) == tmp_path
-    assert find_hub_folder("nobody/nothing") is None
+    assert find_model(tmp_path) == tmp_path
+    assert find_model("nobody/nothing") is None

@@ -94,11 +94,11 @@ def test_all_but_one_stage_can_be_sent_away_later():
 def test_the_record_waits_for_the_last_network(nets):
     staged = residence(3)
     staged.add("prompts", nets["prompts"])
-    assert staged.recorded() == {}
+    assert staged.as_record() == {}
     staged.add("texts", nets["texts"])
     staged.add("image", nets["image"])
     staged.changed["image"] = "meta float16"
-    assert staged.recorded() == {
+    assert staged.as_record() == {
         "memory": "staged", "prompts": "meta bfloat16", "texts": "meta bfloat16", "image": "meta float16",
     }  # fmt: skip
     assert str(staged) == "memory staged: prompts, texts on meta bfloat16; image on meta float16 (3.0 GB free on meta)"

@@ -17,9 +17,10 @@ from conftest import PARITY
 from chain_of_zoom import plugins
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.resources import human_size
-from chain_of_zoom.weights import catalog
-from chain_of_zoom.weights.catalog import ITEMS, WeightItem, commands, find_item, hub_cache, locate, models_dir
-from chain_of_zoom.weights.presets import PRESETS, find_preset, needs, resolve
+from chain_of_zoom.weights import hub
+from chain_of_zoom.weights.catalog import ITEMS, WeightItem, find_item
+from chain_of_zoom.weights.hub import hub_cache, list_commands, locate, models_dir
+from chain_of_zoom.weights.presets import PRESETS, find_preset, resolve
 
 SD3_PARTS = {
     "scheduler": "FlowMatchEulerDiscreteScheduler",
@@ -89,12 +90,12 @@ def make_qwen(folder: Path) -> Path:
 
 def test_it_is_a_leaf_that_imports_nothing_heavy():
     code = (
-        "import sys, chain_of_zoom.weights.presets as p; p.needs('paper'); "
+        "import sys, chain_of_zoom.weights.presets as p; p.find_preset('paper'); "
         "heavy = {'torch', 'numpy', 'huggingface_hub', 'transformers', 'typer', 'safetensors'} & set(sys.modules); "
         "ours = {m for m in sys.modules if m.startswith('chain_of_zoom.')}; print(sorted(heavy), sorted(ours))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    weights = ("", ".catalog", ".headers", ".presets")
+    weights = ("", ".catalog", ".files", ".hub", ".presets")
     names = [f"chain_of_zoom.{name}" for name in ("errors", "resources", *(f"weights{part}" for part in weights))]
     assert done.stdout.strip() == f"[] {names}"
 
@@ -122,7 +123,7 @@ def test_folders_follow_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_hub_cache_agrees_with_huggingface_hub(tmp_path: Path):
     code = (
-        "from chain_of_zoom.weights.catalog import hub_cache; from huggingface_hub import constants; "
+        "from chain_of_zoom.weights.hub import hub_cache; from huggingface_hub import constants; "
         "print(str(hub_cache()) == constants.HF_HUB_CACHE)"
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "XDG_"))}
@@ -220,7 +221,7 @@ def test_folders_that_the_libraries_wrote_count_as_whole(name: str, tiny: str):
 
 
 def test_what_to_type_names_every_item_once():
-    typed = commands(ITEMS.values())
+    typed = list_commands(ITEMS.values())
     assert typed[0] == "coz models get sd3 qwen ram sd-x4"
     assert typed.count("git clone https://github.com/bryanswkim/Chain-of-Zoom") == 1
     assert typed.index("coz models convert Chain-of-Zoom/ckpt") == 2
@@ -228,7 +229,7 @@ def test_what_to_type_names_every_item_once():
         "git clone https://github.com/xinyu1205/recognize-anything",
         "coz models convert recognize-anything/ram",
     ]
-    assert commands([]) == []
+    assert list_commands([]) == []
 
 
 def test_sizes_in_words():
@@ -278,7 +279,7 @@ def test_presets_give_options_that_backbones_and_prompters_take():
 def test_what_each_preset_needs():
     base = ["sd3", "sr-lora", "sr-vae"]
     tags = ["ram", "dape", "ram-tags", "ram-thresholds"]
-    assert {name: [item.name for item in needs(name)] for name in PRESETS} == {
+    assert {name: [item.name for item in find_preset(name).items] for name in PRESETS} == {
         "paper": [*base, "qwen", "vlm-adapter"],
         "paper-vlm-base": [*base, "qwen"],
         "paper-null": base,
@@ -299,7 +300,7 @@ def test_all_that_is_missing_is_said_in_one_line():
         resolve("paper")
     said = str(error.value)
     assert "\n" not in said
-    for item in needs("paper"):
+    for item in find_preset("paper").items:
         assert f"{item.name} (about {item.size}, {item.licence}" in said
     assert said.count("NON-COMMERCIAL") == 3
     assert "gated: accept the licence at https://huggingface.co/stabilityai/" in said
@@ -324,4 +325,4 @@ def test_resolve_gives_paths_and_leaves_out_what_the_user_gave():
         {"model": qwen, "multi_scale": True},
     )
     assert resolve("paper", {"adapter", "model", "multi_scale"})[1] == {}
-    assert catalog.missing(needs("paper")) == [ITEMS["vlm-adapter"]]
+    assert hub.list_missing(find_preset("paper").items) == [ITEMS["vlm-adapter"]]

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.weights.catalog import _is_whole
-from chain_of_zoom.weights.files import ABOUT, trained_about
-from chain_of_zoom.weights.headers import read_header
-from chain_of_zoom.weights.sizes import count_parameters
+from chain_of_zoom.weights.files import ABOUT, count_parameters, read_header, trained_about
+from chain_of_zoom.weights.hub import _is_whole
 
 
 def write(path: Path, header: Any, *, data: bytes = b"", length: int | None = None) -> Path:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chain_of_zoom.backbones.base import (
     BackboneInfo,
@@ -21,36 +19,39 @@ from chain_of_zoom.backbones.base import (
     WholePictureBackbone,
     WholeTile,
 )
+from chain_of_zoom.backbones.local import LocalBackbone
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.geometry import Box, Size, pixel_box
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.imaging.tiling import LATENT, Span, published_spans, spread_spans
-from chain_of_zoom.runtime.plan import Memory, Need, check_memory
+from chain_of_zoom.runtime.plan import NetworkPart
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.runtime.retry import is_usable, retry_in_float32
-from chain_of_zoom.weights.files import TRAINED, combined_sha256, trained_about
-from chain_of_zoom.weights.sizes import find_hub_folder, sd3_parts
+from chain_of_zoom.weights.catalog import ITEMS
+from chain_of_zoom.weights.files import TRAINED, count_parameters, is_quantisable, trained_about
+from chain_of_zoom.weights.hub import find_model
 
 if TYPE_CHECKING:
     from chain_of_zoom.networks.sd.sd3 import OneStepSD3
 
 TILE, OVERLAP = 32, 8
 """Latents of the tiles that a picture is cut into when it does not fit into memory at once."""
-DEFAULT_BASE = "stabilityai/stable-diffusion-3-medium-diffusers"
+DEFAULT_BASE = ITEMS["sd3"].source
 
 
-class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
+class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
     """OSEDiff on SD3 with the published adapters merged.
 
     base: a diffusers folder or a downloaded hub name. lora: the transformer adapters, or a folder of `coz train`, which
-    has both adapters. vae_encoder: the adapted encoder. Either may be left out (the base model's own weights are used
-    then, and the record's hash says so). posterior, shift_in, t5, t5_tokens: see OneStepOptions; the last three are by
-    default as the adapters were trained, which for the published ones means OneStepOptions' own. device, dtype, memory:
-    see docs/performance.md, Placement. Out of memory, fewer pictures are computed at once, then one in tiles, then with
-    all else off the GPU; a result that is NaN or flat is computed once more in float32. Raises UsageError for a value
-    that makes no sense.
+    has both adapters. vae_encoder: the adapted encoder. Without them the base model's own weights are used, and the
+    record's hash says so. posterior, shift_in, t5, t5_tokens: see OneStepOptions; the last three are by default as the
+    adapters were trained, which for the published ones means OneStepOptions' own. device, dtype, memory: see
+    docs/performance.md, Placement. Out of memory, fewer pictures are computed at once, then one in tiles, then with all
+    other models off the GPU; a result that is NaN or flat is computed once more in float32. Raises UsageError for a
+    value that makes no sense.
     """
 
+    model: OneStepSD3
     info = BackboneInfo(
         name="osediff-sd3",
         summary="the paper's backbone: one-step diffusion on Stable Diffusion 3, reads prompts",
@@ -77,19 +78,17 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         dtype: str = "auto",
         memory: str = "auto",
     ) -> None:
-        super().__init__()
         if posterior not in ("sample", "mode"):
             raise UsageError(f"posterior {posterior!r}; accepted: sample, mode; type: --set backbone.posterior=mode")
-        self.base = str(base)
         if lora and Path(lora).is_dir():
             lora = Path(lora) / TRAINED
-        self.files = [str(path) for path in (lora, vae_encoder) if path]
+        self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
+        super().__init__(base, [path for path in (self.lora, self.vae_encoder) if path], device, dtype, memory)
         for path in self.files:
             if not Path(path).is_file():
                 raise MissingError(
                     f"weights {path} are not there; accepted: a weight file; check the path, or see coz models"
                 )
-        self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
         about = trained_about(lora) if lora else {}
         if about and vae_encoder:
             raise UsageError(
@@ -103,76 +102,40 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             raise UsageError(f"t5_tokens {t5_tokens}; accepted: 1 to 512; type: --set backbone.t5_tokens=77")
         self.info = replace(self.info, seeded=posterior == "sample")
         self.posterior = posterior
-        self.device, self.dtype = device, dtype
-        self.memory: Memory = check_memory(memory)
-        self._residence: Residence | None = None
 
-    def missing(self) -> str | None:
-        """The pip command when torch or diffusers is not installed."""
-        absent = any(importlib.util.find_spec(package) is None for package in ("torch", "diffusers", "transformers"))
-        return "pip install 'chain-of-zoom[diffusion]'" if absent else None
+    def _list_parts(self) -> tuple[NetworkPart, ...]:
+        return sd3_parts(find_model(self.base) or Path(self.base), t5=self.t5)
 
-    def weights_sha256(self) -> str | None:
-        """SHA-256 over the base model's weight files and the adapters."""
-        return self._weights
-
-    @cached_property
-    def _weights(self) -> str | None:
-        folder = Path(self.base)
-        weights = sorted(folder.rglob("*.safetensors")) if folder.is_dir() else []
-        return combined_sha256([*weights, *map(Path, self.files)])
-
-    def runs_on(self) -> str | None:
-        """ "cpu", or "cuda:0" and the like."""
-        return str(self.model.device) if self._loaded else None
-
-    def needs(self) -> Need | None:
-        """The parts of SD3, read from the headers of its files."""
-        return None if self._loaded or self.missing() else self._needs()
-
-    def _needs(self) -> Need:
-        folder = find_hub_folder(self.base)
-        parts = sd3_parts(folder or Path(self.base), t5=self.t5)
-        return Need(parts=parts, device=self.device, dtype=self.dtype, memory=self.memory)
-
-    def place(self, residence: Residence) -> None:
-        """Take the place that was planned together with a prompter's."""
-        self._residence = residence
-
-    def _load(self) -> None:
-        if command := self.missing():
-            raise MissingError(f"backbone {self.info.name} needs torch and diffusers; type: {command}")
+    def _read(self, residence: Residence) -> None:
         from chain_of_zoom.networks.sd.sd3 import OneStepOptions, OneStepSD3
-        from chain_of_zoom.runtime.placement import choose_device, find_dtype, place
+        from chain_of_zoom.runtime.placement import choose_device, find_dtype
 
-        residence = self._residence or place([self._needs()])
         device, dtype = choose_device(residence.device("image")), find_dtype(residence.dtype("transformer"))
         options = OneStepOptions(posterior=self.posterior, shift_in=self.shift_in, t5=self.t5, t5_tokens=self.t5_tokens)
-        self.model: OneStepSD3 = OneStepSD3.load(
-            self.base, self.lora, self.vae_encoder, options, device, dtype, residence
-        )
-        self._residence, self._batch = residence, residence.batch("image")
+        self.model = OneStepSD3.load(self.base, self.lora, self.vae_encoder, options, device, dtype, residence)
 
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         from chain_of_zoom.networks.sd.sd3 import TEXTS
-        from chain_of_zoom.runtime.shortage import compute_in_batches, group_by_size, try_in_memory
+        from chain_of_zoom.runtime.shortage import group_by_size, try_in_memory
 
         def compute(indices: list[int]) -> list[RGBF]:
             batch = np.stack([pictures[i] for i in indices])
             return list(self.model.refine(batch, [prompts[i] for i in indices], [seeds[i] for i in indices]))
 
         def alone(index: int) -> RGBF:
-            return self._with_little_memory(index, pictures[index], prompts[index], seeds[index])
+            if max(pictures[index].shape) > TILE * LATENT:
+                self._tell(index, f"out of GPU memory; in tiles of {TILE * LATENT} px")
+                return self._refine_in_tiles(index, pictures[index], prompts[index], seeds[index])
+            return self._compute_offloaded(partial(compute, [index]), partial(self._tell, index))[0]
 
         for start in range(0, len(prompts), TEXTS):  # together, before the encoders may have to leave
             try_in_memory(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
         results: dict[int, RGBF] = {}
         for indices in group_by_size(pictures):
-            made, self._batch = compute_in_batches(indices, self._batch, compute, self._tell, alone)
-            results.update(made)
+            results.update(self._compute(indices, compute, self._tell, alone))
 
         def compute_again(index: int) -> RGBF:
-            return compute_in_batches([index], 1, compute, self._tell, alone)[0][index]
+            return self._compute([index], compute, self._tell, alone)[index]
 
         def tell_of_retry(index: int, dtype: str) -> None:
             self._tell(index, f"came out unusable in {dtype}; computed again in float32")
@@ -188,25 +151,8 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             )
         return [results[index] for index in range(len(pictures))]
 
-    def _with_little_memory(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
-        """A picture that does not fit even alone: in tiles, then with all else off the GPU. Raises BackboneError."""
-        from chain_of_zoom.runtime.shortage import make_full_error, try_in_memory
-
-        assert self._residence
-        if max(picture.shape) > TILE * LATENT:
-            self._tell(index, f"out of GPU memory; in tiles of {TILE * LATENT} px")
-            return self._in_tiles(index, picture, prompt, seed)
-        if self._residence.offload("image"):
-            self._tell(index, "out of GPU memory; all other models moved off the GPU")
-            made: NDArray[np.float32] | None = try_in_memory(
-                partial(self.model.refine, picture[None], [prompt], [seed])
-            )
-            if made is not None:
-                return cast("RGBF", made[0])
-        raise make_full_error()
-
-    def _in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
-        """A picture refined in tiles that fade into one another."""
+    def _refine_in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
+        """Refine a picture in tiles that fade into one another."""
         from chain_of_zoom.networks.sd.tiled import TiledRun
         from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
 
@@ -219,14 +165,14 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
             prompts=prompts,
             seed=seed,
             batch=1,
-            on_fallback=lambda _, what: self._tell(index, what),
+            on_fallback=lambda _, note: self._tell(index, note),
         )
         # So few samples take no more room than one tile.
         tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, samples=2)
         return np.concatenate([pixels for _, pixels in tiled()])
 
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
-        """The grid of the blend, in pixels of the result; smooth tiles end where the picture does."""
+        """Return the grid of the blend, in pixels of the result; smooth tiles end where the picture does."""
         width, height = self.whole_size(size, blend)
         rows, columns = self._spans(size, tile, overlap, blend)
         return [
@@ -236,14 +182,14 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         ]
 
     def whole_size(self, size: Size, blend: Blend = "smooth") -> Size:
-        """Four times the size; "published" in whole latents only, so up to 4 pixels less."""
+        """Return four times the size; "published" in whole latents only, so up to 4 pixels less."""
         width, height = (side * self.info.factor for side in size)
         return (
             Size(width // LATENT * LATENT, height // LATENT * LATENT) if blend == "published" else Size(width, height)
         )
 
     def _spans(self, size: Size, tile: int, overlap: int, blend: Blend) -> tuple[list[Span], list[Span]]:
-        """Rows and columns of tiles, in pixels of the result; smooth ones reach into its padding."""
+        """Return rows and columns of tiles, in pixels of the result; smooth ones reach into its padding."""
         if blend not in get_args(Blend):
             raise UsageError(f"blend {blend!r}; accepted: {', '.join(get_args(Blend))}; type: --blend smooth")
         if not 8 <= tile <= 192 or tile % 2:
@@ -293,5 +239,27 @@ class OneStepDiffusion(RefiningBackbone, WholePictureBackbone):
         width, height = self.whole_size(size)
         for band, pixels in SmoothPicture(run, self._padded(picture), *spans, fade)():
             top = int(band.y0)
-            shown = pixels[: height - top, :width]
-            yield pixel_box(0, top, width, top + len(shown)), shown
+            visible = pixels[: height - top, :width]
+            yield pixel_box(0, top, width, top + len(visible)), visible
+
+
+def sd3_parts(folder: Path, *, t5: bool = True) -> tuple[NetworkPart, ...]:
+    """Return the networks of Stable Diffusion 3 in a folder of diffusers layout, with their sizes."""
+    # Work for a picture of 512 x 512 px: as benchmarks/placement.py measures it, doubled, as kernels take room too.
+    encoders = [
+        NetworkPart(
+            name="clip",
+            stage="texts",
+            parameters=count_parameters(folder / "text_encoder") + count_parameters(folder / "text_encoder_2"),
+            work=10_000_000,
+        )
+    ]
+    if t5:
+        count, large = (count_parameters(folder / "text_encoder_3", counts) for counts in (bool, is_quantisable))
+        encoders.append(NetworkPart(name="t5", stage="texts", parameters=count, quantisable=large, work=200_000_000))
+    transformer, vae = (count_parameters(folder / name) for name in ("transformer", "vae"))
+    return (
+        *encoders,
+        NetworkPart(name="transformer", stage="image", parameters=transformer, work=560_000_000),
+        NetworkPart(name="vae", stage="image", parameters=vae, work=1_610_000_000, dtype="float32"),
+    )

@@ -16,7 +16,7 @@ from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.resources import available_cores, human_size, total_memory
 from chain_of_zoom.runtime import vulkan
-from chain_of_zoom.weights import catalog
+from chain_of_zoom.weights import hub
 from chain_of_zoom.weights.catalog import ITEMS
 from chain_of_zoom.weights.presets import PRESETS, Preset
 
@@ -74,7 +74,7 @@ def examine() -> dict[str, Any]:
     """Everything `coz doctor` says, as JSON values."""
     machine = machine_facts()
     gone = {name: [package for package in packages if not _version(package)] for name, packages in extras().items()}
-    paths = {name: catalog.locate(item) for name, item in ITEMS.items()}
+    paths = {name: hub.locate(item) for name, item in ITEMS.items()}
     return {
         **machine,
         "packages": versions(),
@@ -82,8 +82,8 @@ def examine() -> dict[str, Any]:
         "extras": {
             name: {"missing": names, "install": _install(name) if names else None} for name, names in gone.items()
         },
-        "models_dir": str(catalog.models_dir()),
-        "hub_cache": str(catalog.hub_cache()),
+        "models_dir": str(hub.models_dir()),
+        "hub_cache": str(hub.hub_cache()),
         "weights": {name: str(path) if path else None for name, path in paths.items()},
         "presets": {name: _verdict(preset, paths, gone["diffusion"], machine) for name, preset in PRESETS.items()},
     }

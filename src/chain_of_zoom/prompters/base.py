@@ -24,54 +24,51 @@ Messages = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class PromptContext:
-    """What a prompter may look at for one state of one picture.
-
-    states: the states so far, oldest first, uint8 H x W x 3; the last is the one being zoomed into.
-    zoomed: the window about to be enlarged, at the size of a state by bicubic: what the prompt is about.
-    magnification: of the state to come.
-    """
+    """Holds what a prompter may look at for one state of one picture."""
 
     states: Sequence[RGB8]
+    """The states so far, oldest first, uint8 H x W x 3; the last is the one being zoomed into."""
     zoomed: RGB8
+    """The window about to be enlarged, at the size of a state by bicubic: the prompt is about it."""
     magnification: float
+    """Magnification of the state to come."""
 
 
 class Prompter(ABC):
-    """Writes the text that guides the next step; called once per step with all pictures of a batch.
-
-    looks: whether it looks at the pictures, so that an empty text is worth a note. package: name and version of the
-    package that brings it as a plugin.
-    """
+    """Writes the text that guides the next step; called once per step with all pictures of a batch."""
 
     name: str
+    """Name by which it is chosen."""
     looks: bool = True
+    """Whether it looks at the pictures, so that an empty text is worth a note."""
     package: str | None = None
+    """Name and version of the package that brings it as a plugin."""
 
     def load(self) -> None:  # noqa: B027 - prompters without weights have nothing to read
         """Read weights before the first call, where there are any. Raises MissingError."""
 
     def weights_sha256(self) -> dict[str, str]:
-        """SHA-256 of every weight file by its role; empty where there is none."""
+        """Return the SHA-256 of every weight file by its role; empty where there is none."""
         return {}
 
     def needs(self) -> Need | None:
-        """The sizes of its networks, for the policy of `models.plan`; None where it has no choice, or has loaded."""
+        """Return the sizes of its networks for the policy of `runtime.plan`; None without a choice, and once loaded."""
         return None
 
     def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
-        """Where to keep its networks; called before the weights are read, if at all."""
+        """Take the place for its networks; called before the weights are read, if at all."""
 
     def fallbacks(self) -> list[str]:
-        """What did not go the plain way in the last call."""
+        """Return notes on what did not go the plain way in the last call."""
         return []
 
     @abstractmethod
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """One text per context, as extracted, in order."""
+        """Return one text per context, as extracted, in order."""
 
 
 def chat(context: PromptContext, *, multi_scale: bool = True) -> Messages:
-    """Messages for a vision-language model: the question in the system role, only pictures in the user turn.
+    """Write the messages for a vision-language model: the question in the system role, only pictures in the user turn.
 
     Multi-scale shows the previous state, whole, and then the zoomed window (paper, section 3.2: AR-2);
     single-scale only the latter. Pictures are uint8 arrays under the key "image".

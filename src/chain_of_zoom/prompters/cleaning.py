@@ -12,7 +12,7 @@ _REPEATED = re.compile(r"\b(\w+(?:[ ,]+\w+){0,4}?)(?:[ ,]+\1\b)+", re.IGNORECASE
 
 
 def clean(text: str) -> str:
-    """Without special tokens, control characters and repeats of a word or phrase, at most 300 characters.
+    """Remove special tokens, control characters and repeats of a word or phrase; keep at most 300 characters.
 
     Empty stays empty.
     """

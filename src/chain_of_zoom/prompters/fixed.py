@@ -8,7 +8,7 @@ from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 
 class Fixed(Prompter):
-    """The same text for every step; by default the empty text (the paper's "null" prompt).
+    """Writes the same text for every step; by default the empty text (the paper's "null" prompt).
 
     The user's own words (--prompt) are appended by the engine, whatever the prompter.
     """
@@ -20,5 +20,5 @@ class Fixed(Prompter):
         self.name = name
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """The text, once per context."""
+        """Return the text, once per context."""
         return [self.text] * len(contexts)

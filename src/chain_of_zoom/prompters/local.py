@@ -1,4 +1,4 @@
-"""What prompters with a network on this machine share: where it is kept, and what happens when memory is short."""
+"""What prompters with a network on this machine share: loading once, and fewer pictures when memory is short."""
 
 from __future__ import annotations
 
@@ -9,78 +9,53 @@ from functools import partial
 from typing import TypeVar
 
 from chain_of_zoom.prompters.base import PromptContext, Prompter
-from chain_of_zoom.runtime.placement import place
-from chain_of_zoom.runtime.plan import Need
-from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.runtime.shortage import compute_in_batches, make_full_error, try_in_memory
+from chain_of_zoom.runtime.local import LocalModel
 
-Asked = TypeVar("Asked")
+Question = TypeVar("Question")
 
 
-class LocalPrompter(Prompter):
+class LocalPrompter(LocalModel, Prompter):
     """Loads once, asks as many pictures together as fit, and fewer when memory turns out to be short."""
 
-    def __init__(self) -> None:
-        self._residence: Residence | None = None
-        self._batch = 1
-        self._fallbacks: list[str] = []
-        self._is_loaded = False
+    stage = "prompts"
+    others = "models but the prompter's"
+
+    def __init__(self, device: str = "auto", dtype: str = "auto", memory: str = "auto") -> None:
+        super().__init__(device, dtype, memory)
+        self._notes: list[str] = []
         self._lock = threading.Lock()
 
     @abstractmethod
-    def _needs(self) -> Need:
-        """The sizes of its networks and what was asked for."""
-
-    @abstractmethod
-    def _read(self, residence: Residence) -> None:
-        """Read the weights and give the networks to the residence as stage "prompts". Raises MissingError."""
-
-    @abstractmethod
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """The texts of pictures that are asked about together."""
-
-    def needs(self) -> Need | None:
-        """The sizes of its networks; None once they are loaded."""
-        return None if self._is_loaded else self._needs()
-
-    def place(self, residence: Residence) -> None:
-        """Take the place that was planned together with a backbone's."""
-        self._residence = residence
+        """Return the texts of pictures that are asked about together."""
 
     def load(self) -> None:
         """Read the weights, once; safe to call from several threads. Raises MissingError."""
         with self._lock:
-            if not self._is_loaded:
-                residence = self._residence = self._residence or place([self._needs()])
-                self._read(residence)
-                self._batch, self._is_loaded = residence.batch("prompts"), True
+            if not self._is_read:
+                self._read_in_place()
 
     def fallbacks(self) -> list[str]:
-        """How the last call made do with little memory."""
-        return list(self._fallbacks)
+        """Return how the last call made do with little memory."""
+        return list(self._notes)
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """One text per context, in order. Raises MissingError for the weights, BackboneError for lack of memory."""
-        return self._together(contexts, self._ask)
+        """Return one text per context, in order. Raises MissingError for the weights, BackboneError without memory."""
+        return self._ask_together(contexts, self._ask)
 
-    def _together(self, asked: Sequence[Asked], ask: Callable[[Sequence[Asked]], list[str]]) -> list[str]:
-        """What `ask` gives for each of `asked`, as many together as fit."""
+    def _ask_together(self, questions: Sequence[Question], ask: Callable[[Sequence[Question]], list[str]]) -> list[str]:
+        """Return what `ask` answers to each question, as many together as fit."""
         self.load()
-        said: dict[str, None] = {}
+        notes: dict[str, None] = {}
 
         def compute(indices: list[int]) -> list[str]:
-            return ask([asked[index] for index in indices])
+            return ask([questions[index] for index in indices])
 
         def alone(index: int) -> str:
-            assert self._residence
-            if self._residence.offload("prompts"):
-                said["out of GPU memory; all models but the prompter's moved off the GPU"] = None
-                if (texts := try_in_memory(partial(compute, [index]))) is not None:
-                    return texts[0]
-            raise make_full_error()
+            return self._compute_offloaded(partial(compute, [index]), notes.setdefault)[0]
 
-        made, self._batch = compute_in_batches(
-            range(len(asked)), self._batch, compute, lambda _, what: said.setdefault(f"prompter {what}"), alone
+        texts = self._compute(
+            range(len(questions)), compute, lambda _, note: notes.setdefault(f"prompter {note}"), alone
         )
-        self._fallbacks = list(said)
-        return [made[index] for index in range(len(asked))]
+        self._notes = list(notes)
+        return [texts[index] for index in range(len(questions))]

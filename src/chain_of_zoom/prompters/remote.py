@@ -87,21 +87,21 @@ class Remote(Prompter):
         self._jitter = random.Random()  # its own generator: retries must not shift anybody's seed
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """One text per context, in order; empty where the model said nothing.
+        """Return one text per context, in order; empty where the model said nothing.
 
         Raises MissingError as soon as one picture fails for good; the requests of the others are cancelled.
         """
         return self.ask([chat(context, multi_scale=self.multi_scale) for context in contexts])
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
-        """One answer per conversation (see `chat`), in order. Raises the errors of a call, DownError if it may pass."""
+        """Return one answer per conversation (see `chat`), in order. Raises as a call; DownError if it may pass."""
         return self._run(lambda client: self._ask_all(client, conversations)) if conversations else []
 
     def check(self) -> list[str]:
-        """Names of the models that the server lists, asked once. Raises the MissingErrors of a call."""
+        """Return the names of the models that the server lists, asked once. Raises the MissingErrors of a call."""
         answer = self._run(lambda client: self._send(client, "GET", "/models", tries=1))
         try:
-            return [self._shown(str(model["id"])) for model in answer["data"]]
+            return [self._shorten(str(model["id"])) for model in answer["data"]]
         except (LookupError, TypeError):
             raise self._unusable("lacks data[].id") from None
 
@@ -165,19 +165,19 @@ class Remote(Prompter):
     async def _send(
         self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None = None, tries: int | None = None
     ) -> Any:
-        """The JSON of a good answer. Raises MissingError once the tries are spent, or retrying cannot help."""
+        """Return the JSON of a good answer. Raises MissingError once the tries are spent, or retrying cannot help."""
         tries = tries or self.retries + 1
         error: type[MissingError] = DownError
         for attempt in range(1, tries + 1):
-            asked: float | None = None
+            pause: float | None = None
             try:
                 with anyio.fail_after(self.timeout):
-                    status, asked, content = await self._exchange(client, method, path, body)
+                    status, pause, content = await self._exchange(client, method, path, body)
             except TimeoutError:
                 problem = f"{self.url} gave no whole answer within {self.timeout:g} s"
                 advice = "an answer in time; check the load of the server, raise timeout or lower concurrency"
             except httpx.HTTPError as broken:
-                problem = f"no usable connection to {self.url} ({self._shown(str(broken) or type(broken).__name__)})"
+                problem = f"no usable connection to {self.url} ({self._shorten(str(broken) or type(broken).__name__)})"
                 advice = f"a running OpenAI-compatible server; check that it runs, or type: curl {self.url}/models"
             else:
                 if 200 <= status < 300:
@@ -187,14 +187,14 @@ class Remote(Prompter):
                     error = MissingError
                     break
             if attempt < tries:
-                await anyio.sleep(self._pause(attempt, asked))
+                await anyio.sleep(self._choose_pause(attempt, pause))
         count = f", {attempt} tries" if attempt > 1 else ""
         raise error(f"{problem}{count}; accepted: {advice}")
 
     async def _exchange(
         self, client: httpx.AsyncClient, method: str, path: str, body: bytes | None
     ) -> tuple[int, float | None, bytes]:
-        """Status, seconds to wait (Retry-After) and body of one answer."""
+        """Return status, seconds to wait (Retry-After) and body of one answer."""
         async with client.stream(method, self.url + path, content=body) as response:
             content = bytearray()
             async for piece in response.aiter_raw():  # httpx would unpack a few bytes to any number of them
@@ -205,7 +205,7 @@ class Remote(Prompter):
             return response.status_code, _retry_after(response.headers.get("Retry-After", "")), plain
 
     def _unpacked(self, content: bytes, packing: str) -> bytes:
-        """The answer as it was before a server packed it, unasked. Raises MissingError for any packing but one."""
+        """Unpack an answer that a server packed, unasked. Raises MissingError for any packing that is not known."""
         if packing.strip().lower() in ("", "identity"):
             return content
         unpacker = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # gzip, or deflate in a zlib stream
@@ -213,17 +213,17 @@ class Remote(Prompter):
             plain = unpacker.decompress(content, MAX_ANSWER)
             if unpacker.eof and packing.strip().lower() in ("gzip", "deflate"):
                 return plain
-        raise self._unusable(f"is packed as {self._shown(packing)!r} and cannot be unpacked to {MAX_ANSWER} bytes")
+        raise self._unusable(f"is packed as {self._shorten(packing)!r} and cannot be unpacked to {MAX_ANSWER} bytes")
 
-    def _pause(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next try: doubling, with jitter so that pictures do not come back all at once."""
+    def _choose_pause(self, attempt: int, least: float | None) -> float:
+        """Return the seconds before the next try: doubling, with jitter so that not all pictures come back at once."""
         backoff = self._base_delay * 2.0 ** min(attempt - 1, 10) * self._jitter.uniform(0.5, 1.0)
-        return min(max(backoff, asked or 0.0), LONGEST_PAUSE)
+        return min(max(backoff, least or 0.0), LONGEST_PAUSE)
 
     def _decoded(self, content: bytes) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(content)
-        raise self._unusable(f"is not JSON (it begins with {self._shown(content.decode(errors='replace'))[:15]!r})")
+        raise self._unusable(f"is not JSON (it begins with {self._shorten(content.decode(errors='replace'))[:15]!r})")
 
     def _reason(self, status: int, content: bytes) -> str:
         if status in REFUSED:  # servers like to quote the refused key, or parts of it
@@ -267,16 +267,16 @@ class Remote(Prompter):
         return f"a chat model that takes pictures; check that {self.model!r} is one"
 
     def _words(self, answer: Any) -> str:
-        """What the server says of its error, in brackets."""
+        """Return what the server says of its error, in brackets."""
         try:
             error = answer.get("error") or answer.get("message") or answer.get("detail")
             words = error["message"] if isinstance(error, dict) else error
         except (LookupError, AttributeError):
             return ""
-        return f" ({self._shown(words)})" if isinstance(words, str) and words else ""
+        return f" ({self._shorten(words)})" if isinstance(words, str) and words else ""
 
-    def _shown(self, words: str) -> str:
-        """Foreign text made fit for an error: without the key, on one line, short."""
+    def _shorten(self, words: str) -> str:
+        """Make foreign text fit for an error: without the key, on one line, short."""
         if key := self._key():
             words = words.replace(key, "***")
         words = " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
@@ -285,25 +285,25 @@ class Remote(Prompter):
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Read once: it takes httpx longer (0.1 s) than many an answer does."""
+    """Read the certificates, once: it takes httpx longer (0.1 s) than many an answer does."""
     return httpx.create_ssl_context()
 
 
 def _content(parts: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """A turn of text alone goes as a string: more servers take that than a list of parts."""
+    """Write a turn of text alone as a string: more servers take that than a list of parts."""
     if all(part["type"] == "text" for part in parts):
         return "".join(part["text"] for part in parts)
     return [_picture(part["image"]) if part["type"] == "image" else part for part in parts]
 
 
 def _picture(pixels: RGB8) -> dict[str, Any]:
-    """A picture as the API wants it: a lossless PNG inside the request."""
+    """Write a picture as the API wants it: a lossless PNG inside the request."""
     data = base64.b64encode(encode_png(pixels)).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
 
 
 def _retry_after(value: str) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date; None where it is neither."""
+    """Return the seconds that a Retry-After header asks for, as a number or a date; None where it is neither."""
     try:
         if value.isdecimal():
             return float(value)
@@ -314,7 +314,7 @@ def _retry_after(value: str) -> float | None:
 
 
 def _base_url(url: str) -> str:
-    """`url` without a slash at its end. Raises UsageError, which shows nothing that could be a secret."""
+    """Return `url` without a slash at its end. Raises UsageError, which shows nothing that could be a secret."""
     accepted = f"the bare base of an API over http or https, for example {EXAMPLE}"
     secret = "a url with a user, a query or a fragment (a key goes into the variable named by key_variable)"
     _require(not any(mark in str(url) for mark in "@?#"), secret, accepted)

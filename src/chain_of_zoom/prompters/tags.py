@@ -14,7 +14,7 @@ from chain_of_zoom.networks.ram.weights import load_ram
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.local import LocalPrompter
 from chain_of_zoom.runtime.placement import choose_device
-from chain_of_zoom.runtime.plan import Memory, Need, NetworkPart, check_memory
+from chain_of_zoom.runtime.plan import NetworkPart
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import file_sha256
 
@@ -23,7 +23,7 @@ PARAMETERS, WORK = 213_000_000, 200_000_000
 
 
 class Dape(LocalPrompter):
-    """Every tag whose probability is above its own threshold, in the order of the list: "leaf, moss, stone".
+    """Writes every tag whose probability is above its own threshold, in the order of the list: "leaf, moss, stone".
 
     ram: `ram_swin_large_14m.pth`; tags, thresholds: the RAM project's `ram_tag_list.txt` and
     `ram_tag_list_threshold.txt`, one a line; dape: SeeSR's `DAPE.pth`, without which these are RAM's own tags.
@@ -41,7 +41,7 @@ class Dape(LocalPrompter):
         device: str = "auto",
         memory: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(device, memory=memory)
         self.name = "ram" if dape is None else "dape"
         self.files = {"ram": Path(ram), "tags": Path(tags), "thresholds": Path(thresholds)}
         if dape is not None:
@@ -51,29 +51,28 @@ class Dape(LocalPrompter):
                 raise MissingError(
                     f"{role} file {path} is not there; accepted: a file of the RAM release; check the path"
                 )
-        self.tags = _lines(self.files["tags"])
-        self.thresholds = [_probability(line, self.files["thresholds"]) for line in _lines(self.files["thresholds"])]
+        self.tags = _read_lines(self.files["tags"])
+        self.thresholds = [
+            _parse_probability(line, self.files["thresholds"]) for line in _read_lines(self.files["thresholds"])
+        ]
         if len(self.tags) != len(self.thresholds):
             raise MissingError(
                 f"{len(self.tags)} tags in {self.files['tags'].name} but {len(self.thresholds)} thresholds in "
                 f"{self.files['thresholds'].name}; accepted: one threshold per tag; get both from one RAM release"
             )
-        self._asked_device = device
         self.device = choose_device(device)
-        self.memory: Memory = check_memory(memory)
         self._model: Ram | None = None
         self._sha256: dict[str, str] = {}
 
     def weights_sha256(self) -> dict[str, str]:
-        """SHA-256 of every file, by role (ram, tags, thresholds, dape), read once."""
+        """Return the SHA-256 of every file, by role (ram, tags, thresholds, dape); computed once."""
         if not self._sha256:
             self._sha256 = {role: file_sha256(path) for role, path in self.files.items()}
         return dict(self._sha256)
 
-    def _needs(self) -> Need:
+    def _list_parts(self) -> tuple[NetworkPart, ...]:
         count = min(PARAMETERS, self.files["ram"].stat().st_size // 4)
-        part = NetworkPart(name=self.name, stage="prompts", parameters=count, work=WORK, dtype="float32")
-        return Need(parts=(part,), device=self._asked_device, memory=self.memory)
+        return (NetworkPart(name=self.name, stage="prompts", parameters=count, work=WORK, dtype="float32"),)
 
     def _read(self, residence: Residence) -> None:
         model = load_ram(self.files["ram"], self.files.get("dape"))
@@ -87,7 +86,7 @@ class Dape(LocalPrompter):
         self._model = model
 
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
-        """The tags of each zoomed picture, joined by ", "; the empty text where no tag is above its threshold."""
+        """Return the tags of each zoomed picture, joined by ", "; empty where no tag is above its threshold."""
         assert self._residence
         assert self._model
         with self._residence.using("prompts"), torch.inference_mode():
@@ -97,8 +96,8 @@ class Dape(LocalPrompter):
         return [", ".join(tag for tag, is_seen in zip(self.tags, row, strict=True) if is_seen) for row in chosen]
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file, as they are; none may be empty."""
+def _read_lines(path: Path) -> list[str]:
+    """Read the lines of a text file, as they are; none may be empty."""
     try:
         lines = path.read_text(encoding="utf-8").rstrip("\n").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -110,7 +109,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _probability(line: str, path: Path) -> float:
+def _parse_probability(line: str, path: Path) -> float:
     try:
         value = float(line)
     except ValueError:

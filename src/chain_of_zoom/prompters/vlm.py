@@ -1,4 +1,4 @@
-"""The paper's prompter: a vision-language model on this machine looks at the pictures and says what is there."""
+"""The paper's prompter: a vision-language model on this machine that says what is in the pictures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from chain_of_zoom.networks.vlm.loading import DEFAULT_MODEL, LoadedVlm, load_vl
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype, find_dtype
-from chain_of_zoom.runtime.plan import Memory, Need, check_memory
+from chain_of_zoom.runtime.plan import NetworkPart
 from chain_of_zoom.runtime.precision import to_int8
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.files import file_sha256
-from chain_of_zoom.weights.sizes import find_hub_folder, vlm_part
+from chain_of_zoom.weights.files import count_parameters, file_sha256, is_quantisable
+from chain_of_zoom.weights.hub import find_model
 
 
 class Vlm(LocalPrompter):
@@ -44,22 +44,20 @@ class Vlm(LocalPrompter):
         dtype: str = "auto",
         memory: str = "auto",
     ) -> None:
-        super().__init__()
+        super().__init__(device, dtype, memory)
         if max_new_tokens < 1:
             raise UsageError(f"max_new_tokens is {max_new_tokens}; accepted: 1 or more; the paper's is 32")
         self.model = str(model)
         self.adapter = adapter
         self.multi_scale = multi_scale
         self.max_new_tokens = max_new_tokens
-        self._asked_device, self._asked_dtype = device, dtype
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
-        self.memory: Memory = check_memory(memory)
         self._parts: LoadedVlm | None = None
         self._sha256: dict[str, str] | None = None
 
     def weights_sha256(self) -> dict[str, str]:
-        """SHA-256 of every safetensors file of the model and the adapter, where these are local folders; read once."""
+        """Return the SHA-256 of every safetensors file of a local model and of the adapter; computed once."""
         if self._sha256 is None:
             folders = {"model": local_folder(self.model), "adapter": Path(self.adapter) if self.adapter else None}
             self._sha256 = {
@@ -70,9 +68,8 @@ class Vlm(LocalPrompter):
             }
         return dict(self._sha256)
 
-    def _needs(self) -> Need:
-        part = vlm_part(find_hub_folder(self.model) or Path(self.model))
-        return Need(parts=(part,), device=self._asked_device, dtype=self._asked_dtype, memory=self.memory)
+    def _list_parts(self) -> tuple[NetworkPart, ...]:
+        return (vlm_part(find_model(self.model) or Path(self.model)),)
 
     def _read(self, residence: Residence) -> None:
         self.dtype, self.device = find_dtype(residence.dtype("vlm")), torch.device(residence.device("prompts"))
@@ -88,8 +85,8 @@ class Vlm(LocalPrompter):
         return self._parts
 
     def ask(self, conversations: Sequence[Messages]) -> list[str]:
-        """One answer per conversation (see `chat`), in order. Raises the errors of a call."""
-        return self._together(conversations, self._answer)
+        """Return one answer per conversation (see `chat`), in order. Raises the errors of a call."""
+        return self._ask_together(conversations, self._answer)
 
     def _ask(self, contexts: Sequence[PromptContext]) -> list[str]:
         return self._answer([chat(context, multi_scale=self.multi_scale) for context in contexts])
@@ -97,16 +94,21 @@ class Vlm(LocalPrompter):
     def _answer(self, conversations: Sequence[Messages]) -> list[str]:
         vlm = self._loaded()
         assert self._residence
-        asked = len(conversations)
+        count = len(conversations)
         # With a cache of fixed size transformers compiles the decoding, on CUDA.
         cache: dict[str, Any] = {"cache_implementation": "static"} if self._residence.placement.static else {}
         if cache:  # one shape of the batch, or every other one would be compiled anew
-            conversations = [*conversations, *[conversations[-1]] * (self._batch - asked)]
+            conversations = [*conversations, *[conversations[-1]] * (self._batch - count)]
+        options = cache | {"device": self.device, "dtype": self.dtype}
         with self._residence.using("prompts"):
-            said = generate_answers(
-                vlm, conversations, self.max_new_tokens, device=self.device, dtype=self.dtype, **cache
-            )
-        return said[:asked]
+            answers = generate_answers(vlm, conversations, self.max_new_tokens, **options)
+        return answers[:count]
+
+
+def vlm_part(folder: Path) -> NetworkPart:
+    """Return the size of a vision-language model; its work is for two pictures of 512 x 512 px and 32 words."""
+    count, large = (count_parameters(folder, counts) for counts in (bool, is_quantisable))
+    return NetworkPart(name="vlm", stage="prompts", parameters=count, quantisable=large, work=400_000_000)
 
 
 def generate_answers(
@@ -119,7 +121,7 @@ def generate_answers(
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> list[str]:
-    """What a model says to each conversation, as one batch; by its own generation config, unless greedy.
+    """Return a model's answer to each conversation, as one batch; by its own generation config, unless greedy.
 
     device, dtype: of its inputs; the model's own by default. options: of its `generate`.
     Raises BadInputError for pictures that the model cannot be shown.
@@ -153,7 +155,7 @@ def generate_answers(
 
 
 def convert_pictures(messages: Messages) -> Messages:
-    """The messages with PIL pictures in place of arrays, whose channel axis processors would have to guess."""
+    """Put PIL pictures in place of arrays, whose channel axis processors would have to guess."""
     return [
         {
             "role": message["role"],

@@ -1,4 +1,4 @@
-"""Where a model runs and in which precision: asks torch what is there and hands it to the policy of `models.plan`."""
+"""Choose where a model runs and in which precision: ask torch what is there and hand it to the policy of `plan`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """A torch device; "auto" is the GPU when there is one, "gpu" is cuda. Raises UsageError for one not there."""
+    """Find a torch device; "auto" is the GPU when there is one, "gpu" is cuda. Raises UsageError for one not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -30,7 +30,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A float type; "auto" is bfloat16 on a GPU, float32 elsewhere. Raises UsageError.
+    """Find a float type; "auto" is bfloat16 on a GPU, float32 elsewhere. Raises UsageError.
 
     On a CPU half precision is hundreds of times slower, but for bfloat16 where the CPU has instructions for it.
     """
@@ -46,25 +46,25 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU computes in bfloat16 itself (AVX-512 BF16, AMX)."""
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    """Tell whether the CPU computes in bfloat16 itself (AVX-512 BF16, AMX)."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def find_dtype(name: str) -> torch.dtype:
-    """The torch type that a placement calls `name`."""
+    """Return the torch type that a placement calls `name`."""
     return _DTYPES[name]
 
 
 def measure_free_memory() -> dict[str, int]:
-    """Free bytes of every GPU, by its torch name."""
+    """Return the free bytes of every GPU, by its torch name."""
     if not torch.cuda.is_available():
         return {}
     return {f"cuda:{index}": torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())}
 
 
 def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
-    """Plan with what is free now. Raises UsageError for a device or a precision that is not there, BackboneError."""
+    """Plan with the memory that is free now. Raises UsageError for an absent device or precision, BackboneError."""
     resolved = []
     for need in needs:
         device = choose_device(need.device)

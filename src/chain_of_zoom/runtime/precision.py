@@ -1,4 +1,4 @@
-"""Fewer bits where they do not show: the VAE in bfloat16 when it stays within its tolerance, large layers in int8."""
+"""Spend fewer bits where they do not show: the VAE in bfloat16 when it stays near enough, large layers in int8."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ TOLERANCE = {"vae": 5e-2, "transformer": 1e-2, "float32": 2e-3}
 _SIDE = 64
 
 
-def measure_relative_error(found: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what was expected; infinite for NaN."""
-    error = float((found.float() - expected.float()).norm() / expected.float().norm())
+def measure_relative_error(computed: Tensor, expected: Tensor) -> float:
+    """Return the norm of the difference over the norm of what was expected; infinite for NaN."""
+    error = float((computed.float() - expected.float()).norm() / expected.float().norm())
     return error if error == error else float("inf")
 
 
 @torch.inference_mode()
 def measure_vae_errors(vae: Any, device: torch.device) -> dict[str, float]:
-    """Relative errors of a float32 VAE in bfloat16, encoding and decoding one test picture; it stays as it is."""
+    """Measure relative errors of a float32 VAE in bfloat16, encoding and decoding one test picture; it is unchanged."""
     steps = torch.linspace(-1, 1, _SIDE, device=device)
     ramps = torch.stack([steps + steps[:, None], steps - steps[:, None], steps * steps[:, None]]) / 2
     noise = torch.rand(3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)).to(device)
     picture = (ramps + noise - 0.5)[None]
     z = vae.encode(picture).latent_dist.mode()
-    shown = vae.decode(z, return_dict=False)[0]
+    decoded = vae.decode(z, return_dict=False)[0]
     exact = [(tensor, tensor.data) for tensor in (*vae.parameters(), *vae.buffers())]
     cast(vae, torch.bfloat16)
     try:
         return {
             "encode": measure_relative_error(vae.encode(picture.bfloat16()).latent_dist.mode(), z),
-            "decode": measure_relative_error(vae.decode(z.bfloat16(), return_dict=False)[0], shown),
+            "decode": measure_relative_error(vae.decode(z.bfloat16(), return_dict=False)[0], decoded),
         }
     finally:
         for tensor, data in exact:
@@ -68,5 +68,5 @@ def to_int8(network: nn.Module) -> None:
 
 
 def is_int8(network: nn.Module) -> bool:
-    """Whether `to_int8` was here."""
+    """Tell whether `to_int8` has stored these weights."""
     return any("Int8" in type(parameter.data).__name__ for parameter in network.parameters())

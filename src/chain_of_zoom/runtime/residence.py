@@ -1,4 +1,4 @@
-"""Keeps the weights where the plan wants them: stages enter a device, others leave it for the host."""
+"""Keep the weights where the plan wants them: stages enter a device, others leave it for the host."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chain_of_zoom.runtime.plan import Placement, Stage, described
+from chain_of_zoom.runtime.plan import Placement, Stage, describe_placement
 
 
 class Residence:
-    """The modules of all stages and where they are now. No torch of its own: modules are given to it.
+    """Moves the modules of all stages between the host and their devices. It imports no torch: modules are given to it.
 
     A module that has to leave keeps its weights in host memory, so that entering is one copy and leaving none.
     """
@@ -21,39 +21,38 @@ class Residence:
         self.pinned = set(placement.pinned)
         self.swaps = 0
         self.changed: dict[str, str] = {}
-        self._locks = {each.device: threading.RLock() for each in placement.parts}
+        self._locks = {part.device: threading.RLock() for part in placement.parts}
         self._modules: dict[Stage, list[Any]] = {}
         self._host: dict[Stage, list[tuple[dict[str, Any], str, Any]]] = {}
         self._inside: dict[str, set[Stage]] = {}
 
     def device(self, stage: Stage) -> str:
-        """The torch name of a stage's device."""
-        return self.placement.of(stage)[0].device
+        """Return the torch name of a stage's device."""
+        return self.placement.parts_of(stage)[0].device
 
     def dtype(self, name: str) -> str:
-        """The precision of a part."""
-        return next(each.dtype for each in self.placement.parts if each.part.name == name)
+        """Return the precision of a part."""
+        return next(part.dtype for part in self.placement.parts if part.part.name == name)
 
     def int8(self, name: str) -> bool:
-        """Whether the large layers of a part are to be stored in int8."""
-        return any(each.int8 for each in self.placement.parts if each.part.name == name)
+        """Tell whether the large layers of a part are to be stored in int8."""
+        return any(part.int8 for part in self.placement.parts if part.part.name == name)
 
-    def recorded(self) -> dict[str, str]:
-        """What the record of a run says; empty until all networks are here, as precision may be chosen on reading."""
-        if any(each.part.stage not in self._modules for each in self.placement.parts):
+    def as_record(self) -> dict[str, str]:
+        """Return what the record of a run says; empty until all networks are here, as reading may choose precision."""
+        if any(part.part.stage not in self._modules for part in self.placement.parts):
             return {}
-        return self.placement.recorded() | self.changed
+        return self.placement.as_record() | self.changed
 
     def __str__(self) -> str:
-        """One line for people."""
-        return described(self.placement.recorded() | self.changed, self.placement.free)
+        return describe_placement(self.placement.as_record() | self.changed, self.placement.free)
 
     def batch(self, stage: Stage) -> int:
-        """Pictures that a stage takes at once."""
+        """Return how many pictures a stage takes at once."""
         return self.placement.batch[stage]
 
     def add(self, stage: Stage, *modules: Any) -> None:
-        """Put a stage's modules, in host memory, under its care. Those that stay on their device go there now."""
+        """Take care of a stage's modules, which are in host memory. Those that stay on their device go there now."""
         with self._locks[self.device(stage)]:
             self._modules.setdefault(stage, []).extend(modules)
             if stage in self.pinned:
@@ -62,13 +61,13 @@ class Residence:
                 self._inside.setdefault(self.device(stage), set()).add(stage)
 
     def enter(self, stage: Stage) -> None:
-        """Have a stage on its device; what is not pinned leaves it."""
+        """Move a stage to its device; other stages that are not pinned leave it."""
         with self._locks[self.device(stage)]:
             inside = self._inside.setdefault(self.device(stage), set())
             if stage in inside:
                 return
-            for other in inside - self.pinned:
-                self._leave(other)
+            for leaving in inside - self.pinned:
+                self._leave(leaving)
             slots = self._host[stage] = list(_slots(self._modules.get(stage, [])))
             moved: dict[int, Any] = {}  # tied weights stay tied
             for holder, name, tensor in slots:
@@ -79,16 +78,16 @@ class Residence:
             self.swaps += 1
 
     def release(self) -> None:
-        """All that is not pinned leaves."""
+        """Move all stages that are not pinned to the host."""
         for device, inside in list(self._inside.items()):
             with self._locks[device]:
                 for stage in inside - self.pinned:
                     self._leave(stage)
 
     def offload(self, keep: Stage) -> bool:
-        """From now on, let only one stage at a time have the device of `keep`, which has it now.
+        """Let only one stage at a time have the device of `keep` from now on; `keep` has it now.
 
-        Returns False when it was so already. Weights that had stayed there are copied to the host once.
+        Returns False when it was so already. Weights of stages that were pinned are copied to the host once.
         """
         with self._locks[self.device(keep)]:
             inside = self._inside.get(self.device(keep), set())
@@ -102,7 +101,7 @@ class Residence:
 
     @contextmanager
     def using(self, stage: Stage) -> Iterator[None]:
-        """A stage on its device, and nobody else's turn while it works."""
+        """Hold a stage on its device, alone, while it works."""
         with self._locks[self.device(stage)]:
             self.enter(stage)
             yield
@@ -118,10 +117,10 @@ class Residence:
 
 
 def _slots(modules: list[Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Every parameter and buffer, with the dictionary that its module keeps it in."""
+    """Yield every parameter and buffer, with the dictionary that its module keeps it in."""
     for module in modules:
-        for each in module.modules():
-            for holder in (each._parameters, each._buffers):
+        for inner in module.modules():
+            for holder in (inner._parameters, inner._buffers):
                 for name, tensor in holder.items():
                     if tensor is not None:
                         yield holder, name, tensor

@@ -1,4 +1,4 @@
-"""When a GPU has no room: fewer pictures at once, and then whatever else the caller knows, each said aloud."""
+"""When a GPU has no room: compute fewer pictures at once, and report each step down."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TypeVar
 
 import torch
 
-from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.imaging.images import RGB8
 
 T = TypeVar("T")
 
 
 def group_by_size(pictures: Sequence[RGB8]) -> list[list[int]]:
-    """Which pictures can go together: their places, by shape."""
+    """Return the indices of pictures of one shape together."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, picture in enumerate(pictures):
         groups.setdefault(picture.shape, []).append(index)
@@ -29,35 +28,27 @@ def compute_in_batches(
     tell: Callable[[int, str], None],
     alone: Callable[[int], T],
 ) -> tuple[dict[int, T], int]:
-    """Compute items `batch` at a time, half as many after each lack of memory; and the batch that was found to fit.
+    """Compute items `batch` at a time, half as many after each lack of memory. Returns results and the last batch.
 
-    alone: what to do for an item that does not fit even by itself. tell(item, what) hears of every step down.
+    alone: computes an item that does not fit even by itself. tell(item, note) receives every step down.
     """
-    made: dict[int, T] = {}
-    left = list(items)
-    while left:
-        some = left[:batch]
-        results = try_in_memory(partial(compute, some))
-        if results is None and len(some) > 1:
-            batch = len(some) // 2
-            for item in some:
-                tell(item, f"out of GPU memory with {len(some)} at once; {batch} at once")
+    results: dict[int, T] = {}
+    waiting = list(items)
+    while waiting:
+        batch_items = waiting[:batch]
+        computed = try_in_memory(partial(compute, batch_items))
+        if computed is None and len(batch_items) > 1:
+            batch = len(batch_items) // 2
+            for item in batch_items:
+                tell(item, f"out of GPU memory with {len(batch_items)} at once; {batch} at once")
             continue
-        made.update(zip(some, [alone(some[0])] if results is None else results, strict=True))
-        left = left[len(some) :]
-    return made, batch
-
-
-def make_full_error() -> BackboneError:
-    """The error when nothing helps."""
-    return BackboneError(
-        "one picture alone does not fit into the memory of the GPU; accepted: smaller pictures, other programs off the "
-        "GPU, or the CPU; type: --memory low, or --device cpu"
-    )
+        results.update(zip(batch_items, [alone(batch_items[0])] if computed is None else computed, strict=True))
+        waiting = waiting[len(batch_items) :]
+    return results, batch
 
 
 def try_in_memory(compute: Callable[[], T]) -> T | None:
-    """The result, or None for lack of memory; by then the failed attempt has let go of all it held."""
+    """Return the result, or None for lack of memory; by then the failed attempt has let go of all it held."""
     try:
         return compute()
     except torch.OutOfMemoryError:

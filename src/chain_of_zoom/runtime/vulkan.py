@@ -1,4 +1,4 @@
-"""GPUs near by, as ncnn's Vulkan sees them: which there are, which one to use, and the one instance of the process."""
+"""Find and use GPUs by ncnn's Vulkan: which there are, which one to use, and the one instance of the process."""
 
 from __future__ import annotations
 
@@ -32,33 +32,39 @@ for index in range(ncnn.get_gpu_count()):
 
 @dataclass(frozen=True, kw_only=True)
 class VulkanDevice:
-    """One device. kind: one of KINDS; "software" computes on the CPU, slower than ncnn does. memory: free bytes."""
+    """Describes a device of Vulkan."""
 
     index: int
+    """Its number, as in "gpu:0"."""
     name: str
+    """Its name, by its driver."""
     kind: str
+    """One of KINDS; "software" computes on the CPU, slower than ncnn does."""
     memory: int
+    """Free bytes."""
 
     @property
     def label(self) -> str:
-        """What records call it."""
+        """Return what records call it."""
         return f"{self.name} (Vulkan)"
 
 
 @dataclass(frozen=True)
 class VulkanSearch:
-    """What a look around showed: the devices, and what went wrong, None where all went well."""
+    """Holds the result of a search for devices."""
 
     devices: tuple[VulkanDevice, ...] = ()
+    """The devices of this machine."""
     problem: str | None = None
+    """What went wrong in the search; None where nothing did."""
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The devices, as `coz doctor --json` prints them."""
+        """Return the devices as `coz doctor --json` prints them."""
         return [asdict(device) for device in self.devices]
 
 
 def may_have_gpu() -> bool:
-    """Whether asking for devices is worth a while: on Linux, whether a device file is there; elsewhere, yes."""
+    """Tell whether a search may find any: on Linux, whether a device file is there; elsewhere, yes."""
     if sys.platform != "linux":
         return True
     return any(any(Path("/dev").glob(pattern)) for pattern in ("dri/renderD*", "nvidia[0-9]*", "dxg"))
@@ -66,20 +72,20 @@ def may_have_gpu() -> bool:
 
 @cache
 def find_devices() -> VulkanSearch:
-    """Every Vulkan device of this machine; asked in a process of its own, once."""
-    import subprocess  # only those who ask pay for it
+    """Find every Vulkan device of this machine; a process of its own asks, once."""
+    import subprocess  # slow to import
 
-    if not sys.executable or getattr(sys, "frozen", False):  # nothing here that could run the question
+    if not sys.executable or getattr(sys, "frozen", False):  # nothing here can run the probe
         return VulkanSearch(problem="this program cannot ask for GPUs when packed into one file")
     paths = json.dumps([path for path in sys.path if path])  # the same packages, but not those of the current folder
     command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {paths}\n{_PROBE}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return VulkanSearch(problem=f"the Vulkan driver gave no answer ({type(error).__name__})")
-    if done.returncode:
-        return VulkanSearch(problem=f"the Vulkan driver crashed when asked (exit code {done.returncode})")
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    if process.returncode:
+        return VulkanSearch(problem=f"the Vulkan driver crashed when asked (exit code {process.returncode})")
+    rows = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("[")]
     return VulkanSearch(
         tuple(
             VulkanDevice(index=index, name=name, kind=KINDS[kind], memory=budget << 20)
@@ -96,7 +102,7 @@ def check_name(name: str) -> None:
 
 
 def choose(name: str) -> tuple[VulkanDevice | None, str | None]:
-    """The device that a name stands for, None for the CPU; and why it is the CPU where a GPU may have done.
+    """Return the device that a name stands for, None for the CPU; and why it is the CPU where a GPU was possible.
 
     "auto" and "gpu" are the best GPU, never a software device, which only its number chooses: it is slower than the
     CPU. Raises UsageError for a GPU that is not there.
@@ -104,18 +110,18 @@ def choose(name: str) -> tuple[VulkanDevice | None, str | None]:
     check_name(name)
     if name == "cpu" or (name == "auto" and not may_have_gpu()):
         return None, None
-    found = find_devices()
+    search = find_devices()
     if name in ("auto", "gpu"):
-        usable = [device for device in found.devices if device.kind != "software"]
+        usable = [device for device in search.devices if device.kind != "software"]
     else:
-        usable = [device for device in found.devices if device.index == parse_whole(name.partition(":")[2])]
+        usable = [device for device in search.devices if device.index == parse_whole(name.partition(":")[2])]
     if usable:
         return min(usable, key=lambda device: KINDS.index(device.kind)), None
     if name == "auto":
-        return None, found.problem
-    here = ", ".join(f"gpu:{device.index} is {device.name}, {device.kind}" for device in found.devices)
+        return None, search.problem
+    here = ", ".join(f"gpu:{device.index} is {device.name}, {device.kind}" for device in search.devices)
     raise UsageError(
-        f"device {name} is not there ({found.problem or here or 'no Vulkan device'}); accepted: auto, cpu"
+        f"device {name} is not there ({search.problem or here or 'no Vulkan device'}); accepted: auto, cpu"
         f"{', or the number of a device' if here else ''}; type: --device cpu, and see coz doctor"
     )
 
@@ -126,7 +132,7 @@ _started = False
 
 
 def start(ncnn: Any, net: Any, device: VulkanDevice) -> None:
-    """Give an empty net to a device, in plain float32. The net is cleared before the process ends."""
+    """Move an empty net to a device, in plain float32. The net is cleared before the process ends."""
     global _started
     with _lock:
         if not _started:
@@ -137,15 +143,15 @@ def start(ncnn: Any, net: Any, device: VulkanDevice) -> None:
     net.opt.use_vulkan_compute = True
     # Half precision moves RealSR by up to 4 grey levels; in float32 no pixel moves by 1% of one.
     for kind in ("fp16", "bf16", "int8"):
-        for what in ("packed", "storage", "arithmetic"):
+        for use in ("packed", "storage", "arithmetic"):
             with suppress(AttributeError):  # ncnn has no bf16 arithmetic, and its versions differ
-                setattr(net.opt, f"use_{kind}_{what}", False)
+                setattr(net.opt, f"use_{kind}_{use}", False)
     net.set_vulkan_device(device.index)
     _nets.add(net)
 
 
 def _stop(ncnn: Any) -> None:
-    """A net that outlives the instance crashes the process."""
+    """Clear all nets and end the instance: a net that outlives it crashes the process."""
     for net in list(_nets):
         net.clear()
     ncnn.destroy_gpu_instance()
@@ -153,10 +159,10 @@ def _stop(ncnn: Any) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing on stderr for a moment, not even from C."""
+    """Write nothing to stderr meanwhile, not even from C."""
     sys.stderr.flush()
     try:
-        kept = os.dup(2)
+        stderr = os.dup(2)
     except OSError:  # no stderr at all
         yield
         return
@@ -165,5 +171,5 @@ def _silence() -> Iterator[None]:
             os.dup2(nothing.fileno(), 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -1,21 +1,14 @@
-"""Every weight file that the paper's stack and sd-x4 need: what it is, its licence, where it lies, how to get it.
+"""The list of all weight files that the paper's stack and sd-x4 need: what they are, their licences, their sources.
 
-Looks at names, sizes and headers only: nothing is loaded, nothing is downloaded, no library is imported.
+A row is all that `coz models`, `coz doctor`, presets and backbones know of weights. `weights.hub` finds and gets them.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.resources import human_size
-from chain_of_zoom.weights.headers import read_header
 
 COZ = "https://github.com/bryanswkim/Chain-of-Zoom"
 RAM = "https://github.com/xinyu1205/recognize-anything"
@@ -23,34 +16,39 @@ RAM = "https://github.com/xinyu1205/recognize-anything"
 
 @dataclass(frozen=True, kw_only=True)
 class WeightItem:
-    """One set of weights.
-
-    what: one phrase. bytes: about how big. commercial: whether the licence allows commercial use at all. gated: the
-    hub asks to accept the licence first. source: name on the hub, or git repository and path in it. hub: name on the
-    Hugging Face hub. files: of a `folder`, what must be in it ("a|b": either); otherwise the names it may have, the
-    converted one first and the published one last. sha256: of the published file.
-    """
+    """Describes one set of weights."""
 
     name: str
+    """Name in `coz models`."""
     what: str
+    """What it is, in one phrase."""
     bytes: int
+    """About how large."""
     licence: str
+    """Its licence, in words."""
     commercial: bool = True
+    """Whether the licence allows commercial use at all."""
     gated: bool = False
+    """Whether the hub asks to accept the licence first."""
     source: str
+    """Name on the hub, or git repository and path in it."""
     hub: str | None = None
+    """Name on the Hugging Face hub."""
     files: tuple[str, ...]
+    """Names of the file, converted first, published last; of a `folder`, files that must be in it ("a|b": either)."""
     folder: bool = False
+    """Whether it is a folder, not one file."""
     sha256: str | None = None
+    """SHA-256 of the published file."""
 
     @property
     def size(self) -> str:
-        """About how big, in words: "7.5 GB"."""
+        """Return about how large it is, in words: "7.5 GB"."""
         return human_size(self.bytes)
 
     @property
     def terms(self) -> str:
-        """The licence, and whether it is non-commercial or gated, in words."""
+        """Return the licence, and whether it is non-commercial or gated, in words."""
         words = [self.licence, "" if self.commercial else "NON-COMMERCIAL"]
         if self.gated:
             words.append(f"gated: accept the licence at https://huggingface.co/{self.hub} and type: hf auth login")
@@ -133,9 +131,9 @@ _LISTED = (
     ),
     *(
         WeightItem(
-            name=name, what=what, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,)
+            name=name, what=phrase, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,)
         )
-        for name, what, size, file in (
+        for name, phrase, size, file in (
             ("ram-tags", "RAM's list of tags", 50_000, "ram_tag_list.txt"),
             ("ram-thresholds", "RAM's threshold of every tag", 25_000, "ram_tag_list_threshold.txt"),
         )
@@ -155,120 +153,8 @@ ITEMS: dict[str, WeightItem] = {item.name: item for item in _LISTED}
 
 
 def find_item(name: str) -> WeightItem:
-    """The item called `name`. Raises UsageError."""
+    """Return the item called `name`. Raises UsageError."""
     if name not in ITEMS:
         hint = suggest(name, ITEMS, "see coz models")
         raise UsageError(f"unknown weights {name!r}; accepted: {', '.join(ITEMS)}; {hint}")
     return ITEMS[name]
-
-
-def models_dir() -> Path:
-    """Where converted and hand-placed weights lie: COZ_MODELS, or the user's cache folder."""
-    if given := os.environ.get("COZ_MODELS"):
-        return Path(given).expanduser()
-    return _cache() / "chain-of-zoom" / "models"
-
-
-def hub_cache() -> Path:
-    """The Hugging Face cache, by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, ~/.cache."""
-    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    home = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface"
-    return Path(os.path.expandvars(given or f"{home}/hub")).expanduser()
-
-
-def _cache() -> Path:
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    return Path.home() / ".cache"
-
-
-def locate(item: WeightItem) -> Path | None:
-    """The file or folder of an item on this machine, or None; what is there only in part counts as missing.
-
-    Looked for in models_dir()/<name>/, for single files also in models_dir() itself, then in the Hugging Face cache.
-    """
-    home = models_dir()
-    if item.folder:
-        return next((folder for folder in (home / item.name, *_snapshots(item)) if _has_all(folder, item)), None)
-    folders = (home / item.name, home, *_snapshots(item))
-    return next((folder / name for name in item.files for folder in folders if _is_whole(folder / name)), None)
-
-
-def missing(items: Iterable[WeightItem]) -> list[WeightItem]:
-    """Those of the items that are not on this machine."""
-    return [item for item in items if locate(item) is None]
-
-
-def commands(items: Iterable[WeightItem]) -> list[str]:
-    """What to type to get all of the items, one command each."""
-    items = list(items)
-    hub = [item.name for item in items if item.hub]
-    typed = [f"coz models get {' '.join(hub)}"] if hub else []
-    for repository, top in dict.fromkeys(_clone(item) for item in items if not item.hub):
-        typed += [f"git clone {repository}", f"coz models convert {repository.rpartition('/')[2]}/{top}"]
-    return typed
-
-
-def _clone(item: WeightItem) -> tuple[str, str]:
-    """Git repository, and the top folder in it to search."""
-    repository, path = item.source.split()
-    return repository, path.partition("/")[0]
-
-
-def _snapshots(item: WeightItem) -> Iterator[Path]:
-    """The item's folders in the Hugging Face cache, newest first."""
-    if item.hub:
-        found = (hub_cache() / f"models--{item.hub.replace('/', '--')}" / "snapshots").glob("*/")
-        yield from sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
-
-
-def _has_all(folder: Path, item: WeightItem) -> bool:
-    if not all(any(_is_whole(folder / name) for name in names.split("|")) for names in item.files):
-        return False
-    if item.files == ("model_index.json",):
-        parts = _json(folder / "model_index.json")
-        kinds = {name: value[1] for name, value in parts.items() if isinstance(value, list) and any(value)}
-        return bool(kinds) and all(_has_part(folder / name, str(kind)) for name, kind in kinds.items())
-    return _has_weights(folder)
-
-
-def _has_part(folder: Path, kind: str) -> bool:
-    if "Tokenizer" in kind:
-        vocabulary = ("tokenizer.json", "vocab.json", "spiece.model")
-        return _is_whole(folder / "tokenizer_config.json") and any(_is_whole(folder / name) for name in vocabulary)
-    if "Scheduler" in kind:
-        return _is_whole(folder / "scheduler_config.json")
-    return _is_whole(folder / "config.json") and _has_weights(folder)
-
-
-def _has_weights(folder: Path) -> bool:
-    """Whether the safetensors of a model are all there, one file or every shard that its index names."""
-    indices = [path for path in folder.glob("*.safetensors.index.json") if ".fp16" not in path.name]
-    if indices:
-        names = {name for index in indices for name in _json(index).get("weight_map", {}).values()}
-        return bool(names) and all(_is_whole(folder / str(name)) for name in names)
-    return any(_is_whole(path) for path in folder.glob("*.safetensors") if "-of-" not in path.name)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there, not empty, and, for safetensors, as long as its own header says."""
-    try:
-        size = path.stat().st_size if path.is_file() else 0
-        if path.suffix != ".safetensors" or not size:
-            return size > 0
-        read_header(path)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

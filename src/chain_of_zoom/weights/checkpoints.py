@@ -1,4 +1,4 @@
-"""Read weight files without running anything that is in them: safetensors, or pickles of tensors alone."""
+"""Read weights without running anything that is in them: safetensors, or pickles of tensors alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLDEST_TORCH = (2, 10)
 
 
 def read_tensors(path: str | Path) -> Any:
-    """The tensors of a weight file on the CPU: a dict for .safetensors and state dicts, a list for lists.
+    """Read the tensors of a weight file on the CPU: a dict for .safetensors and state dicts, a list for lists.
 
     .pkl, .pt, .pth and .bin go through torch's restricted unpickler (tensors and plain containers only).
     Raises MissingError when the file is absent, damaged, or holds anything else.
@@ -46,3 +46,32 @@ def read_tensors(path: str | Path) -> Any:
     except Exception as error:  # readers raise almost anything on damaged files
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise MissingError(f"{path.name} is damaged ({reason}); accepted: a file of tensors; get it again") from error
+
+
+def read_pipeline(kind: str, base: str, accepted: str, dtype: torch.dtype, **options: Any) -> Any:
+    """Read the diffusers pipeline of class `kind` from a folder or a hub name, its VAE in float32, the rest in `dtype`.
+
+    accepted: which model it should be, in words. Only safetensors are read, and nothing is downloaded.
+    Raises MissingError for a model that is absent, damaged or of another kind.
+    """
+    import diffusers
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        disable: Any = logging.disable_progress_bar
+        disable()
+    try:
+        return getattr(diffusers, kind).from_pretrained(
+            base,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype={"default": dtype, "vae": torch.float32},  # the VAE loses up to 5% in bfloat16
+            **options,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MissingError(
+            f"base model {base} cannot be loaded ({reason}); accepted: a folder or a downloaded {accepted} "
+            "in diffusers layout; type: coz models"
+        ) from error

@@ -1,4 +1,4 @@
-"""Published weight files to safetensors, once: checked against their SHA-256 before anything in them is read."""
+"""Convert published weight files to safetensors, checked against their SHA-256 before anything in them is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from chain_of_zoom.errors import MissingError, OutputError, UsageError
 from chain_of_zoom.files import make_folder, replacement
 from chain_of_zoom.weights.catalog import ITEMS, WeightItem
 from chain_of_zoom.weights.checkpoints import read_tensors
-from chain_of_zoom.weights.files import file_sha256
+from chain_of_zoom.weights.files import file_sha256, read_header
 
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")  # in this order, so that half a copy counts as missing
 _CONVERTIBLE = [item for item in ITEMS.values() if not (item.folder and item.hub)]
@@ -26,20 +26,23 @@ LFS_POINTER = b"version https://git-lfs"
 
 @dataclass(frozen=True)
 class LocatedFile:
-    """A published file on disk: its item, the file whose SHA-256 is published, and that SHA-256."""
+    """Describes a published file on disk."""
 
     item: WeightItem
+    """The item that it is."""
     path: Path
+    """The file whose SHA-256 is published."""
     sha256: str
+    """SHA-256 of that file."""
 
     @property
     def verified(self) -> bool | None:
-        """Whether it is the very file that was published; None where no SHA-256 was."""
+        """Tell whether it is the very file that was published; None where no SHA-256 was."""
         return None if self.item.sha256 is None else self.sha256 == self.item.sha256
 
 
 def find(paths: Sequence[Path], item: WeightItem | None = None) -> list[LocatedFile]:
-    """The published files among `paths`, or in folders of `paths`; with `item`, the one path is that, whatever it is.
+    """Find the published files among `paths`, or in folders of `paths`; with `item`, the only path is taken for that.
 
     Raises MissingError when there is none, or when a file is not the published one, UsageError for a name that is
     none of the published ones.
@@ -49,37 +52,38 @@ def find(paths: Sequence[Path], item: WeightItem | None = None) -> list[LocatedF
             raise UsageError(f"{item.name} is used as it comes from the hub; type: coz models get {item.name}")
         if len(paths) != 1:
             raise UsageError(f"--as {item.name} with {len(paths)} paths; accepted: one file; convert them one by one")
-        return [_found(item, _weights(paths[0], item))]
+        file = paths[0] / ADAPTER[0] if item.folder and paths[0].is_dir() else paths[0]
+        return [_hash(item, file)]
     chosen: dict[str, list[LocatedFile]] = {}
     for path in paths:
         for file in _candidates(path):
             owner = PUBLISHED[file.name]
-            chosen.setdefault(owner.name, []).append(_found(owner, file))
-    return [_the_one(candidates) for candidates in chosen.values()]
+            chosen.setdefault(owner.name, []).append(_hash(owner, file))
+    return [_choose(candidates) for candidates in chosen.values()]
 
 
-def convert(found: LocatedFile, home: Path) -> tuple[Path, bool]:
-    """Write the item to home/<item>/; returns the path and whether it had to be written.
+def convert(file: LocatedFile, home: Path) -> tuple[Path, bool]:
+    """Write the item to home/<item>/. Returns the path and whether it had to be written.
 
     Tensors go to safetensors under their own names; those of a list under "0000.up", "0001.down" ..., so that sorted
     names give the list back. Adapter folders and lists of tags are copied. Raises MissingError for a file that holds
     anything but tensors, and OutputError; an earlier file stays until the new one is whole.
     """
-    item, source = found.item, found.path
+    item, source = file.item, file.path
     folder = home / item.name
     target = folder / item.files[0]
     if item.folder:
         config = source.with_name(ADAPTER[1])
         _check_readable(config)
         read_tensors(source)
-        written = [_copy(source, folder / ADAPTER[0]), _copy(config, folder / ADAPTER[1])]
-        return folder, any(written)
+        copied = [_copy(source, folder / ADAPTER[0]), _copy(config, folder / ADAPTER[1])]
+        return folder, any(copied)
     if target.suffix == ".txt":
         return target, _copy(source, target)
-    if _source_of(target) == found.sha256:
+    if _read_source(target) == file.sha256:
         return target, False
-    tensors = _named(read_tensors(source), source)
-    about = {"source_sha256": found.sha256}  # one entry: safetensors writes several in random order
+    tensors = _name_tensors(read_tensors(source), source)
+    about = {"source_sha256": file.sha256}  # one entry: safetensors writes several in random order
     _write(target, lambda temporary: save_file(tensors, temporary, metadata=about))
     return target, True
 
@@ -103,12 +107,7 @@ def _candidates(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _weights(path: Path, item: WeightItem) -> Path:
-    """The file to check, of a path given with --as."""
-    return path / ADAPTER[0] if item.folder and path.is_dir() else path
-
-
-def _found(item: WeightItem, path: Path) -> LocatedFile:
+def _hash(item: WeightItem, path: Path) -> LocatedFile:
     _check_readable(path)
     return LocatedFile(item, path, file_sha256(path))
 
@@ -125,24 +124,24 @@ def _check_readable(path: Path) -> None:
         raise MissingError(f"{path} is a Git LFS pointer, not the file; type: git lfs pull (in {path.parent})")
 
 
-def _the_one(candidates: list[LocatedFile]) -> LocatedFile:
-    """Of several files of one item the published one, else an error that says what is wrong."""
+def _choose(candidates: list[LocatedFile]) -> LocatedFile:
+    """Return the published file of several of one item. Raises MissingError for none, UsageError for a doubt."""
     item, first = candidates[0].item, candidates[0]
     if item.sha256 is None:
-        if len({found.sha256 for found in candidates}) > 1:
+        if len({file.sha256 for file in candidates}) > 1:
             raise UsageError(f"{len(candidates)} different {first.path.name} there; accepted: one; name the file")
         return first
-    for found in candidates:
-        if found.verified:
-            return found
+    for file in candidates:
+        if file.verified:
+            return file
     raise MissingError(
         f"{first.path} is not the published {item.name}: SHA-256 {first.sha256}; accepted: {item.sha256}; "
         f"get it again, or, if you trust it, type: coz models convert {first.path} --as {item.name}"
     )
 
 
-def _named(tensors: Any, source: Path) -> dict[str, Tensor]:
-    """Tensors by name, each with memory of its own, as safetensors wants them."""
+def _name_tensors(tensors: Any, source: Path) -> dict[str, Tensor]:
+    """Return tensors by name, each with memory of its own, as safetensors wants them."""
     if isinstance(tensors, Mapping) and isinstance(tensors.get("model"), Mapping):
         tensors = tensors["model"]  # RAM's file
     if isinstance(tensors, (list, tuple)):
@@ -152,20 +151,19 @@ def _named(tensors: Any, source: Path) -> dict[str, Tensor]:
     ):
         raise MissingError(f"{source.name} is no list and no state dict of tensors; get the published file again")
     named: dict[str, Tensor] = {}
-    seen: set[int] = set()
+    memories: set[int] = set()
     for key, tensor in tensors.items():
         memory = tensor.untyped_storage().data_ptr()
-        named[key] = tensor.detach().clone().contiguous() if memory in seen else tensor.detach().contiguous()
-        seen.add(memory)
+        named[key] = tensor.detach().clone().contiguous() if memory in memories else tensor.detach().contiguous()
+        memories.add(memory)
     return named
 
 
-def _source_of(target: Path) -> str | None:
-    """SHA-256 of the file that `target` was converted from, if it is a whole file of ours."""
+def _read_source(target: Path) -> str | None:
+    """Return the SHA-256 of the file that `target` was converted from, if it is a whole file of ours."""
     try:
-        with safe_open(target, "pt") as file:
-            return (file.metadata() or {}).get("source_sha256")
-    except (OSError, SafetensorError):
+        return read_header(target).texts.get("source_sha256")
+    except (OSError, ValueError):
         return None
 
 
@@ -177,7 +175,7 @@ def _copy(source: Path, target: Path) -> bool:
 
 
 def _write(target: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, and put it in place once it is on the disk."""
+    """Fill a temporary file by `write`, and put it in place once it is on the disk."""
     make_folder(target.parent)
     try:
         with replacement(target) as file:

@@ -12,29 +12,32 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom.errors import MissingError, UsageError, suggest
-from chain_of_zoom.weights import catalog
 from chain_of_zoom.weights.catalog import ITEMS, WeightItem
+from chain_of_zoom.weights.hub import hub_cache, list_commands, locate, models_dir
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """Settings that go together.
-
-    settings: of the request (protocol, zoom, mode). backbone_items, prompter_items: option -> name of the weights in
-    the catalog. prompter_options: further options of the prompter.
-    """
+    """Holds settings that go together."""
 
     about: str
+    """What it is, in one phrase."""
     settings: Mapping[str, Any]
+    """Settings of the request: protocol, zoom, mode."""
     backbone: str
+    """Name of the backbone."""
     backbone_items: Mapping[str, str]
+    """Name of the weights in the catalog, by option of the backbone."""
     prompter: str
+    """Name of the prompter."""
     prompter_items: Mapping[str, str] = field(default_factory=dict)
+    """Name of the weights in the catalog, by option of the prompter."""
     prompter_options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of the prompter."""
 
     @property
     def items(self) -> list[WeightItem]:
-        """The weights it needs."""
+        """Return the weights it needs."""
         return [ITEMS[name] for name in (*self.backbone_items.values(), *self.prompter_items.values())]
 
 
@@ -75,57 +78,52 @@ PROMPTERS = {"vlm": "paper-vlm-base", ALIGNED: "paper", "dape": "paper-dape"}
 
 
 def find_preset(name: str) -> Preset:
-    """The preset called `name`. Raises UsageError."""
+    """Return the preset called `name`. Raises UsageError."""
     if name not in PRESETS:
         hint = suggest(name, PRESETS, "for example --preset paper", prefix="--preset ")
         raise UsageError(f"unknown preset {name!r}; accepted: {', '.join(PRESETS)}; {hint}")
     return PRESETS[name]
 
 
-def needs(name: str) -> list[WeightItem]:
-    """The weights that a preset needs. Raises UsageError for an unknown one."""
-    return find_preset(name).items
-
-
-def resolve(name: str, given: Collection[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of the backbone and of the prompter, weights as paths on this machine; those `given` are left out.
+def resolve(name: str, excluded: Collection[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return options of the backbone and of the prompter, weights as paths on this machine, without the `excluded`.
 
     Raises UsageError for an unknown preset, and one MissingError that lists all weights that are not here.
     """
     preset = find_preset(name)
     absent: list[WeightItem] = []
 
-    def paths(items: Mapping[str, str]) -> dict[str, Any]:
-        found: dict[str, Path] = {}
+    def find_paths(items: Mapping[str, str]) -> dict[str, Any]:
+        options: dict[str, Path] = {}
         for option, item in items.items():
-            if option in given:
+            if option in excluded:
                 continue
-            if path := catalog.locate(ITEMS[item]):
-                found[option] = path
+            if path := locate(ITEMS[item]):
+                options[option] = path
             else:
                 absent.append(ITEMS[item])
-        return found
+        return options
 
-    backbone, prompter = paths(preset.backbone_items), paths(preset.prompter_items)
+    backbone, prompter = find_paths(preset.backbone_items), find_paths(preset.prompter_items)
     if absent:
-        raise MissingError(lacking(name, absent))
-    return backbone, prompter | {k: v for k, v in preset.prompter_options.items() if k not in given}
+        raise MissingError(describe_missing(name, absent))
+    return backbone, prompter | {k: v for k, v in preset.prompter_options.items() if k not in excluded}
 
 
-def prompter_options(name: str, given: Collection[str] = ()) -> dict[str, Any]:
-    """What a prompter of the paper is told, weights as paths on this machine; nothing for others. As `resolve`."""
+def prompter_options(name: str, excluded: Collection[str] = ()) -> dict[str, Any]:
+    """Return the options of a prompter of the paper, as `resolve`; nothing for other prompters."""
     if name not in PROMPTERS:
         return {}
-    return resolve(PROMPTERS[name], {*given, *find_preset(PROMPTERS[name]).backbone_items})[1]
+    return resolve(PROMPTERS[name], {*excluded, *find_preset(PROMPTERS[name]).backbone_items})[1]
 
 
-def lacking(name: str, absent: Collection[WeightItem]) -> str:
-    """One line: which weights a preset lacks, how big, under which licences, and what to type."""
+def describe_missing(name: str, absent: Collection[WeightItem]) -> str:
+    """Say in one line which weights a preset lacks, how large, under which licences, and what to type."""
     listed = "; ".join(f"{item.name} (about {item.size}, {item.terms})" for item in absent)
-    places = f"in {catalog.models_dir()}"
+    places = f"in {models_dir()}"
     if any(item.hub for item in absent):
-        places += f" or the Hugging Face cache {catalog.hub_cache()}"
+        places += f" or the Hugging Face cache {hub_cache()}"
     return (
         f"preset {name} lacks {len(absent)} of its weights: {listed}; accepted: these {places}; "
-        f"type: {' && '.join(catalog.commands(absent))}"
+        f"type: {' && '.join(list_commands(absent))}"
     )

@@ -18,7 +18,7 @@ from chain_of_zoom.networks.sd.lora import merge_files
 from chain_of_zoom.runtime.plan import Stage
 from chain_of_zoom.runtime.precision import TOLERANCE, cast, is_int8, measure_vae_errors, to_int8
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.pipelines import read_pipeline
+from chain_of_zoom.weights.checkpoints import read_pipeline
 
 TEXTS = 64
 """Prompts whose embeddings are remembered: 5 MB each, of SD3-medium in bfloat16."""

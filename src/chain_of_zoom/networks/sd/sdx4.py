@@ -11,14 +11,14 @@ import torch
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.pipelines import read_pipeline
+from chain_of_zoom.weights.checkpoints import read_pipeline
 
 ACCEPTED = "Stable Diffusion x4 upscaler"
 FACTOR = 4
 
 
 class Upscaler:
-    """The pipeline on its device. noise_levels: the most that it takes. tokens: of a prompt that it reads."""
+    """Holds the pipeline on its device: it takes up to `noise_levels`, and reads up to `tokens` of a prompt."""
 
     def __init__(self, pipeline: Any, residence: Residence) -> None:
         self.pipeline, self.residence = pipeline, residence
@@ -56,7 +56,7 @@ class Upscaler:
         """
         stacked = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float() / 255
         with self.residence.using("image"):
-            made = self.pipeline(
+            pictures = self.pipeline(
                 prompt=list(prompts),
                 image=stacked,
                 num_inference_steps=steps,
@@ -65,9 +65,9 @@ class Upscaler:
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds],
                 output_type="pt",
             ).images
-        arrays: list[RGBF] = [np.ascontiguousarray(each) for each in made.permute(0, 2, 3, 1).float().cpu().numpy()]
+        arrays: list[RGBF] = list(map(np.ascontiguousarray, pictures.permute(0, 2, 3, 1).float().cpu().numpy()))
         return arrays
 
     def words_cut(self, prompt: str) -> int:
-        """How many tokens of a prompt the model does not read."""
+        """Count the tokens of a prompt that the model does not read."""
         return max(0, len(self.pipeline.tokenizer(prompt).input_ids) - self.tokens)

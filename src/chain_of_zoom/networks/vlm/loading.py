@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import torch
 
 from chain_of_zoom.errors import MissingError
+from chain_of_zoom.weights.catalog import ITEMS
+from chain_of_zoom.weights.hub import find_model
 
-DEFAULT_MODEL = "Qwen/Qwen2.5-VL-3B-Instruct"
+DEFAULT_MODEL = ITEMS["qwen"].source
 
 # Imported late, as it takes seconds; that it is absent should be known at once.
 for _package in ("transformers", "peft"):
@@ -29,10 +31,12 @@ _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 class LoadedVlm(NamedTuple):
-    """A model in evaluation mode on its device, and the processor that makes its inputs (padding on the left)."""
+    """Holds a vision-language model."""
 
     model: Any
+    """The network, in evaluation mode, on its device."""
     processor: Any
+    """Makes its inputs, padded on the left."""
 
 
 def load_vlm(model: str, adapter: str | Path | None, device: torch.device, dtype: torch.dtype) -> LoadedVlm:
@@ -72,9 +76,9 @@ def outline_vlm(model: str) -> LoadedVlm:
 
 
 def _config(model: str) -> tuple[str, Any]:
-    """Where a model lies, and its configuration."""
+    """Return where a model lies, and its configuration."""
     transformers = _transformers()
-    source = str(local_folder(model) or _cached(model))
+    source = _find_source(model)
     with _explained(model):
         config = transformers.AutoConfig.from_pretrained(source, **_LOCAL)
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
@@ -86,7 +90,7 @@ def _config(model: str) -> tuple[str, Any]:
 
 
 def local_folder(model: str) -> Path | None:
-    """The folder that `model` means, or None for the name of a model on the hub. Raises MissingError for neither."""
+    """Return the folder that `model` means, or None for the name of a model on the hub. Raises MissingError."""
     path = Path(model).expanduser()
     if path.is_dir():
         return path
@@ -97,22 +101,19 @@ def local_folder(model: str) -> Path | None:
     )
 
 
-def _cached(model: str) -> str:
-    """The folder of a model in the Hugging Face cache. By its name alone, transformers would still ask the network."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return snapshot_download(model, local_files_only=True)
-    except (OSError, ValueError) as error:
-        get = (
-            "coz models get qwen (about 7.5 GB; Qwen2.5-VL-3B's weights are under a non-commercial research licence)"
-            if model == DEFAULT_MODEL
-            else f"hf download {model}"
-        )
-        raise MissingError(
-            f"model {model} is not on this machine; accepted: a folder or a model in the Hugging Face cache; "
-            f"type: {get}"
-        ) from error
+def _find_source(model: str) -> str:
+    """Return the folder of a model. By its name alone, transformers would ask the network. Raises MissingError."""
+    if folder := local_folder(model) or find_model(model):
+        return str(folder)
+    command = f"hf download {model}"
+    if model == DEFAULT_MODEL:
+        size = ITEMS["qwen"].size
+        terms = "Qwen2.5-VL-3B's weights are under a non-commercial research licence"
+        command = f"coz models get qwen (about {size}; {terms})"
+    raise MissingError(
+        f"model {model} is not on this machine; accepted: a folder or a model in the Hugging Face cache; "
+        f"type: {command}"
+    )
 
 
 def _processor(model: str, source: str, model_type: str) -> Any:
