@@ -82,8 +82,8 @@ def test_staged_weights_enter_once_however_many_batches_there_are(monkeypatch, a
 
 def test_texts_are_encoded_once_and_together(roomy, monkeypatch):
     encoded: list[str] = []
-    real = roomy.model._encoded
-    monkeypatch.setattr(roomy.model, "_encoded", lambda prompts: encoded.extend(prompts) or real(prompts))
+    real = roomy.model._encode_batch
+    monkeypatch.setattr(roomy.model, "_encode_batch", lambda prompts: encoded.extend(prompts) or real(prompts))
     roomy(WINDOWS, WORDS, SEEDS)
     roomy(WINDOWS[:2], WORDS[:2], SEEDS[:2])
     assert encoded == ["moss", "", "a leaf", "stone"]

@@ -126,7 +126,7 @@ def test_published_vae_tiles_are_nearly_the_untiled_ones(backbone, monkeypatch, 
 @pytest.mark.parametrize("size", [(16, 20), (17, 9)])
 def test_one_tile_is_what_a_zoom_makes_of_it(backbone, size):
     picture = noise(*size)
-    padded = backbone._padded(picture)
+    padded = backbone._pad(picture)
     enlarged = resize(padded, Size(padded.shape[1] * 4, padded.shape[0] * 4), "lanczos")
     expected = backbone.refine([enlarged], ["moss"], [5])[0][: size[0] * 4, : size[1] * 4]
     np.testing.assert_array_equal(whole(backbone, picture, "moss", seed=5), expected)

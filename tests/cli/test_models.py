@@ -46,7 +46,7 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_says_what_is_there_and_how_to_get_the_rest():
     text = invoke("models")
     for name, item in ITEMS.items():
-        assert f"\n{name}: {item.what}\n    about {item.size}; {item.licence}" in text
+        assert f"\n{name}: {item.about}\n    about {item.size}; {item.licence}" in text
     assert "--preset paper-null: " in text
     assert "needs sd3, sr-lora, sr-vae; lacks all" in text
     assert "missing; type: coz models get qwen" in text

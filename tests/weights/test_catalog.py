@@ -248,7 +248,7 @@ def test_sizes_in_words():
 def test_every_item_says_what_a_user_must_know():
     for name, item in ITEMS.items():
         assert item.name == name
-        assert item.what
+        assert item.about
         assert item.licence
         assert item.bytes > 0
         assert (item.hub is None) == item.source.startswith("https://github.com/")

@@ -30,32 +30,34 @@ Pieces = MutableMapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneInfo:
-    """What a backbone is, known without loading it.
-
-    factor: linear enlargement of one pass. text_aware: whether prompts change the result.
-    licence: of the weights, or of the code where there are none. evidence_limit: output pixels per source
-    pixel up to which docs/evidence.md shows the backbone to beat resampling; None where nothing is invented.
-    resample: the filter, when the backbone is plain resampling and makes nothing up.
-    seeded: whether another seed gives another result.
-    max_pixels: largest window handed to the network at once; larger ones are tiled with `halo` pixels of context.
-    chained_halo: the same where a whole picture that it made is enlarged again, if that takes more.
-    min_side, multiple: windows are padded to at least min_side, and to a multiple, by repeating their edge.
-    Raises UsageError for a factor that no chain can use.
-    """
+    """Describes a backbone without loading it. Raises UsageError for a factor that no chain can use."""
 
     name: str
+    """Name by which it is chosen."""
     summary: str
+    """What it is and does, in one phrase."""
     factor: int
+    """Linear enlargement of one pass."""
     text_aware: bool
+    """Whether prompts change the result."""
     licence: str
+    """Licence of the weights, or of the code where there are none."""
     evidence_limit: float | None = None
+    """Output pixels per source pixel up to which docs/evidence.md shows it to beat resampling, which has None."""
     resample: Filter | None = None
+    """The filter of plain resampling, which makes nothing up; None for networks."""
     seeded: bool = False
+    """Whether another seed gives another result."""
     max_pixels: int | None = None
+    """Pixels of the largest window handed to the network at once; larger ones are tiled."""
     halo: int = 0
+    """Pixels of context around each tile."""
     chained_halo: int = 0
+    """The same where a whole picture that it made is enlarged again, if that takes more."""
     min_side: int = 1
+    """Pixels that both sides of a window are padded to at least, by repeating their edge."""
     multiple: int = 1
+    """Pixels of which both sides are padded to a multiple, by repeating their edge."""
 
     def __post_init__(self) -> None:
         if self.factor not in range(2, MAX_FACTOR + 1):
@@ -82,7 +84,7 @@ class Backbone(ABC):
     def __init__(self) -> None:
         self._loaded = False
         self._lock = threading.Lock()
-        self._told = threading.local()
+        self._local = threading.local()
 
     @final
     def load(self) -> None:
@@ -93,28 +95,28 @@ class Backbone(ABC):
                 self._loaded = True
 
     def missing(self) -> str | None:
-        """The command that installs what this backbone lacks here, or None when it can run."""
+        """Return the command that installs what this backbone lacks here, or None when it can run."""
         return None
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 of the weights, or None for a backbone without weights."""
+        """Return the SHA-256 of the weights, or None for a backbone without weights."""
         return None
 
     def runs_on(self) -> str | None:
-        """The device, known once the weights are read; None before, and for a backbone that has no choice."""
+        """Return the device, known once the weights are read; None before, and for a backbone that has no choice."""
         return None
 
     def needs(self) -> Need | None:
-        """The sizes of its networks, for the policy of `models.plan`; None where it has no choice, or has loaded."""
+        """Return the sizes of its networks for the policy of `runtime.plan`; None without a choice, and once loaded."""
         return None
 
     def place(self, residence: Residence) -> None:  # noqa: B027 - most have no choice
-        """Where to keep its networks; called before the weights are read, if at all."""
+        """Take the place for its networks; called before the weights are read, if at all."""
 
     def workspace(self, size: Size) -> int | None:
         """Predict the bytes that a window of `size` takes beside the weights and what is held already.
 
-        None where nobody knows, as on a GPU. The weights are read.
+        None where it is unknown, as on a GPU. The weights must have been read.
         """
         return None
 
@@ -124,7 +126,7 @@ class Backbone(ABC):
     ) -> None:
         """Raises ShortageError unless windows of these sizes, or their tiles, fit into the memory that there is.
 
-        advice: what to type, told the side of the largest square window that fits; 0 where not even 8 pixels do.
+        advice: says what to type, for the side of the largest square window that fits; 0 where not even 8 pixels do.
         """
         windows = {
             Size(columns.stop - columns.start, rows.stop - rows.start)
@@ -153,7 +155,7 @@ class Backbone(ABC):
         on_fallback: OnFallback | None = None,
         at_once: bool = False,
     ) -> list[RGBF]:
-        """Enlarge every window; `on_fallback(index, what)` hears of tiles, retries and the like.
+        """Enlarge every window; `on_fallback(index, note)` receives tiles, retries and the like.
 
         at_once: hand every window to the network in one piece, though it be larger than `info.max_pixels`.
         Raises MissingError when weights are absent, ShortageError when memory is, and BackboneError when a result is
@@ -170,30 +172,30 @@ class Backbone(ABC):
         self.check_memory([size_of(window) for window in windows], at_once=at_once)
         plans = [self._tiles(size_of(window), at_once) for window in windows]
         tiles = [
-            (self._padded(window[t.rows.start : t.rows.stop, t.columns.start : t.columns.stop]), prompt, seed)
+            (self._pad(window[t.rows.start : t.rows.stop, t.columns.start : t.columns.stop]), prompt, seed)
             for window, prompt, seed, plan in zip(windows, prompts, seeds, plans, strict=True)
             for t in plan
         ]
-        self._told.notes = []
+        self._local.notes = []
         enlarged = iter(self._enlarge([t[0] for t in tiles], [t[1] for t in tiles], [t[2] for t in tiles]))
-        results = [self._joined(size_of(window), plan, enlarged) for window, plan in zip(windows, plans, strict=True)]
+        results = [self._join(size_of(window), plan, enlarged) for window, plan in zip(windows, plans, strict=True)]
         for index, (window, plan, result) in enumerate(zip(windows, plans, results, strict=True)):
             if len(plan) > 1 and on_fallback:
                 on_fallback(index, f"{len(plan)} tiles (a window of {size_of(window)} px does not fit at once)")
             self._check(window, result)
             np.clip(result, 0, 1, out=result)
-        self._hand_on(on_fallback, [index for index, plan in enumerate(plans) for _ in plan])
+        self._pass_notes(on_fallback, [index for index, plan in enumerate(plans) for _ in plan])
         return results
 
-    def _hand_on(self, on_fallback: OnFallback | None, owners: Sequence[int]) -> None:
-        """Give what was told of single tiles to their windows, once each."""
+    def _pass_notes(self, on_fallback: OnFallback | None, owners: Sequence[int]) -> None:
+        """Pass notes on single tiles to their windows, each note once."""
         if on_fallback:
-            for index, what in dict.fromkeys((owners[tile], what) for tile, what in self._told.notes):
-                on_fallback(index, what)
+            for index, note in dict.fromkeys((owners[tile], note) for tile, note in self._local.notes):
+                on_fallback(index, note)
 
-    def _tell(self, tile: int, what: str) -> None:
-        """Within `_enlarge`: say of one of its windows what did not go the plain way."""
-        self._told.notes.append((tile, what))
+    def _tell(self, tile: int, note: str) -> None:
+        """Note, within `_enlarge`, of one of its windows what did not go the plain way."""
+        self._local.notes.append((tile, note))
 
     def _load(self) -> None:  # noqa: B027 - families without weights have nothing to read
         """Read the weights; called once."""
@@ -208,22 +210,22 @@ class Backbone(ABC):
             return plan_tiles(size, max(size), 0)
         return plan_tiles(size, int(limit**0.5), self.info.halo)
 
-    def _padded(self, window: RGB8) -> RGB8:
-        short = [self._padded_side(side) - side for side in window.shape[:2]]
+    def _pad(self, window: RGB8) -> RGB8:
+        short = [self._pad_side(side) - side for side in window.shape[:2]]
         if not any(short):
             return np.ascontiguousarray(window)
         return np.pad(window, ((0, short[0]), (0, short[1]), (0, 0)), mode="edge")
 
-    def _padded_side(self, side: int) -> int:
+    def _pad_side(self, side: int) -> int:
         return -(-max(side, self.info.min_side) // self.info.multiple) * self.info.multiple
 
-    def _joined(self, size: Size, plan: list[Tile], enlarged: Iterator[RGBF]) -> RGBF:
+    def _join(self, size: Size, plan: list[Tile], enlarged: Iterator[RGBF]) -> RGBF:
         f = self.info.factor
         joined = np.empty((size.height * f, size.width * f, 3), np.float32)
         for tile in plan:
             result = next(enlarged)
             rows, columns = tile.rows, tile.columns
-            shape = [self._padded_side(span.stop - span.start) for span in tile]
+            shape = [self._pad_side(span.stop - span.start) for span in tile]
             if result.shape != (shape[0] * f, shape[1] * f, 3):
                 raise BackboneError(f"{self.info.name} returned {result.shape} for a window of {shape}; expected x{f}")
             joined[rows.keep_start * f : rows.keep_stop * f, columns.keep_start * f : columns.keep_stop * f] = result[
@@ -233,13 +235,13 @@ class Backbone(ABC):
         return joined
 
     def _check(self, window: RGB8, result: RGBF) -> None:
-        least, most = float(result.min()), float(result.max())  # NaN or infinite if any pixel is
-        if not np.isfinite(most - least):
+        least, greatest = float(result.min()), float(result.max())  # NaN or infinite if any pixel is
+        if not np.isfinite(greatest - least):
             raise BackboneError(f"{self.info.name} returned NaN or infinite pixels; try another --backbone")
         # Networks overshoot on noise, but not in the mean: that is a picture in 0 to 255.
-        if max(-least, most) > 4 and np.abs(result).mean() > 4:
+        if max(-least, greatest) > 4 and np.abs(result).mean() > 4:
             raise BackboneError(f"{self.info.name} returned values around {result.mean():.0f}; accepted: about 0 to 1")
-        if most == least and np.ptp(window) > 8:
+        if greatest == least and np.ptp(window) > 8:
             raise BackboneError(f"{self.info.name} returned a flat picture; try another --backbone")
 
 
@@ -261,12 +263,12 @@ class RefiningBackbone(Backbone):
     ) -> list[RGBF]:
         """Refine pictures (uint8, sides a multiple of factor x multiple) at their own size: float32 in [0, 1]."""
         self.load()
-        self._told.notes = []
+        self._local.notes = []
         results = self._refine(list(pictures), list(prompts), list(seeds))
         for picture, result in zip(pictures, results, strict=True):
             self._check(picture, result)
             np.clip(result, 0, 1, out=result)
-        self._hand_on(on_fallback, range(len(results)))
+        self._pass_notes(on_fallback, range(len(results)))
         return results
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
@@ -278,11 +280,14 @@ class RefiningBackbone(Backbone):
 
 
 class WholeTile(NamedTuple):
-    """A tile of a whole picture: its place in the grid, and its box in pixels of the enlarged picture."""
+    """Describes a tile of a whole picture."""
 
     row: int
+    """Row in the grid."""
     col: int
+    """Column in the grid."""
     box: Box
+    """Box in pixels of the enlarged picture."""
 
 
 class WholePictureBackbone(Backbone):
@@ -295,14 +300,14 @@ class WholePictureBackbone(Backbone):
 
     @abstractmethod
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:
-        """The tiles for a picture of `size` pixels, row by row: one prompt each. No weights are needed.
+        """Return the tiles for a picture of `size` pixels, row by row: one prompt each. No weights are needed.
 
         Boxes lie inside `whole_size`. Raises UsageError for a tile or an overlap that makes no sense.
         """
 
     @abstractmethod
     def whole_size(self, size: Size, blend: Blend = "smooth") -> Size:
-        """The size of the enlarged picture: exactly factor times; "published" drops what fills no whole latent."""
+        """Return the size of the enlarged picture: exactly factor times; "published" drops a part of a latent."""
 
     @final
     def enlarge_whole(
@@ -325,7 +330,7 @@ class WholePictureBackbone(Backbone):
         together, by default 1 on a CPU (the bits of the result then do not depend on what is in the store) and 4 on
         a GPU.
         store: every finished piece is put there, under a name fit for a file that changes with all it depends on, and
-        taken from there when present; it may forget pieces at any time. on_fallback(index of the tile, what).
+        taken from there when present; it may forget pieces at any time. on_fallback(index of the tile, note).
         Raises UsageError, MissingError, and BackboneError naming the tile when its result is unusable; pieces finished
         before are in the store then.
         """
@@ -352,4 +357,4 @@ class WholePictureBackbone(Backbone):
         store: Pieces | None,
         on_fallback: OnFallback | None,
     ) -> Iterator[tuple[Box, RGBF]]:
-        """What `enlarge_whole` says; arguments are checked and the weights are there."""
+        """Do the work of `enlarge_whole`; arguments are checked and the weights are read."""

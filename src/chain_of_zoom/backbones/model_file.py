@@ -26,11 +26,11 @@ HALO = 32  # what RRDB needs to be within a grey level of the untiled result; fe
 
 
 class ModelFile(Backbone):
-    """The network in a .safetensors or .pth file, with the factor that it was trained for.
+    """Enlarges by the network in a .safetensors or .pth file, by the factor that it was trained for.
 
-    path: the file; a .pth is read as tensors alone, nothing in it is run. tile: side of the largest window handed over
-    at once. device: "auto" is CUDA where there is one. dtype: "auto" is float16 on a GPU for networks that bear it,
-    else float32; windows that overflow there are made again in float32, and say so.
+    path: the file; a .pth is read as tensors alone, nothing in it is run. tile: side of the largest window handed to
+    the network at once. device: "auto" is CUDA where there is one. dtype: "auto" is float16 on a GPU for networks that
+    bear it, else float32; windows that overflow in float16 are computed again in float32, and say so.
     The file is read at once, since only it knows its factor. Raises MissingError for a file that is absent or damaged
     and without spandrel, UsageError for one that holds no network that enlarges RGB pictures.
     """
@@ -61,21 +61,21 @@ class ModelFile(Backbone):
             )
 
     def weights_sha256(self) -> str | None:
-        """SHA-256 of the file."""
+        """Return the SHA-256 of the file."""
         return file_sha256(self.path)
 
     def runs_on(self) -> str | None:
-        """ "cpu", or "cuda:0" and the like."""
+        """Return "cpu", or "cuda:0" and the like."""
         return str(self.network.device) if self._loaded else None
 
     def _load(self) -> None:
         from chain_of_zoom.runtime.placement import choose_device
 
         device = choose_device(self.device)
-        self.network.to(device, self._precision(device)).eval()
+        self.network.to(device, self._choose_precision(device)).eval()
 
-    def _precision(self, device: torch.device) -> torch.dtype:
-        """The float type for a device. Raises UsageError for one that the network does not bear."""
+    def _choose_precision(self, device: torch.device) -> torch.dtype:
+        """Choose the float type for a device. Raises UsageError for one that the network does not bear."""
         import torch
 
         from chain_of_zoom.runtime.placement import choose_dtype
@@ -96,9 +96,9 @@ class ModelFile(Backbone):
         return dtype
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        return [self._one(index, window) for index, window in enumerate(windows)]
+        return [self._enlarge_window(index, window) for index, window in enumerate(windows)]
 
-    def _one(self, index: int, window: RGB8) -> RGBF:
+    def _enlarge_window(self, index: int, window: RGB8) -> RGBF:
         return retry_in_float32(
             self._pass(window),
             self.network.dtype,
@@ -125,12 +125,12 @@ class ModelFile(Backbone):
         with torch.inference_mode():
             planes = torch.tensor(window, device=self.network.device).permute(2, 0, 1)[None]
             enlarged = self.network((planes.float() / 255).to(self.network.dtype))[0].float()
-        made: RGBF = np.ascontiguousarray(enlarged.permute(1, 2, 0).cpu().numpy())
-        return made
+        pixels: RGBF = np.ascontiguousarray(enlarged.permute(1, 2, 0).cpu().numpy())
+        return pixels
 
 
 def _read(path: Path) -> Any:
-    """spandrel's descriptor of the network in a file, on the CPU. Raises MissingError and UsageError."""
+    """Read spandrel's descriptor of the network in a file, on the CPU. Raises MissingError and UsageError."""
     if not path.is_file():
         raise MissingError(f"model file {path} is not there; accepted: a .safetensors or .pth file; check the path")
     if any(importlib.util.find_spec(package) is None for package in ("torch", "spandrel")):

@@ -200,7 +200,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
         if blend == "published":
             width, height = self.whole_size(size, blend)
             return published_spans(height, tile, overlap), published_spans(width, tile, overlap)
-        width, height = (self._padded_side(side) * self.info.factor for side in size)
+        width, height = (self._pad_side(side) * self.info.factor for side in size)
         return spread_spans(height, tile, overlap, LATENT), spread_spans(width, tile, overlap, LATENT)
 
     def _enlarge_whole(
@@ -237,7 +237,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
         # Half the overlap is faded, so that what a tile makes near its own edge is never seen.
         fade = overlap * LATENT // 2
         width, height = self.whole_size(size)
-        for band, pixels in SmoothPicture(run, self._padded(picture), *spans, fade)():
+        for band, pixels in SmoothPicture(run, self._pad(picture), *spans, fade)():
             top = int(band.y0)
             visible = pixels[: height - top, :width]
             yield pixel_box(0, top, width, top + len(visible)), visible

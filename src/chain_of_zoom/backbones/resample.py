@@ -1,4 +1,4 @@
-"""Plain resampling as a backbone: invents nothing, the baseline of every comparison."""
+"""Plain resampling as a backbone: it invents nothing, and is the baseline of every comparison."""
 
 from __future__ import annotations
 

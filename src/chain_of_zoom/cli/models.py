@@ -68,9 +68,16 @@ def models(
 def describe(item: WeightItem) -> dict[str, Any]:
     """Return an item as JSON: facts, and its path on this machine or the command that gets it."""
     path = locate(item)
-    facts = {key: getattr(item, key) for key in ("name", "what", "bytes", "size", "licence", "commercial", "gated")}
+    facts = {key: getattr(item, key) for key in ("bytes", "size", "licence", "commercial", "gated")}
     command = None if path else " && ".join(list_commands([item]))
-    return {**facts, "source": item.source, "path": str(path) if path else None, "command": command}
+    return {
+        "name": item.name,
+        "what": item.about,
+        **facts,
+        "source": item.source,
+        "path": str(path) if path else None,
+        "command": command,
+    }
 
 
 @models_app.command("get")

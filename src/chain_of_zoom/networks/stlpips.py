@@ -27,7 +27,7 @@ _BLURS = {1: "slice2.4", 2: "slice3.8"}
 
 
 class StLpipsNetwork(nn.Module):
-    """Distances of pairs of pictures. Its weights are frozen; gradients reach the pictures."""
+    """Measures distances of pairs of pictures. Its weights are frozen; gradients reach the pictures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class StLpipsNetwork(nn.Module):
         return self.get_buffer(self.names[name])
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Distance of each pair: N x 3 x H x W in [-1, 1], sides of at least 32, to N."""
+        """Return the distance of each pair: N x 3 x H x W in [-1, 1], sides of at least 32, to N."""
         pairs = zip(self._features(one), self._features(other), strict=True)
         layers = [
             (self._weight(f"lin{i}.model.1.weight") * (a - b).square()).sum(1).mean((1, 2))
@@ -53,9 +53,9 @@ class StLpipsNetwork(nn.Module):
         return torch.stack(layers).sum(0)
 
     def _features(self, pictures: Tensor) -> list[Tensor]:
-        """Five layers of features, each of unit length over its channels."""
+        """Return five layers of features, each of unit length over its channels."""
         values = (pictures - self._weight("scaling_layer.shift")) / self._weight("scaling_layer.scale")
-        found = []
+        features = []
         for i, (layer, padding) in enumerate(zip(_LAYERS, _PADDING, strict=True)):
             if i in _BLURS:
                 values = _blur(max_pool2d(values, 3, stride=1), self._weight(f"net.{_BLURS[i]}.filt"))
@@ -64,8 +64,8 @@ class StLpipsNetwork(nn.Module):
             if i == 0:
                 values = _blur(values, self._weight("net.slice1.1.filt"))
             values = values.relu()
-            found.append(normalize(values, dim=1, eps=1e-10))
-        return found
+            features.append(normalize(values, dim=1, eps=1e-10))
+        return features
 
 
 def _blur(values: Tensor, kernel: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class LocalPrompter(LocalModel, Prompter):
     """Loads once, asks as many pictures together as fit, and fewer when memory turns out to be short."""
 
     stage = "prompts"
-    others = "models but the prompter's"
+    leaving = "models but the prompter's"
 
     def __init__(self, device: str = "auto", dtype: str = "auto", memory: str = "auto") -> None:
         super().__init__(device, dtype, memory)

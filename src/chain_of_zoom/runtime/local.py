@@ -28,7 +28,7 @@ class LocalModel(ABC):
     """When it works; the policy says how many pictures that stage takes at once."""
     at_once: ClassVar[int] = AT_MOST
     """Pictures at once beyond which more save nothing."""
-    others: ClassVar[str] = "other models"
+    leaving: ClassVar[str] = "other models"
     """What notes call the models that leave the GPU for this one."""
 
     def __init__(self, device: str = "auto", dtype: str = "auto", memory: str = "auto") -> None:
@@ -90,7 +90,7 @@ class LocalModel(ABC):
 
         assert self._residence
         if self._residence.offload(self.stage):
-            tell(f"out of GPU memory; all {self.others} moved off the GPU")
+            tell(f"out of GPU memory; all {self.leaving} moved off the GPU")
             if (result := try_in_memory(compute)) is not None:
                 return result
         raise BackboneError(

@@ -20,7 +20,7 @@ class WeightItem:
 
     name: str
     """Name in `coz models`."""
-    what: str
+    about: str
     """What it is, in one phrase."""
     bytes: int
     """About how large."""
@@ -58,7 +58,7 @@ class WeightItem:
 _LISTED = (
     WeightItem(
         name="sd3",
-        what="Stable Diffusion 3 medium, the base model",
+        about="Stable Diffusion 3 medium, the base model",
         bytes=16_000_000_000,
         licence="Stability AI Non-Commercial Research Community License (others are for sale)",
         commercial=False,
@@ -70,7 +70,7 @@ _LISTED = (
     ),
     WeightItem(
         name="qwen",
-        what="Qwen2.5-VL-3B-Instruct, the vision-language model that writes the prompts",
+        about="Qwen2.5-VL-3B-Instruct, the vision-language model that writes the prompts",
         bytes=7_500_000_000,
         licence="Qwen Research License",
         commercial=False,
@@ -84,7 +84,7 @@ _LISTED = (
     ),
     WeightItem(
         name="sr-lora",
-        what="the paper's adapters of the SD3 transformer",
+        about="the paper's adapters of the SD3 transformer",
         bytes=8_000_000,
         licence="MIT",
         source=f"{COZ} ckpt/SR_LoRA/model_20001.pkl",
@@ -93,7 +93,7 @@ _LISTED = (
     ),
     WeightItem(
         name="sr-vae",
-        what="the paper's adapted VAE encoder",
+        about="the paper's adapted VAE encoder",
         bytes=70_000_000,
         licence="MIT",
         source=f"{COZ} ckpt/SR_VAE/vae_encoder_20001.pt",
@@ -102,7 +102,7 @@ _LISTED = (
     ),
     WeightItem(
         name="vlm-adapter",
-        what="the paper's preference-aligned adapter of Qwen2.5-VL",
+        about="the paper's preference-aligned adapter of Qwen2.5-VL",
         bytes=60_000_000,
         licence="MIT, but trained on Qwen2.5-VL-3B, so the Qwen Research License applies",
         commercial=False,
@@ -113,7 +113,7 @@ _LISTED = (
     ),
     WeightItem(
         name="dape",
-        what="DAPE, SeeSR's adapters of RAM",
+        about="DAPE, SeeSR's adapters of RAM",
         bytes=7_000_000,
         licence="MIT (as the repository says)",
         source=f"{COZ} ckpt/DAPE/DAPE.pth",
@@ -122,7 +122,7 @@ _LISTED = (
     ),
     WeightItem(
         name="ram",
-        what="Recognize Anything (Swin-L), the tagging model",
+        about="Recognize Anything (Swin-L), the tagging model",
         bytes=5_600_000_000,
         licence="Apache-2.0",
         source="xinyu1205/recognize_anything_model ram_swin_large_14m.pth",
@@ -131,7 +131,7 @@ _LISTED = (
     ),
     *(
         WeightItem(
-            name=name, what=phrase, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,)
+            name=name, about=phrase, bytes=size, licence="Apache-2.0", source=f"{RAM} ram/data/{file}", files=(file,)
         )
         for name, phrase, size, file in (
             ("ram-tags", "RAM's list of tags", 50_000, "ram_tag_list.txt"),
@@ -140,7 +140,7 @@ _LISTED = (
     ),
     WeightItem(
         name="sd-x4",
-        what="Stable Diffusion x4 upscaler, for --backbone sd-x4",
+        about="Stable Diffusion x4 upscaler, for --backbone sd-x4",
         bytes=3_500_000_000,
         licence="CreativeML Open RAIL++-M (commercial use allowed, some uses forbidden)",
         source="stabilityai/stable-diffusion-x4-upscaler",

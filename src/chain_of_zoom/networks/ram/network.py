@@ -22,31 +22,39 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class RamSizes:
-    """Everything that fixes the network's shapes.
-
-    The published file, in this order: 192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 4, 4585, 512, 768, 3072, 2, 4.
-    """
+    """Holds everything that fixes the network's shapes; in brackets: the published file's."""
 
     width: int
+    """Channels of the transformer's first stage (192)."""
     depths: tuple[int, ...]
+    """Blocks of each stage (2, 2, 18, 2)."""
     heads: tuple[int, ...]
+    """Attention heads of each stage (6, 12, 24, 48)."""
     window: int
+    """Side of an attention window, in patches (12)."""
     patch: int
+    """Side of a patch, in pixels (4)."""
     tags: int
+    """Number of tags (4585)."""
     label_width: int
+    """Channels of a tag's embedding, and of the image tokens (512)."""
     hidden: int
+    """Channels of the decoder (768)."""
     feed_forward: int
+    """Channels inside its feed-forward layers (3072)."""
     layers: int
+    """Its layers (2)."""
     decoder_heads: int
+    """Its attention heads (4)."""
 
     @property
     def image(self) -> int:
-        """Side of the input in pixels: the one at which Swin's last stage is a single window (published: 384)."""
+        """Return the side of the input in pixels, at which Swin's last stage is a single window (published: 384)."""
         return self.patch * self.window << (len(self.depths) - 1)
 
 
 class TagLayer(nn.Module):
-    """One decoder layer: tags look at the picture, then think. No self-attention between tags; norms come last."""
+    """A decoder layer: tags attend to the picture, not to one another, then pass a feed-forward; norms come last."""
 
     def __init__(self, sizes: RamSizes) -> None:
         super().__init__()
@@ -62,19 +70,19 @@ class TagLayer(nn.Module):
         self.norm2 = nn.LayerNorm(hidden, eps=1e-12)
 
     def forward(self, tags: Tensor, tokens: Tensor) -> Tensor:
-        """Tags [B, T, hidden] and image tokens [B, N, label width] to [B, T, hidden]."""
+        """Map tags [B, T, hidden] and image tokens [B, N, label width] to [B, T, hidden]."""
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(tags), self.key(tokens), self.value(tokens))
         )
-        seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tags = self.norm1(tags + self.out(seen))
-        thought: Tensor = self.norm2(tags + self.down(functional.gelu(self.up(tags))))
-        return thought
+        attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        tags = self.norm1(tags + self.out(attended))
+        result: Tensor = self.norm2(tags + self.down(functional.gelu(self.up(tags))))
+        return result
 
 
 class Ram(nn.Module):
-    """Pictures to one logit per tag."""
+    """Maps pictures to one logit per tag."""
 
     def __init__(self, sizes: RamSizes) -> None:
         super().__init__()
@@ -97,7 +105,7 @@ class Ram(nn.Module):
         self.fc = nn.Linear(sizes.hidden, 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Float pictures [B, 3, image, image] as made by `normalised`, to logits [B, tags]."""
+        """Map float pictures [B, 3, image, image], as `normalise_pictures` returns, to logits [B, tags]."""
         tokens = self.swin(pixel_values=pictures).last_hidden_state
         tokens = self.image_proj(torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1))
         tags = functional.relu(self.wordvec_proj(self.label_embed)).expand(len(pictures), -1, -1)
@@ -108,7 +116,7 @@ class Ram(nn.Module):
 
 
 def normalise_pictures(pictures: Sequence[RGB8], side: int) -> Tensor:
-    """uint8 H x W x 3 pictures of any sizes as float32 [B, 3, side, side], by ImageNet's mean and deviation.
+    """Turn uint8 H x W x 3 pictures of any sizes into float32 [B, 3, side, side], by ImageNet's mean and deviation.
 
     Scaled to [0, 1] first and then resized as floats (bilinear, antialiased), as the published code does; Pillow
     would round to 8 bits in between.

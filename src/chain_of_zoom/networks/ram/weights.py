@@ -1,4 +1,4 @@
-"""From the published files to a RAM network: names mapped by rule, DAPE's LoRA merged, every key accounted for.
+"""Read the published files into a RAM network: names mapped by rule, DAPE's LoRA merged, every key accounted for.
 
 RAM is `ram_swin_large_14m.pth` ({"model": state dict} of github xinyu1205/recognize-anything); DAPE, of SeeSR
 (arXiv 2311.16518), is a file of loralib tensors laid over it. `plan_keys` decides on names and shapes alone.
@@ -31,8 +31,8 @@ _LAYER = r"(?:tagging_head|vision_multi)\.encoder\.layer\.(\d+)\."
 
 # start of a published name -> start of ours (SwinModel's as of transformers 5.17)
 RULES = tuple(
-    (re.compile(theirs), ours)
-    for theirs, ours in (
+    (re.compile(published), ours)
+    for published, ours in (
         (r"visual_encoder\.patch_embed\.proj\.", "swin.embeddings.patch_embeddings.projection."),
         (r"visual_encoder\.patch_embed\.norm\.", "swin.embeddings.norm."),
         (_BLOCK + r"norm1\.", _OUR_BLOCK + "layernorm_before."),
@@ -65,38 +65,44 @@ _LORA_UNUSED = re.compile(
 
 @dataclass(frozen=True)
 class TensorRows:
-    """Rows of a tensor in a file: the index-th of `of` equal parts."""
+    """Names rows of a tensor in a file."""
 
     key: str
+    """Key of the tensor."""
     index: int = 0
+    """Which of the `of` equal parts of its rows."""
     of: int = 1
+    """How many equal parts its rows are."""
 
     def cut(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Those rows, as float32."""
+        """Return those rows, as float32."""
         return tensors[self.key].chunk(self.of)[self.index].float()
 
 
 @dataclass
 class RamPlan:
-    """Where each of our tensors comes from, and the keys of both files that nothing of ours needs."""
+    """Says which rows of the files our tensors come from."""
 
     sizes: RamSizes
+    """Shapes of the network."""
     weights: dict[str, TensorRows] = field(default_factory=dict)
-    lora: dict[str, list[tuple[TensorRows, TensorRows]]] = field(
-        default_factory=dict
-    )  # pairs (A, B) that ADD to that weight
+    """Rows of RAM's file for each of our tensors."""
+    lora: dict[str, list[tuple[TensorRows, TensorRows]]] = field(default_factory=dict)
+    """Pairs (A, B) of DAPE's file that ADD to one of our tensors."""
     unused: list[str] = field(default_factory=list)
+    """Keys of RAM's file that nothing of ours needs."""
     lora_unused: list[str] = field(default_factory=list)
+    """The same of DAPE's file."""
 
 
 def load_ram(ram: str | Path, dape: str | Path | None = None, *, decoder_heads: int = 4) -> Ram:
-    """The network with its weights, float32, on the CPU, in evaluation mode; with DAPE's LoRA merged where given.
+    """Read the network with its weights, float32, on the CPU, in evaluation mode; merge DAPE's LoRA, if given.
 
     decoder_heads cannot be seen in the weights; it is 4 in the published configuration.
     Raises MissingError for a file that is absent, damaged, incomplete, or of another model.
     """
-    tensors = _state(ram, "RAM")
-    lora = None if dape is None else _state(dape, "DAPE")
+    tensors = _read_state(ram, "RAM")
+    lora = None if dape is None else _read_state(dape, "DAPE")
     plan = plan_keys(_shapes(tensors), None if lora is None else _shapes(lora), decoder_heads=decoder_heads)
     with torch.device("meta"):
         model = Ram(plan.sizes)
@@ -110,7 +116,7 @@ def load_ram(ram: str | Path, dape: str | Path | None = None, *, decoder_heads: 
 
 
 def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4) -> RamPlan:
-    """Where everything goes, from names and shapes alone; every key is used once or known to be unused.
+    """Plan where everything goes, from names and shapes alone; every key is used once or known to be unused.
 
     Raises MissingError, naming the first few, for keys that are missing, unknown, or of a wrong shape.
     """
@@ -119,7 +125,7 @@ def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4
         ours = _shapes(Ram(plan.sizes).state_dict())
     unknown, wrong = [], []
     for key, shape in ram.items():
-        names = _our_names(key)
+        names = _translate_key(key)
         if not names and UNUSED.match(key):
             plan.unused.append(key)
         elif not names or any(name not in ours or name in plan.weights for name in names):
@@ -128,16 +134,16 @@ def plan_keys(ram: Shapes, dape: Shapes | None = None, *, decoder_heads: int = 4
             wrong.append(f"{key} {list(shape)}")
         else:
             plan.weights.update({name: TensorRows(key, i, len(names)) for i, name in enumerate(names)})
-    _complain("RAM", "unknown tensors", unknown)
-    _complain("RAM", "tensors of a wrong shape", wrong)
-    _complain("RAM", "missing tensors, by our names", ours.keys() - plan.weights.keys())
+    _refuse("RAM", "unknown tensors", unknown)
+    _refuse("RAM", "tensors of a wrong shape", wrong)
+    _refuse("RAM", "missing tensors, by our names", ours.keys() - plan.weights.keys())
     if dape is not None:
         _plan_lora(plan, ours, dape)
     return plan
 
 
 def _plan_lora(plan: RamPlan, ours: Shapes, dape: Shapes) -> None:
-    """DAPE: on q and v of Swin, and on query and key of the decoder, where two pairs add up.
+    """Plan DAPE: it adds to q and v of Swin, and to query and key of the decoder, where two pairs add up.
 
     The published model ties the tag encoder's cross-attention to the decoder's, and each of the two LoRA layers
     merges its own pair into the shared weight.
@@ -156,19 +162,19 @@ def _plan_lora(plan: RamPlan, ours: Shapes, dape: Shapes) -> None:
                 expected |= {key + "A": (RANK, shape[1]), key + "B": (shape[0], RANK)}
     plan.lora_unused = [key for key in dape if key not in expected and _LORA_UNUSED.match(key)]
     wrong = [f"{key} {list(dape[key])}" for key in expected.keys() & dape.keys() if dape[key] != expected[key]]
-    _complain("DAPE", "unknown tensors", dape.keys() - expected.keys() - set(plan.lora_unused))
-    _complain("DAPE", f"tensors of a wrong shape for LoRA of rank {RANK} on this RAM", wrong)
-    _complain("DAPE", "missing tensors", expected.keys() - dape.keys())
+    _refuse("DAPE", "unknown tensors", dape.keys() - expected.keys() - set(plan.lora_unused))
+    _refuse("DAPE", f"tensors of a wrong shape for LoRA of rank {RANK} on this RAM", wrong)
+    _refuse("DAPE", "missing tensors", expected.keys() - dape.keys())
 
 
 def infer_sizes(ram: Shapes, decoder_heads: int = 4) -> RamSizes:
-    """The network's sizes from the published names and shapes. Raises MissingError where they make no sense."""
+    """Return the network's sizes by the published names and shapes. Raises MissingError where they make no sense."""
 
     def shape(key: str, dimensions: int) -> tuple[int, ...]:
         for name in (key, key.replace("tagging_head", "vision_multi")):
             if len(ram.get(name, ())) == dimensions and all(ram[name]):
                 return ram[name]
-        raise _error("RAM", f"no {key} of {dimensions} dimensions")
+        raise _make_error("RAM", f"no {key} of {dimensions} dimensions")
 
     def count(pattern: str) -> int:
         return len({match[0] for key in ram if (match := re.match(pattern, key))})
@@ -177,12 +183,12 @@ def infer_sizes(ram: Shapes, decoder_heads: int = 4) -> RamSizes:
     tables = [shape(f"visual_encoder.layers.{i}.blocks.0.attn.relative_position_bias_table", 2) for i in range(stages)]
     width, _, patch, _ = shape("visual_encoder.patch_embed.proj.weight", 4)
     if not tables or any(not heads or width * 2**i % heads for i, (_, heads) in enumerate(tables)):
-        raise _error("RAM", f"attention heads do not divide the width {width}")
+        raise _make_error("RAM", f"attention heads do not divide the width {width}")
     span = isqrt(tables[0][0])  # a window of w has (2w - 1)^2 relative positions
     tags, label_width = shape("label_embed", 2)
     hidden = shape("wordvec_proj.weight", 2)[0]
     if decoder_heads < 1 or hidden % decoder_heads:
-        raise _error("RAM", f"the decoder has a width of {hidden}, which {decoder_heads} heads do not divide")
+        raise _make_error("RAM", f"the decoder has a width of {hidden}, which {decoder_heads} heads do not divide")
     return RamSizes(
         width=width,
         depths=tuple(count(rf"visual_encoder\.layers\.{i}\.blocks\.\d+\.") for i in range(stages)),
@@ -198,8 +204,8 @@ def infer_sizes(ram: Shapes, decoder_heads: int = 4) -> RamSizes:
     )
 
 
-def _our_names(key: str) -> list[str]:
-    """Our names for a published key: none if it is not for us, three for a fused qkv."""
+def _translate_key(key: str) -> list[str]:
+    """Return our names for a published key: none if it is not for us, three for a fused qkv."""
     for pattern, ours in RULES:
         if match := pattern.match(key):
             name = match.expand(ours) + key[match.end() :]
@@ -208,7 +214,7 @@ def _our_names(key: str) -> list[str]:
 
 
 def _fill_position_index(model: Ram) -> None:
-    """SwinModel's only buffer, which is in no file: for each pair of pixels of a window, its row of the bias table."""
+    """Compute SwinModel's only buffer: for each pair of pixels of a window, its row of the bias table."""
     window = model.sizes.window
     at = torch.cartesian_prod(torch.arange(window), torch.arange(window))
     apart = at[:, None] - at[None] + window - 1
@@ -220,25 +226,26 @@ def _fill_position_index(model: Ram) -> None:
         model.get_submodule(owner).register_buffer(leaf, index, persistent=False)
 
 
-def _state(path: str | Path, what: str) -> dict[str, Tensor]:
-    """A file's state dict, bare or under "model" as RAM's is."""
-    found = read_tensors(path)
-    if isinstance(found, dict) and isinstance(found.get("model"), dict):
-        found = found["model"]
-    if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()):
-        raise _error(what, f"{Path(path).name} is not a state dict")
-    return found
+def _read_state(path: str | Path, name: str) -> dict[str, Tensor]:
+    """Read a file's state dict, bare or under "model" as RAM's is."""
+    state = read_tensors(path)
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise _make_error(name, f"{Path(path).name} is not a state dict")
+    return state
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
-def _complain(what: str, about: str, keys: Iterable[str]) -> None:
-    if found := sorted(keys):
-        raise _error(what, f"{len(found)} {about} ({', '.join(found[:3])}{', ...' if found[3:] else ''})")
+def _refuse(name: str, problem: str, keys: Iterable[str]) -> None:
+    """Raise MissingError where there are such keys."""
+    if names := sorted(keys):
+        raise _make_error(name, f"{len(names)} {problem} ({', '.join(names[:3])}{', ...' if names[3:] else ''})")
 
 
-def _error(what: str, problem: str) -> MissingError:
-    accepted = "ram_swin_large_14m.pth" if what == "RAM" else "DAPE.pth"
-    return MissingError(f"{what} weights: {problem}; accepted: {accepted} or its like; check the path, or get it again")
+def _make_error(name: str, problem: str) -> MissingError:
+    accepted = "ram_swin_large_14m.pth" if name == "RAM" else "DAPE.pth"
+    return MissingError(f"{name} weights: {problem}; accepted: {accepted} or its like; check the path, or get it again")

@@ -21,40 +21,42 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer. inputs, outputs: names of blobs. params: by number, as ncnn documents them for each kind.
-
-    weights: of a Convolution, kernels (out x in x h x w) and bias; of a PReLU, its slopes; else nothing. float32,
-    to which fp16 widens exactly.
-    """
+    """Describes a layer."""
 
     kind: str
+    """Kind of layer, as ncnn calls it."""
     name: str
+    """Its own name."""
     inputs: tuple[str, ...]
+    """Names of the blobs that it reads."""
     outputs: tuple[str, ...]
+    """Names of the blobs that it computes."""
     params: Mapping[int, tuple[float, ...]]
+    """Parameters by number, as ncnn documents them for each kind."""
     weights: tuple[Floats, ...] = ()
+    """Of a Convolution kernels (out x in x h x w) and bias, of a PReLU slopes; float32, which holds fp16 exactly."""
 
     def number(self, key: int, default: float = 0) -> float:
-        """A parameter that is one number; ncnn leaves those out that have their default."""
+        """Return a parameter that is a single number; ncnn leaves those out that have their default."""
         return self.params.get(key, (default,))[0]
 
 
 def read_network(param: Path, weights: Path) -> list[Layer]:
-    """The layers in order. Raises ValueError for what is damaged or not supported."""
+    """Read the layers in order. Raises ValueError for what is damaged or not supported."""
     lines = param.read_text().splitlines()
     if not lines or lines[0].strip() != MAGIC:
         raise ValueError(f"{param.name} is no ncnn network")
     reader = _Reader(weights.read_bytes())
-    layers = [_layer(line.split(), reader) for line in lines[2:] if line.strip()]
+    layers = [_parse_layer(line.split(), reader) for line in lines[2:] if line.strip()]
     if reader.at != len(reader.data):
         raise ValueError(f"{len(reader.data) - reader.at} bytes of {weights.name} were not consumed")
     return layers
 
 
-def _layer(words: list[str], reader: _Reader) -> Layer:
+def _parse_layer(words: list[str], reader: _Reader) -> Layer:
     kind, name, n_in, n_out = words[0], words[1], int(words[2]), int(words[3])
     blobs = words[4 : 4 + n_in + n_out]
-    params = _params(words[4 + n_in + n_out :])
+    params = _parse_params(words[4 + n_in + n_out :])
     layer = Layer(kind=kind, name=name, inputs=tuple(blobs[:n_in]), outputs=tuple(blobs[n_in:]), params=params)
     if kind == "Convolution":
         out, side, count = (int(layer.number(key)) for key in (0, 1, 6))
@@ -69,7 +71,7 @@ def _layer(words: list[str], reader: _Reader) -> Layer:
     return layer
 
 
-def _params(words: list[str]) -> dict[int, tuple[float, ...]]:
+def _parse_params(words: list[str]) -> dict[int, tuple[float, ...]]:
     """`0=64 -23310=1,0.2` -> {0: (64.0,), 10: (0.2,)}: keys of arrays are stored as -23300 - key, with a length."""
     params: dict[int, tuple[float, ...]] = {}
     for word in words:

@@ -34,11 +34,11 @@ class DenseBlock(nn.Module):
             self.add_module(f"conv{k + 1}", nn.Conv2d(width + k * growth, out, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x width x H x W in and out."""
-        seen = [x]
+        """Map B x width x H x W to the same shape."""
+        features = [x]
         for k in range(1, 5):
-            seen.append(leaky_relu(self.get_submodule(f"conv{k}")(torch.cat(seen, 1)), SLOPE))
-        last: Tensor = self.get_submodule("conv5")(torch.cat(seen, 1))
+            features.append(leaky_relu(self.get_submodule(f"conv{k}")(torch.cat(features, 1)), SLOPE))
+        last: Tensor = self.get_submodule("conv5")(torch.cat(features, 1))
         return last * RESIDUAL + x
 
 
@@ -50,7 +50,7 @@ class RRDB(nn.Module):
         self.rdb1, self.rdb2, self.rdb3 = (DenseBlock(width, growth) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """B x width x H x W in and out."""
+        """Map B x width x H x W to the same shape."""
         deepest: Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
         return deepest * RESIDUAL + x
 
@@ -68,7 +68,7 @@ class RRDBNet(nn.Module):
         self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """RGB planes in about [0, 1], B x 3 x H x W, to B x 3 x 4H x 4W."""
+        """Map RGB planes in about [0, 1], B x 3 x H x W, to B x 3 x 4H x 4W."""
         x = self.conv_first(x)
         x = x + self.conv_body(self.body(x))
         for conv in (self.conv_up1, self.conv_up2):
@@ -90,19 +90,19 @@ class CompactNet(nn.Module):
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """RGB planes in about [0, 1], B x 3 x H x W, to B x 3 x factor*H x factor*W."""
+        """Map RGB planes in about [0, 1], B x 3 x H x W, to B x 3 x factor*H x factor*W."""
         detail: Tensor = self.upsampler(self.body(x))
         return detail + interpolate(x, scale_factor=self.factor, mode="nearest")
 
 
 def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet:
-    """The network that ncnn's files describe, with exactly their weights, float32, on the CPU, in evaluation mode.
+    """Read the network that ncnn's files describe, with exactly their weights, float32, on the CPU, in evaluation mode.
 
     Raises ValueError for files that are damaged or describe another kind of network.
     """
     layers = [layer for layer in read_network(param, weights) if layer.kind not in ("Input", "Split")]
     with torch.device("meta"):
-        network = _compact(layers) if any(layer.kind == "PReLU" for layer in layers) else _rrdb(layers)
+        network = _make_compact(layers) if any(layer.kind == "PReLU" for layer in layers) else _make_rrdb(layers)
     values = [torch.from_numpy(np.array(value)) for layer in layers for value in layer.weights]
     state = dict(zip(network.state_dict(), values, strict=True))
     try:
@@ -112,8 +112,8 @@ def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet:
     return network.eval().requires_grad_(False)
 
 
-def _rrdb(layers: Sequence[Layer]) -> RRDBNet:
-    """A network whose parameters come in the order of the layers; the layers are checked."""
+def _make_rrdb(layers: Sequence[Layer]) -> RRDBNet:
+    """Return a network whose parameters come in the order of the layers, which are checked."""
     convolutions = [layer for layer in layers if layer.kind == "Convolution"]
     blocks = (len(convolutions) - 6) // 15
     _expect(layers, ["Convolution", *[*_DENSE * 3, "Eltwise"] * blocks, *_TAIL])
@@ -131,7 +131,7 @@ def _rrdb(layers: Sequence[Layer]) -> RRDBNet:
     return RRDBNet(blocks, width, growth)
 
 
-def _compact(layers: Sequence[Layer]) -> CompactNet:
+def _make_compact(layers: Sequence[Layer]) -> CompactNet:
     slopes = [layer for layer in layers if layer.kind == "PReLU"]
     _expect(layers, [*["Convolution", "PReLU"] * len(slopes), "Convolution", "PixelShuffle", "Interp", "BinaryOp"])
     factor, enlarged = int(layers[-3].number(0)), layers[-2]
@@ -154,14 +154,14 @@ class TorchNetwork:
 
     @property
     def label(self) -> str:
-        """What records call the device: "cpu (torch)" and the like; ncnn's results differ in their last bits."""
+        """Return what records call the device: "cpu (torch)" and the like; ncnn's results differ in their last bits."""
         return f"{self.device} (torch)"
 
     @torch.inference_mode()
     def __call__(self, window: RGB8) -> RGBF:
-        """uint8, h x w x 3, to float32, factor*h x factor*w x 3, about [0, 1]."""
+        """Map a window (uint8, h x w x 3) to float32, factor*h x factor*w x 3, about [0, 1]."""
         planes = torch.tensor(window, device=self.device).permute(2, 0, 1)[None].contiguous().float() / 255
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             enlarged = self.network(planes)[0]
-        made: RGBF = np.ascontiguousarray(enlarged.permute(1, 2, 0).cpu().numpy())
-        return made
+        pixels: RGBF = np.ascontiguousarray(enlarged.permute(1, 2, 0).cpu().numpy())
+        return pixels

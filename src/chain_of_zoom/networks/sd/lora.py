@@ -22,7 +22,7 @@ ENCODER_RANK, ENCODER_ALPHA = 4, 8  # PEFT's default alpha, so the scale is 2
 
 
 def find_modulation_linears(transformer: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    """Every Linear inside modules of class AdaLayerNormZero, in module order: what the published list adapts."""
+    """Yield every Linear inside modules of class AdaLayerNormZero, in module order: the published list adapts these."""
     for name, module in transformer.named_modules():
         if type(module).__name__ == "AdaLayerNormZero":
             for inner, linear in module.named_modules():
@@ -48,11 +48,11 @@ def merge_transformer(transformer: nn.Module, tensors: Any, rank: int = 4, sourc
         )
     pairs = list(zip(values[::2], values[1::2], strict=True))
     for (name, linear), (up, down) in zip(linears, pairs, strict=True):
-        wanted = (linear.out_features, rank), (rank, linear.in_features)
-        if (tuple(up.shape), tuple(down.shape)) != wanted:
+        shapes = (linear.out_features, rank), (rank, linear.in_features)
+        if (tuple(up.shape), tuple(down.shape)) != shapes:
             raise MissingError(
-                f"{source} has {tuple(up.shape)} and {tuple(down.shape)} for {name}; accepted: {wanted[0]} and "
-                f"{wanted[1]} (rank {rank}); use the file that was trained on this base model"
+                f"{source} has {tuple(up.shape)} and {tuple(down.shape)} for {name}; accepted: {shapes[0]} and "
+                f"{shapes[1]} (rank {rank}); use the file that was trained on this base model"
             )
     for (_, linear), (up, down) in zip(linears, pairs, strict=True):
         linear.weight += (TRANSFORMER_SCALE * (up.float() @ down.float())).to(linear.weight)
@@ -78,7 +78,7 @@ def merge_encoder(encoder: nn.Module, state: Any, source: str = "the VAE encoder
 
 @torch.no_grad()
 def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, source: str = "the LoRA") -> None:
-    """Merge what `coz train` wrote: adapters of the transformer and of the VAE encoder, by the names of diffusers.
+    """Merge the file of `coz train`: adapters of the transformer and of the VAE encoder, by the names of diffusers.
 
     Raises MissingError when a tensor is missing, left over, or of another shape.
     """
@@ -109,13 +109,13 @@ def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None) -> Non
 
 
 def merge_encoder_state(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """The plain state dict, float32; every tensor of `state` is used exactly once."""
+    """Return the plain state dict, float32; every tensor of `state` is used exactly once."""
     merged: dict[str, Tensor] = {}
     adapters: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
-        module, mark, rest = key.partition(".lora_")
+        module, mark, matrix = key.partition(".lora_")
         if mark:
-            adapters.setdefault(module, {})[rest[:1]] = value.float()
+            adapters.setdefault(module, {})[matrix[:1]] = value.float()
         else:
             merged[key.replace(".base_layer.", ".")] = value.float()
     for module, pair in adapters.items():

@@ -21,7 +21,7 @@ def _group_norms(net: nn.Module) -> list[nn.GroupNorm]:
 
 @contextmanager
 def _normed_by(net: nn.Module, norm: Norm) -> Iterator[None]:
-    """`norm(number, module, x)` in place of every group norm, for a while."""
+    """Put `norm(number, module, x)` in place of every group norm meanwhile."""
     modules = _group_norms(net)
     try:
         for number, module in enumerate(modules):
@@ -41,7 +41,7 @@ def _apply(module: nn.GroupNorm, x: Tensor, mean: Tensor, variance: Tensor) -> T
 
 @contextmanager
 def pool_norms(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Group norms to which the pictures of a batch are one picture.
+    """Let group norms see the pictures of a batch as a single picture meanwhile.
 
     Yields what they see when the net runs once: for each norm, in order, (mean, variance) x groups.
     """
@@ -59,7 +59,7 @@ def pool_norms(net: nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def fix_norms(net: nn.Module, statistics: Sequence[Tensor] | None) -> Iterator[None]:
-    """Group norms that use these statistics instead of those of what passes through; None leaves them as they are."""
+    """Let group norms use these statistics, not those of their input, meanwhile; None leaves them as they are."""
 
     def fixed(number: int, module: nn.GroupNorm, x: Tensor) -> Tensor:
         assert statistics is not None

@@ -26,23 +26,22 @@ TEXTS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepOptions:
-    """How the one step is taken. The defaults are what the released weights were tested with.
-
-    posterior: "sample" the VAE's posterior from the picture's seed, or take its "mode". shift_in: subtract the VAE's
-    shift on the way in, as training did and the released test code does not. t5: use T5-XXL at all; t5_tokens: the
-    length it is padded to, 512 as released (no attention mask: padding is part of what the weights saw).
-    """
+    """Says how the one step is taken. The defaults are what the released weights were tested with."""
 
     posterior: str = "sample"
+    """"sample" the VAE's posterior from the picture's seed, or take its "mode"."""
     shift_in: bool = False
+    """Whether the VAE's shift is subtracted on the way in, as training did and the released test code does not."""
     t5: bool = True
+    """Whether T5-XXL is used at all."""
     t5_tokens: int = 512
+    """Tokens it is padded to, 512 as released (no attention mask: padding is part of what the weights saw)."""
 
 
 class OneStepSD3:
-    """z = encode(x); z' = z - transformer(z, t, text); decode(z'). No guidance, one transformer pass.
+    """Restores pictures: z = encode(x); z' = z - transformer(z, t, text); decode(z'). No guidance, a single pass.
 
-    residence: who moves the weights; without one they all go to `device` and stay.
+    residence: moves the weights; without one they all go to `device` and stay.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class OneStepSD3:
         return cls(pipeline, options, device, dtype, residence)
 
     def _halve_vae(self) -> None:
-        """The VAE in bfloat16, too, if these weights stay within the tolerance so."""
+        """Put the VAE in bfloat16, too, if these weights stay within the tolerance so."""
         with self.using("image"):
             errors = measure_vae_errors(self.vae, self.device)
         if max(errors.values()) <= TOLERANCE["vae"]:
@@ -105,42 +104,42 @@ class OneStepSD3:
                 self.residence.changed["vae"] = f"{self.residence.device('image')} bfloat16"
 
     def using(self, stage: Stage) -> AbstractContextManager[None]:
-        """A stage's weights on the device meanwhile."""
+        """Hold a stage's weights on the device meanwhile."""
         return self.residence.using(stage) if self.residence else nullcontext()
 
     @property
     def precision(self) -> tuple[torch.dtype, torch.dtype]:
-        """Of the transformer and of the VAE."""
+        """Return the precision of the transformer and of the VAE."""
         return self.dtype, self.vae.dtype
 
     @property
     def swaps(self) -> bool:
-        """Whether text encoders have to leave for pictures to be made, so that texts are best encoded together."""
+        """Tell whether text encoders have to leave for pictures to be made, so that texts are best encoded together."""
         return self.residence is not None and not {"texts", "image"} <= self.residence.pinned
 
     def encode_text(self, prompt: str) -> tuple[Tensor, Tensor]:
-        """Sequence (1 x tokens x width) and pooled (1 x width) embeddings, remembered per prompt."""
+        """Return sequence (1 x tokens x width) and pooled (1 x width) embeddings, remembered per prompt."""
         return self.encode_texts([prompt])[0]
 
     def encode_texts(self, prompts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        """The embeddings of each prompt; those not remembered are computed together, as many as fit at once."""
-        found = {prompt: self._texts[prompt] for prompt in prompts if prompt in self._texts}
-        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in found]
+        """Return the embeddings of each prompt; new prompts are encoded together, as many as fit at once."""
+        embeddings = {prompt: self._texts[prompt] for prompt in prompts if prompt in self._texts}
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in embeddings]
         at_once = self.residence.batch("texts") if self.residence else 1
         if missing:
             with self.using("texts"):
                 for start in range(0, len(missing), at_once):
-                    some = missing[start : start + at_once]
-                    found.update(zip(some, self._encoded(some), strict=True))
-        self._texts.update(found)
-        for prompt in found:
+                    batch = missing[start : start + at_once]
+                    embeddings.update(zip(batch, self._encode_batch(batch), strict=True))
+        self._texts.update(embeddings)
+        for prompt in embeddings:
             self._texts.move_to_end(prompt)
         while len(self._texts) > TEXTS:
             self._texts.popitem(last=False)
-        return [found[prompt] for prompt in prompts]
+        return [embeddings[prompt] for prompt in prompts]
 
     @torch.inference_mode()
-    def _encoded(self, prompts: list[str]) -> list[tuple[Tensor, Tensor]]:
+    def _encode_batch(self, prompts: list[str]) -> list[tuple[Tensor, Tensor]]:
         sequence, _, pooled, _ = self.pipeline.encode_prompt(
             prompt=prompts,
             prompt_2=prompts,
@@ -149,8 +148,8 @@ class OneStepSD3:
             do_classifier_free_guidance=False,
             max_sequence_length=self.options.t5_tokens,
         )
-        kept = torch.device("cpu") if self.swaps else self.device  # memory is short where encoders are swapped
-        return [(sequence[i : i + 1].to(kept), pooled[i : i + 1].to(kept)) for i in range(len(prompts))]
+        device = torch.device("cpu") if self.swaps else self.device  # memory is short where encoders are swapped
+        return [(sequence[i : i + 1].to(device), pooled[i : i + 1].to(device)) for i in range(len(prompts))]
 
     def __call__(self, pictures: Tensor, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Restore B x 3 x H x W pictures in [-1, 1], float32, sides a multiple of 16; returns the same shape."""
@@ -164,7 +163,7 @@ class OneStepSD3:
 
     @torch.inference_mode()
     def denoise(self, z: Tensor, prompts: Sequence[str]) -> Tensor:
-        """The one step: latents (B x C x H x W, float32, even sides) in and out, one prompt each."""
+        """Take the step: latents (B x C x H x W, float32, even sides) in and out, a prompt for each."""
         texts = self.encode_texts(prompts)
         with self.using("image"):
             v = self.transformer(
@@ -179,7 +178,7 @@ class OneStepSD3:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Everything but int8 weights in single precision for a while: what overflows in half may not there."""
+        """Hold everything but int8 weights in single precision meanwhile, where less overflows than in half."""
         dtype, texts = self.dtype, self._texts
         modules = [module for module in (self.transformer, self.vae, *self.encoders) if not is_int8(module)]
         self._release()  # or weights would come back from the host as they were
@@ -202,12 +201,12 @@ class OneStepSD3:
 
     @torch.inference_mode()
     def encode(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Latents of pictures, each posterior sampled from its own seed, on the CPU so that devices agree."""
+        """Encode pictures to latents, each posterior sampled from its own seed, on the CPU so that devices agree."""
         with self.using("image"):
             return self.sample(self.vae.encode(pictures.to(self.vae.dtype)).latent_dist, seeds)
 
     def sample(self, posterior: Any, seeds: Sequence[int]) -> Tensor:
-        """Scaled latents of the VAE's posterior, the noise of each from its own seed."""
+        """Sample scaled latents of the VAE's posterior, the noise of each from its own seed."""
         z = posterior.mode().float()
         if self.options.posterior == "sample":
             noise = [torch.randn(z.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -218,7 +217,7 @@ class OneStepSD3:
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures of latents, about [-1, 1], float32."""
+        """Decode latents to pictures, about [-1, 1], float32."""
         z = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
         with self.using("image"):
             pictures: Tensor = self.vae.decode(z.to(self.vae.dtype), return_dict=False)[0].float()
@@ -226,20 +225,20 @@ class OneStepSD3:
 
 
 def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
-    """Pictures (uint8, B x H x W x 3) as B x 3 x H x W, float32, in [-1, 1]."""
+    """Turn pictures (uint8, B x H x W x 3) into B x 3 x H x W, float32, in [-1, 1]."""
     # Contiguous, as published: convolutions over another memory layout sum in another order.
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 255 * 2 - 1
 
 
 def to_arrays(pictures: Tensor) -> NDArray[np.float32]:
-    """B x 3 x H x W pictures, about [-1, 1], as B x H x W x 3, clamped to [0, 1]; NaN stays."""
-    shown = (pictures.clamp(-1, 1) * 0.5 + 0.5).permute(0, 2, 3, 1).cpu().numpy()
-    arrays: NDArray[np.float32] = np.ascontiguousarray(shown)
+    """Turn B x 3 x H x W pictures, about [-1, 1], into B x H x W x 3, clamped to [0, 1]; NaN stays."""
+    planes = (pictures.clamp(-1, 1) * 0.5 + 0.5).permute(0, 2, 3, 1)
+    arrays: NDArray[np.float32] = np.ascontiguousarray(planes.cpu().numpy())
     return arrays
 
 
 def load_pipeline(base: str, t5: bool, dtype: torch.dtype) -> Any:
-    """A StableDiffusion3Pipeline from a folder or a hub name, safetensors only. Raises MissingError."""
+    """Read a StableDiffusion3Pipeline from a folder or a hub name, safetensors only. Raises MissingError."""
     without = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
     pipeline = read_pipeline("StableDiffusion3Pipeline", base, "Stable Diffusion 3 medium", dtype, **without)
     if not hasattr(pipeline, "transformer") or pipeline.transformer is None:

@@ -31,11 +31,14 @@ _TOWERS = {"model.": "model.language_model.", "visual.": "model.visual."}
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter as its folder holds it: the PEFT configuration and the tensors by key, on the CPU."""
+    """Holds an adapter as its folder does."""
 
     folder: Path
+    """The folder."""
     config: LoraConfig
+    """PEFT's configuration."""
     tensors: dict[str, torch.Tensor]
+    """Tensors by key, on the CPU."""
 
 
 def read_adapter(folder: str | Path) -> Adapter:
@@ -45,8 +48,8 @@ def read_adapter(folder: str | Path) -> Adapter:
     """
     folder = Path(folder).expanduser()
     if not (folder / CONFIG).is_file():
-        what = f"has no {CONFIG}" if folder.is_dir() else "is not there"
-        raise MissingError(f"adapter folder {folder} {what}; accepted: a PEFT LoRA folder; check the path")
+        problem = f"has no {CONFIG}" if folder.is_dir() else "is not there"
+        raise MissingError(f"adapter folder {folder} {problem}; accepted: a PEFT LoRA folder; check the path")
     if not (folder / WEIGHTS).is_file() and (folder / PICKLE).is_file():
         raise MissingError(
             f"adapter {folder} holds {PICKLE}, a pickle, which may run code and is not opened; accepted: {WEIGHTS}; "
@@ -68,7 +71,7 @@ def read_adapter(folder: str | Path) -> Adapter:
 
 
 def rename_keys(keys: Iterable[str], modules: Container[str]) -> dict[str, str]:
-    """Key in the file -> key under today's names, for a model with these modules.
+    """Map each key of the file to its key under today's names, for a model with these modules.
 
     A key whose module exists is left alone; an old name is mapped when that gives a module of the model.
     Keys that fit neither way are left as they are, for `inject` to refuse.
@@ -77,7 +80,7 @@ def rename_keys(keys: Iterable[str], modules: Container[str]) -> dict[str, str]:
 
 
 def inject(model: Any, adapter: Adapter) -> tuple[PeftModel, dict[str, torch.Tensor]]:
-    """The model with the adapter's layers put in (still without their values), and the tensors by today's names.
+    """Put the adapter's layers into a model, still without values; return it, and the tensors by today's names.
 
     `model` is changed in place. Raises MissingError unless keys and shapes of file and layers agree one to one.
     """
@@ -116,7 +119,7 @@ def inject(model: Any, adapter: Adapter) -> tuple[PeftModel, dict[str, torch.Ten
 
 
 def attach(model: Any, adapter: Adapter) -> PeftModel:
-    """The model with the adapter at work beside its weights, not merged. Raises MissingError like `inject`."""
+    """Let the adapter work beside a model's weights, not merged. Raises MissingError like `inject`."""
     wrapped, tensors = inject(model, adapter)
     set_peft_model_state_dict(wrapped, tensors)
     loaded = _state(wrapped)
@@ -127,12 +130,12 @@ def attach(model: Any, adapter: Adapter) -> PeftModel:
 
 
 def merge(model: Any, adapter: Adapter) -> Any:
-    """The model with the adapter added into its weights: W + scale * B A. Raises MissingError like `inject`."""
+    """Add the adapter to a model's weights: W + scale * B A. Raises MissingError like `inject`."""
     return attach(model, adapter).merge_and_unload()
 
 
 def _current(key: str, modules: Container[str]) -> str:
-    """One key without PEFT's prefix, under today's names."""
+    """Return a key without PEFT's prefix under today's names."""
     if _module(key) not in modules:
         for old, new in _TOWERS.items():
             moved = new + key.removeprefix(old)
@@ -142,13 +145,13 @@ def _current(key: str, modules: Container[str]) -> str:
 
 
 def _module(key: str) -> str:
-    """The module that a key (without prefix) belongs to."""
+    """Return the module that a key (without prefix) belongs to."""
     module, separator, _ = key.partition(".lora_")
     return module if separator else key.rpartition(".")[0]
 
 
 def _targets(modules: set[str]) -> str:
-    """A regex for exactly the kinds of layer that the adapter has, tower by tower.
+    """Return a regex for exactly the kinds of layer that the adapter has, tower by tower.
 
     The published regex, `^(model).*(q_proj|...)$`, would now also hit the MLPs of the vision tower.
     """
@@ -166,10 +169,10 @@ def _state(wrapped: PeftModel) -> dict[str, torch.Tensor]:
     return state
 
 
-def _unfit(adapter: Adapter, what: str, items: list[str]) -> MissingError:
+def _unfit(adapter: Adapter, problem: str, items: list[str]) -> MissingError:
     named = ", ".join(items[:3]) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
     return MissingError(
-        f"adapter {adapter.folder} has {what} ({named}); accepted: a LoRA of this very model; "
+        f"adapter {adapter.folder} has {problem} ({named}); accepted: a LoRA of this very model; "
         "check which base model it was trained on"
     )
 
