@@ -112,11 +112,11 @@ def test_half_precision_is_for_gpus_and_what_overflows_there_is_made_again(tmp_p
     plain = load_backbone(written(tmp_path / "a.safetensors", state(2)), device="cpu")
     half = load_backbone(written(tmp_path / "b.safetensors", state(2, half=1)), device="cpu")
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    assert [half._precision(gpu), half._precision(cpu)] == [torch.float16, torch.float32]
-    assert plain._precision(gpu) == torch.float32
+    assert [half._choose_precision(gpu), half._choose_precision(cpu)] == [torch.float16, torch.float32]
+    assert plain._choose_precision(gpu) == torch.float32
     half.dtype = "bfloat16"
     with pytest.raises(UsageError, match="dtype bfloat16 overflows in Repeat; accepted: float32"):
-        half._precision(gpu)
+        half._choose_precision(gpu)
     with pytest.raises(UsageError, match="on a CPU"):
         load_backbone(str(tmp_path / "b.safetensors"), device="cpu", dtype="float16").load()
 

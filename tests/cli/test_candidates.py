@@ -39,7 +39,7 @@ def test_equal_candidates_are_said_and_not_offered(coz, monkeypatch):
     from chain_of_zoom.backbones.fake import Fake
 
     monkeypatch.setattr(
-        Fake, "_striped", lambda self, window, prompt, seed, plain=Fake._striped: plain(self, window, "", 0)
+        Fake, "_add_stripes", lambda self, window, prompt, seed, plain=Fake._add_stripes: plain(self, window, "", 0)
     )
     said = coz(*RUN, "--candidates", "3").stdout
     assert "left out: 2, 3" in said

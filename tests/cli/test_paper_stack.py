@@ -121,8 +121,8 @@ def test_where_the_models_lie_is_recorded_and_how_little_memory_there_was_makes_
     assert record["placement"] == resident
     jsonschema.validate(record, json.loads(SCHEMA.read_bytes()))
     (Path("out") / "01_4x.png").unlink()
-    monkeypatch.setattr(plan, "_mode", lambda *_, **__: "staged")
-    monkeypatch.setattr(plan, "_pinned", lambda *_, **__: set())
+    monkeypatch.setattr(plan._DeviceLoad, "choose_mode", lambda *_, **__: "staged")
+    monkeypatch.setattr(plan._DeviceLoad, "choose_pinned", lambda *_, **__: set())
     again = run("--zoom", "4", *SD3, *VLM, "--memory", "auto")
     assert again["placement"] == {**resident, "memory": "staged"}
     assert again["states"][1]["sha256"] == record["states"][1]["sha256"]

@@ -184,10 +184,10 @@ def test_retry_after_is_waited_for(server: Server) -> None:
 def test_pauses_double_and_have_a_ceiling(server: Server) -> None:
     remote = server.remote(_base_delay=2.0)
     for attempt, whole in ((1, 2), (2, 4), (3, 8)):
-        assert whole / 2 <= remote._pause(attempt, None) <= whole
-    assert remote._pause(5000, None) == LONGEST_PAUSE
-    assert remote._pause(1, 1e9) == LONGEST_PAUSE
-    assert remote._pause(1, 20.0) == 20
+        assert whole / 2 <= remote._choose_pause(attempt, None) <= whole
+    assert remote._choose_pause(5000, None) == LONGEST_PAUSE
+    assert remote._choose_pause(1, 1e9) == LONGEST_PAUSE
+    assert remote._choose_pause(1, 20.0) == 20
 
 
 def test_retry_after_in_all_its_spellings() -> None:
@@ -366,7 +366,7 @@ def test_answers_that_are_too_much(server: Server, reply: dict[str, Any], says: 
     + ["Wed, 21 Oct 2015 07:28:00 +99999999999999", "Wed, 21 Oct 9999 23:59:59 -2359", "\u0661"],
 )  # fmt: skip
 def test_times_that_no_server_can_mean(server: Server, value: str) -> None:
-    pause = server.remote()._pause(1, _retry_after(value))
+    pause = server.remote()._choose_pause(1, _retry_after(value))
     assert 0 <= pause <= LONGEST_PAUSE
 
 
