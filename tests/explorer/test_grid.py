@@ -55,7 +55,7 @@ def test_a_window_holds_the_tile_with_its_halo_or_ends_at_the_edge(case):
     halo, factor = grid.halo(place.level), grid.factor
     assert window.x0 == 0 or window.x0 == area.x0 // factor - halo
     assert window.y1 == above.height or window.y1 * factor >= area.y1 + halo * factor
-    kept = grid.kept(place)
+    kept = grid.crop(place)
     assert kept.size == area.size
     assert 0 <= kept.x0 < kept.x1 <= window.size.width * factor
     assert 0 <= kept.y0 < kept.y1 <= window.size.height * factor

@@ -289,7 +289,7 @@ def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
                 page, "explorer.view.look().drafts > 0 && explorer.view.look().drafts === explorer.view.look().missing"
             )
             page.wait_for_timeout(400)
-            assert "drawn by bicubic for now" in page.inner_text("#line")
+            assert "made by bicubic for now" in page.inner_text("#line")
             draft = canvas_pixels(page)
         finally:
             backbone.go.set()

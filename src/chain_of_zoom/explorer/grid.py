@@ -116,29 +116,29 @@ class Grid:
         return range(self.shallowest, self.deepest + 1)
 
     def scale(self, level: int) -> Fraction:
-        """Pixels of a level for each pixel of the photo, along one side."""
+        """Return the pixels of a level for each pixel of the photo, along one side."""
         return Fraction(self.factor) ** level if level > 0 else Fraction(1, 1 << -level)
 
     def size(self, level: int) -> Size:
-        """Width and height of a level in its own pixels."""
+        """Return width and height of a level in its own pixels."""
         if level <= 0:
             return reduced_size(self.photo, level)
         return Size(*(side * self.factor**level for side in self.photo))
 
     def side(self, level: int) -> int:
-        """Side of the tiles of a level, in its own pixels; those at the right and lower edge are smaller."""
+        """Return the side of the tiles of a level, in its own pixels; those at the right and lower edge are smaller."""
         return PHOTO_TILE_SIDE if level <= 0 else self.factor * self.core(level)
 
     def core(self, level: int) -> int:
-        """Pixels of the level above that a tile of this generated level covers along a side."""
+        """Return the pixels of the level above that a tile of this generated level covers along a side."""
         return self.cores[0 if level == 1 else 1]
 
     def halo(self, level: int) -> int:
-        """Pixels of the level above that a tile of this generated level is shown around its core."""
+        """Return the pixels of the level above that are shown around its core."""
         return self.halos[0 if level == 1 else 1]
 
     def counts(self, level: int) -> tuple[int, int]:
-        """Columns and rows of a level."""
+        """Count the columns and rows of a level."""
         side, size = self.side(level), self.size(level)
         return -(-size.width // side), -(-size.height // side)
 
@@ -150,13 +150,13 @@ class Grid:
         return 0 <= place.column < columns and 0 <= place.row < rows
 
     def area(self, place: TilePlace) -> PixelArea:
-        """The pixels of its level that a tile owns."""
+        """Return the pixels of its level that a tile owns."""
         side, size = self.side(place.level), self.size(place.level)
         x, y = place.column * side, place.row * side
         return PixelArea(x, y, min(x + side, size.width), min(y + side, size.height))
 
     def window(self, place: TilePlace) -> PixelArea:
-        """The pixels of the level above that a generated tile is made from, cut at the edge of the picture."""
+        """Return the pixels of the level above that a generated tile is made from, cut at the edge of the picture."""
         area, halo = self.area(place), self.halo(place.level)
         above = self.size(place.level - 1)
         return PixelArea(
@@ -166,13 +166,13 @@ class Grid:
             min(-(-area.y1 // self.factor) + halo, above.height),
         )
 
-    def kept(self, place: TilePlace) -> PixelArea:
-        """The part of its enlarged window that is the tile, in pixels of that."""
+    def crop(self, place: TilePlace) -> PixelArea:
+        """Return the part of its enlarged window that is the tile, in pixels of that."""
         window = self.window(place)
         return self.area(place).shifted(-window.x0 * self.factor, -window.y0 * self.factor)
 
     def parents(self, place: TilePlace) -> tuple[TilePlace, ...]:
-        """The generated tiles that a tile is made from; none at level 1, which is made from the photo."""
+        """List the generated tiles that a tile is made from; none at level 1, which is made from the photo."""
         return tuple(self.covering(place.level - 1, self.window(place))) if place.level > 1 else ()
 
     def covering(self, level: int, area: PixelArea) -> Iterator[TilePlace]:

@@ -42,8 +42,8 @@ class TileMaker:
                 self.make(tree, parent)
         window = self.read(tree, place.level - 1, tree.grid.window(place))
         (enlarged,) = self.backbone([window], [tree.recipe.words], [tree.seed(place)])
-        kept = tree.grid.kept(place)
-        part = enlarged[kept.y0 : kept.y1, kept.x0 : kept.x1]
+        core = tree.grid.crop(place)
+        part = enlarged[core.y0 : core.y1, core.x0 : core.x1]
         if tree.photo.picture.is_grey and not is_grey(part):
             part = to_luma(part)
         pixels = to_uint8(part)

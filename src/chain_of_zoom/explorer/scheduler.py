@@ -70,7 +70,7 @@ class TileScheduler(Generic[Tile]):
         """List the tiles still to be made for a client, or for all, ancestors included."""
         clients = self._wanted.values() if client is None else [self._wanted.get(client, [])]
         missing: set[Tile] = set()
-        stack = [tile for wanted in clients for _, tile in wanted]
+        stack = [tile for wishes in clients for _, tile in wishes]
         while stack:
             tile = stack.pop()
             if tile not in missing and not self._exists(tile) and not self._is_given_up(tile):
@@ -81,8 +81,8 @@ class TileScheduler(Generic[Tile]):
     def _in_order(self) -> list[Tile]:
         """List what all clients want, the nearest to anybody's centre first."""
         nearest: dict[Tile, Fraction] = {}
-        for wanted in self._wanted.values():
-            for distance, tile in wanted:
+        for wishes in self._wanted.values():
+            for distance, tile in wishes:
                 nearest[tile] = min(distance, nearest.get(tile, distance))
         return sorted(nearest, key=nearest.__getitem__)
 
@@ -92,12 +92,12 @@ class TileScheduler(Generic[Tile]):
             return None
         if self._is_given_up(tile):
             return None
-        found: Tile | None = tile
+        missing: Tile | None = tile
         for parent in self._needed(tile):
             if not self._exists(parent):
-                found = self._first_missing(parent)
+                missing = self._first_missing(parent)
                 break
-        return found
+        return missing
 
     def _is_given_up(self, tile: Tile) -> bool:
         return self._failures.get(tile, 0) >= FAILURES

@@ -164,9 +164,9 @@ class ExplorerSession:
         """Make what a page has in sight, and nothing that only it had before; return how many tiles that takes."""
         level = min(level, tree.grid.deepest)
         tiles = tree.grid.in_sight(level, sight, TILES_IN_SIGHT) if level > 0 else []
-        wanted = [(distance, TileId(tree.id, place)) for distance, place in tiles]
+        wishes = [(distance, TileId(tree.id, place)) for distance, place in tiles]
         if tree.draft is not None:
-            wanted += [
+            wishes += [
                 (distance - _DRAFT_FIRST, TileId(tree.draft.id, place))
                 for distance, place in tiles
                 if not self.maker.has(tree, place)
@@ -174,7 +174,7 @@ class ExplorerSession:
         with self._change:
             viewer = self._viewers[name]
             viewer.tree = tree.id
-            self._scheduler.want(name, wanted)
+            self._scheduler.want(name, wishes)
             self._scheduler.forgive()
             viewer.waiting = len(self._scheduler.list_waiting(name))
             self._change.notify_all()
@@ -198,8 +198,7 @@ class ExplorerSession:
         with self._change:
             trees = [self._trees.get(tile.tree) for tile in self._scheduler.list_waiting()]
         times = [self._seconds.get(tree.recipe.backbone) for tree in trees if tree is not None]
-        known = [seconds for seconds in times if seconds is not None]
-        return sum(known) if len(known) == len(times) else None
+        return None if None in times else sum(seconds for seconds in times if seconds is not None)
 
     def close(self) -> None:
         """Make no more tiles; the one that is being made is finished first."""
@@ -252,8 +251,8 @@ class ExplorerSession:
                 self._seconds[name] = 0.7 * self._seconds.get(name, spent) + 0.3 * spent
                 event["seconds"] = round(spent, 3)
             for name, viewer in self._viewers.items():
-                shown = self._trees.get(viewer.tree)
-                if shown is not None and tree in (shown, shown.draft):
+                current = self._trees.get(viewer.tree)
+                if current is not None and tree in (current, current.draft):
                     viewer.hear({**event, "tree": viewer.tree})
                 waiting = len(self._scheduler.list_waiting(name))
                 if waiting or viewer.waiting:

@@ -46,11 +46,12 @@ class Page {
 
   #describe() {
     const { name, licence, reads_words: reads, is_plain: isPlain, evidence_limit: limit } = this.backbone;
-    const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)} pixels per photo pixel.`;
+    const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)}× the photo's own resolution.`;
     const words = reads ? "" : ` ${name} ignores words.`;
+    const draft = this.session.draft ? ` ${this.session.draft} draws it first.` : "";
     byId("about").textContent = isPlain
       ? `Below the photo's own pixels everything is enlarged by ${name}, which makes nothing up.${words}`
-      : `Past the photo's last pixel every tile is made by ${name} (${licence}).${evidence}${words}`;
+      : `Past the photo's last pixel every tile is made by ${name} (${licence}).${draft}${evidence}${words}`;
     byId("words-form").hidden = !reads;
     byId("split-right").textContent = `${isPlain ? "enlarged" : "made"} by ${name}`;
     byId("limits").textContent = `Up to ${Math.round(this.session.upload_bytes / 1e6)} MB: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP; HEIF where it is installed.`;
@@ -293,18 +294,25 @@ class Page {
   #drawLine(sight) {
     const line = byId("line");
     const { name, is_plain: isPlain } = this.backbone;
-    const by = { measured: "", interpolated: "", generated: ` by ${name}`, beyond: `: made by ${name}` }[sight.origin];
+    const by = { measured: "", interpolated: "", generated: ` by ${this.#makers(sight)}`, beyond: `: made by ${this.#makers(sight)}` }[sight.origin];
     const how = sight.origin === "interpolated" && isPlain && sight.scale > 2 ? ` by ${name}` : "";
     const missing = sight.missing && !this.isStopped ? `; ${count(sight.missing, "tile")} to come` : "";
-    const drafts = sight.drafts ? `; ${count(sight.drafts, "tile")} drawn by ${this.session.draft} for now` : "";
     const failed = sight.failed ? `; ${count(sight.failed, "tile")} failed` : "";
-    const text = `${by}${how}${drafts}${missing}${failed}`;
+    const text = `${by}${how}${missing}${failed}`;
     if (line.dataset.text === sight.origin + text) return; // a screen reader would say it again
     line.dataset.text = sight.origin + text;
     line.dataset.origin = sight.origin;
     const strong = document.createElement("b");
     strong.textContent = NAMES[sight.origin];
     line.replaceChildren(strong, text);
+  }
+
+  /** Who made what is in sight. @param {import("./view.js").Sight} sight */
+  #makers({ drafts, tiles }) {
+    const { name } = this.backbone;
+    if (drafts === 0) return name;
+    const draft = `${this.session.draft} for now`;
+    return drafts === tiles.length ? draft : `${name}, ${drafts} of ${tiles.length} tiles by ${draft}`;
   }
 
   /** @param {string} current */
