@@ -258,6 +258,23 @@ def test_other_words_make_other_tiles_and_the_first_ones_come_back(browser: Brow
         assert difference(canvas_pixels(page), plain) <= 1
 
 
+def test_another_version_by_its_key_stands_in_the_link(browser: Browser, address):
+    with opened_page(browser, address) as page:
+        go_to(page, 20)
+        plain = canvas_pixels(page)
+        page.keyboard.press("v")
+        until(page, "location.hash.includes('version=2')")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), plain) > 2
+        assert page.input_value("#version") == "2"
+        page.select_option("#version", "1")
+        until(page, "!location.hash.includes('version')")
+        wait_until_made(page)
+        page.wait_for_timeout(400)
+        assert difference(canvas_pixels(page), plain) <= 1
+
+
 def test_a_server_that_went_away_is_said_and_found_again(browser: Browser, tmp_path):
     with opened_session(tmp_path / "tiles", load(PHOTO).pixels) as session:
         with served(session) as url:

@@ -152,6 +152,17 @@ def test_words_make_another_tree_and_the_first_one_stays(server):
     assert ask(server, "GET", "/api/session").json()["backbone"]["reads_words"]
 
 
+def test_versions_are_trees_of_their_own(server):
+    (photo,) = server.session.photos
+    asked = [
+        ask(server, "POST", "/api/trees", json={"photo": photo, "candidate": number}) for number in (1, 2, 8, 9, 0)
+    ]
+    assert [answer.status_code for answer in asked] == [200, 200, 200, 422, 422]
+    assert len({answer.json()["id"] for answer in asked[:3]}) == 3
+    assert asked[0].json()["id"] == plant(server)["id"]
+    assert "accepted: 1 to 8" in asked[3].json()["error"]
+
+
 def test_stopping_drops_what_waits(server):
     tree = plant(server)
     viewer = server.session.join(lambda event: None)

@@ -58,7 +58,7 @@ def test_a_new_start_reads_the_tiles_of_the_one_before(tmp_path):
     np.testing.assert_array_equal(again.pixels(same, place), maker.pixels(tree, place))
 
 
-@pytest.mark.parametrize("change", ["photo", "words", "seed", "options"])
+@pytest.mark.parametrize("change", ["photo", "words", "seed", "options", "turn"])
 def test_whatever_changes_pixels_changes_keys(tmp_path, change):
     import msgspec
 
@@ -71,7 +71,7 @@ def test_whatever_changes_pixels_changes_keys(tmp_path, change):
         pixels[0, 0] += 1
         _, other = plant(tmp_path, FAKE, pixels)
     else:
-        value = {"words": "a wing", "seed": 7, "options": {"posterior": "mode"}}[change]
+        value = {"words": "a wing", "seed": 7, "options": {"posterior": "mode"}, "turn": "flip-x"}[change]
         other = ZoomTree(tree.photo, tree.grid, msgspec.structs.replace(tree.recipe, **{change: value}))
     assert other.id != tree.id
     assert other.key(place) != tree.key(place)
@@ -136,3 +136,19 @@ def test_levels_of_the_photo_are_its_own_pixels(tmp_path):
     assert len(maker.store) == 0
     with pytest.raises(KeyError):
         maker.pixels(tree, TilePlace(1, 0, 0))
+
+
+def test_a_turned_window_is_turned_back(tmp_path):
+    """Plain enlargement is the same whichever way the window is turned, but for rounding."""
+    import msgspec
+
+    from chain_of_zoom.explorer.tree import ZoomTree
+    from chain_of_zoom.imaging.orientation import TURNS
+
+    maker, tree = plant(tmp_path, load_backbone("bicubic"), photo_pixels() // 8 + 100)
+    place = TilePlace(1, 0, 0)
+    maker.make(tree, place)
+    for turn in TURNS[1:]:
+        turned = ZoomTree(tree.photo, tree.grid, msgspec.structs.replace(tree.recipe, turn=turn))
+        maker.make(turned, place)
+        assert np.abs(maker.pixels(turned, place).astype(int) - maker.pixels(tree, place)).max() <= 1

@@ -62,6 +62,8 @@ class TreeRun(ZoomRun):
         is_made = level > 0 and info.resample is None
         scale = min(step.source_scale, grid.scale(level))
         is_beyond = is_made and info.evidence_limit is not None and scale > info.evidence_limit
+        recipe = self.tree.recipe
+        turned = (f"windows turned for the backbone: {recipe.turn}",) if recipe.turn != "none" else ()
         absent = (f"tiles at {grid.scale(fitting)}x were absent",) if level < fitting else ()
         return ScaleState(
             image=image,
@@ -74,7 +76,7 @@ class TreeRun(ZoomRun):
             prompt=words,
             prompt_used=info.text_aware and bool(words),
             beyond_evidence=is_beyond,
-            fallbacks=(f"{FROM_TILES} at {grid.scale(level)}x the photo's own resolution", *absent),
+            fallbacks=(f"{FROM_TILES} at {grid.scale(level)}x the photo's own resolution", *turned, *absent),
         )
 
     def _cut(self, step: Step, fitting: int) -> tuple[int, RGB8]:

@@ -14,6 +14,7 @@ from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
+from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
@@ -40,8 +41,10 @@ class TileMaker:
         for parent in tree.grid.parents(place):
             if not self.has(tree, parent):
                 self.make(tree, parent)
-        window = self.read(tree, place.level - 1, tree.grid.window(place))
-        (enlarged,) = self.backbone([window], [tree.recipe.words], [tree.seed(place)])
+        recipe = tree.recipe
+        window = turn_pixels(self.read(tree, place.level - 1, tree.grid.window(place)), recipe.turn)
+        (turned,) = self.backbone([window], [recipe.words], [tree.seed(place)])
+        enlarged = turn_back(turned, recipe.turn)
         core = tree.grid.crop(place)
         part = enlarged[core.y0 : core.y1, core.x0 : core.x1]
         if tree.photo.picture.is_grey and not is_grey(part):

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.explorer.tree import OpenPhoto, ZoomTree
+from chain_of_zoom.imaging.orientation import TURNS
 
 Name = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 Share = Annotated[float, Meta(ge=-1e9, le=1e9)]
@@ -21,6 +22,8 @@ class TreeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Name of the photo."""
     words: str = ""
     """The text for a backbone that reads prompts."""
+    candidate: Annotated[int, Meta(ge=1, le=99)] = 1
+    """Number of the alternative; 1 is the plain one."""
 
 
 class ViewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +80,8 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Linear enlargement from level to level."""
     reads_words: bool
     """Whether words change what it makes."""
+    candidates: int
+    """How many alternatives it has; 1 where there is nothing to choose."""
     is_plain: bool
     """Whether it only resamples, and so makes nothing up."""
     evidence_limit: float | None
@@ -91,6 +96,7 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
             licence=info.licence,
             factor=info.factor,
             reads_words=info.text_aware,
+            candidates=count_candidates(info),
             is_plain=info.resample is not None,
             evidence_limit=info.evidence_limit,
         )
@@ -145,3 +151,8 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the backbone that draws first; empty where there is none."""
     upload_bytes: int
     """Bytes of the largest photo that may be uploaded."""
+
+
+def count_candidates(info: BackboneInfo) -> int:
+    """Count the alternatives of a tree: a way to turn windows each, or as many seeds; plain resampling has one."""
+    return 1 if info.resample else len(TURNS)

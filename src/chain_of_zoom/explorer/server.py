@@ -172,7 +172,7 @@ class ExplorerServer:
         photo = await run_in_threadpool(self.uploads.find, wish.photo)
         if photo is None:
             return refusal(404, "no such photo; open it again")
-        tree = await run_in_threadpool(self.session.plant, photo, wish.words)
+        tree = await run_in_threadpool(self.session.plant, photo, wish.words, wish.candidate)
         return answer_json(TreeDescription.of(tree))
 
     async def show_tile(self, request: Request) -> Response:

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.chain.choice import Variant
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.explorer.grid import Grid, SightRect, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
+from chain_of_zoom.explorer.protocol import count_candidates
 from chain_of_zoom.explorer.scheduler import WANTED_PER_CLIENT, TileScheduler
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
@@ -95,25 +97,33 @@ class ExplorerSession:
                     del self._trees[name]
         return photo
 
-    def plant(self, photo: OpenPhoto, words: str = "") -> ZoomTree:
-        """Return the tree of a photo with these words. Raises UsageError for words that are too long."""
+    def plant(self, photo: OpenPhoto, words: str = "", candidate: int = 1) -> ZoomTree:
+        """Return the tree of a photo with these words.
+
+        candidate: number of the alternative, as for `coz zoom`; 1 is the plain one. Raises UsageError for words that
+        are too long, and for a candidate that there is not.
+        """
         if len(words) > MAX_WORDS:
             raise UsageError(f"{len(words)} characters of words; accepted: up to {MAX_WORDS}; shorten them")
         grid = Grid.plan(photo.size, self.chain.backbone.info)
-        draft = self._register(ZoomTree(photo, grid, self._write_recipe(self.draft, words))) if self.draft else None
-        return self._register(ZoomTree(photo, grid, self._write_recipe(self.chain, words), draft))
+        draft = self._register(ZoomTree(photo, grid, self._write_recipe(self.draft, words, 1))) if self.draft else None
+        return self._register(ZoomTree(photo, grid, self._write_recipe(self.chain, words, candidate), draft))
 
-    def _write_recipe(self, chain: ChainOfZoom, words: str) -> Recipe:
+    def _write_recipe(self, chain: ChainOfZoom, words: str, candidate: int) -> Recipe:
         """Say what tiles are made with; the weights are read, since it is only then that the device is known."""
         chain.load(words=False)
         info, options = chain.backbone.info, chain.options["backbone"]
+        if candidate > count_candidates(info):
+            raise UsageError(f"candidate {candidate}; accepted: 1 to {count_candidates(info)}; choose another version")
+        variant = Variant.of(candidate, self.seed, seeded=info.seeded)
         return Recipe(
             backbone=info.name,
             weights=chain.backbone_record.weights_sha256,
             options={name: value for name, value in options.items() if name not in ("device", "threads")},
             device=chain.backbone.runs_on(),
             words=words if info.text_aware else "",
-            seed=self.seed if info.seeded or info.text_aware else 0,
+            seed=variant.seed if info.seeded else 0,
+            turn=variant.turn,
         )
 
     def _register(self, tree: ZoomTree) -> ZoomTree:

@@ -12,6 +12,7 @@ import numpy as np
 from chain_of_zoom.explorer.grid import Grid, PixelArea, TilePlace, reduced_size
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, Picture, resize
+from chain_of_zoom.imaging.orientation import Turn
 
 VERSION = 1
 """Counts up when the same key would name other pixels."""
@@ -33,6 +34,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """The text that a backbone which reads prompts is given."""
     seed: int = 0
     """Seed of the whole tree; every tile has one that follows from it and the place."""
+    turn: Turn = "none"
+    """How windows are turned or mirrored for the backbone; what it makes is turned back."""
 
 
 class OpenPhoto:

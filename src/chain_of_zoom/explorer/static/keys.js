@@ -33,6 +33,7 @@ export function listenToKeys(acts) {
     "]": () => goLevel(1),
     t: acts.trust,
     c: acts.compare,
+    v: acts.version,
     s: acts.stop,
     l: acts.link,
     e: acts.export,

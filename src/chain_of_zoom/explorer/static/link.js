@@ -1,7 +1,7 @@
-// A view as the part of the page's address behind #: photo, centre, zoom and words.
+// A view as the part of the page's address behind #: photo, centre, zoom, words and version.
 
 /** @typedef {import("./view.js").Spot} Spot */
-/** @typedef {{photo: string, spot: Spot | null, words: string}} Link */
+/** @typedef {{photo: string, spot: Spot | null, words: string, version: number}} Link */
 
 /** @param {string} hash @returns {Link} */
 export function readLink(hash) {
@@ -13,17 +13,19 @@ export function readLink(hash) {
     photo: /^[0-9a-f]{32}$/.test(photo) ? photo : "",
     spot: isSpot ? { x, y, zoom } : null,
     words: (values.get("words") ?? "").slice(0, 2000),
+    version: Math.max(1, Math.floor(Number(values.get("version") ?? 1)) || 1),
   };
 }
 
 /** @param {Link} link */
-export function writeLink({ photo, spot, words }) {
+export function writeLink({ photo, spot, words, version }) {
   const values = new URLSearchParams({ photo });
   if (spot) {
     values.set("x", spot.x.toFixed(12));
     values.set("y", spot.y.toFixed(12));
     values.set("zoom", String(Number(spot.zoom.toPrecision(9))));
   }
+  if (version > 1) values.set("version", String(version));
   if (words) values.set("words", words);
   return `#${values}`;
 }

@@ -27,6 +27,7 @@ class Page {
   isMarking = false;
   isStopped = false;
   words = "";
+  version = 1;
   waiting = 0;
   /** @type {number | null} */
   eta = null;
@@ -52,6 +53,8 @@ class Page {
     byId("about").textContent = isPlain
       ? `Below the photo's own pixels everything is enlarged by ${name}, which makes nothing up.${words}`
       : `Past the photo's last pixel every tile is made by ${name} (${licence}).${draft}${evidence}${words}`;
+    byId("version-label").hidden = this.backbone.candidates < 2;
+    byId("version").replaceChildren(...Array.from({ length: this.backbone.candidates }, (_, index) => new Option(String(index + 1))));
     byId("words-form").hidden = !reads;
     byId("split-right").textContent = `${isPlain ? "enlarged" : "made"} by ${name}`;
     byId("limits").textContent = `Up to ${Math.round(this.session.upload_bytes / 1e6)} MB: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP; HEIF where it is installed.`;
@@ -88,6 +91,7 @@ class Page {
       help: () => byId("keys").showModal(),
     };
     for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
+    byId("version").addEventListener("change", (/** @type {any} */ event) => this.takeVersion(Number(event.target.value)));
     byId("photos").addEventListener("change", (/** @type {any} */ event) => this.open(event.target.value, null));
     byId("split-slider").addEventListener("input", (/** @type {any} */ event) => {
       view.split = Number(event.target.value) / 100;
@@ -99,7 +103,8 @@ class Page {
       this.words = byId("words").value.trim();
       if (view.tree) this.open(view.tree.photo.id, view.spot);
     });
-    listenToKeys({ ...acts, view, stop: () => this.toggleStop() });
+    const next = () => this.takeVersion((this.version % this.backbone.candidates) + 1);
+    listenToKeys({ ...acts, view, version: next, stop: () => this.toggleStop() });
     listenToFiles(byId("stage"), byId("file"), [byId("open"), byId("open-large")], (file) => this.upload(file));
   }
 
@@ -108,6 +113,8 @@ class Page {
     const link = readLink(location.hash);
     const photo = link.photo || this.photos[0]?.id;
     this.words = link.words;
+    this.version = Math.min(link.version, this.backbone.candidates);
+    byId("version").value = String(this.version);
     byId("words").value = link.words;
     byId("empty").hidden = Boolean(photo);
     if (photo) await this.open(photo, link.spot);
@@ -117,7 +124,7 @@ class Page {
   async open(photo, spot) {
     const { view } = this;
     try {
-      const tree = await ask("POST", "/api/trees", { photo, words: this.words });
+      const tree = await ask("POST", "/api/trees", { photo, words: this.words, candidate: this.version });
       if (!this.photos.some(({ id }) => id === tree.photo.id)) this.photos = [...this.photos, tree.photo];
       byId("empty").hidden = true;
       if (view.tree?.id === tree.id) {
@@ -150,6 +157,14 @@ class Page {
     } catch (error) {
       this.say(/** @type {Error} */ (error).message, true);
     }
+  }
+
+  /** @param {number} version */
+  async takeVersion(version) {
+    this.version = version;
+    byId("version").value = String(version);
+    const { tree, spot } = this.view;
+    if (tree) await this.open(tree.photo.id, spot);
   }
 
   toggleMarks() {
@@ -237,7 +252,7 @@ class Page {
     const { view } = this;
     const aim = view.aim();
     if (!aim || !view.tree) return;
-    const link = writeLink({ photo: view.tree.photo.id, spot: view.spot, words: this.words });
+    const link = writeLink({ photo: view.tree.photo.id, spot: view.spot, words: this.words, version: this.version });
     if (link !== location.hash) history.replaceState(null, "", link);
     if (this.isStopped) return;
     try {

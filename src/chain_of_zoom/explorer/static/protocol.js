@@ -4,7 +4,7 @@
  * @typedef {{id: string, name: string, width: number, height: number, notes: string[]}} Photo
  * @typedef {{scale: number, side: number}} Level
  * @typedef {{id: string, photo: Photo, words: string, levels: Level[], native: number}} Tree
- * @typedef {{name: string, summary: string, licence: string, factor: number, reads_words: boolean, is_plain: boolean,
+ * @typedef {{name: string, summary: string, licence: string, factor: number, candidates: number, reads_words: boolean, is_plain: boolean,
  *   evidence_limit: number | null}} Backbone
  * @typedef {{photos: Photo[], backbone: Backbone, draft: string, upload_bytes: number}} Session
  * @typedef {{tree: string, tile: [number, number, number], seconds?: number, problem?: string, final?: boolean}} TileEvent
