@@ -6,10 +6,12 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PHOTO, Coz, noise
+from conftest import Coz, noise
+from PIL import Image
 
 from chain_of_zoom import load_prompter
 from chain_of_zoom.errors import MissingError, ShortageError
@@ -92,16 +94,16 @@ def test_a_cup_is_a_cup_or_nothing(words: Recognizer):
     data = pytest.importorskip("skimage.data")
     coffee = data.coffee()
     for left, top, side in ((100, 0, 400), (200, 100, 200), (0, 0, 200), (0, 260, 128)):
-        said = set(words([context(coffee, left, top, side)])[0].split(", "))
-        assert said <= {"cup", "wood", ""}, (left, top, side)
+        spoken = set(words([context(coffee, left, top, side)])[0].split(", "))
+        assert spoken <= {"cup", "wood", ""}, (left, top, side)
 
 
 def test_named_materials(words: Recognizer):
     data = pytest.importorskip("skimage.data")
     for name, accepted in (("brick", {"brick"}), ("grass", {"grass"}), ("gravel", {"stone"})):
         picture = np.repeat(getattr(data, name)()[..., None], 3, axis=2)
-        said = set(words([context(picture, 0, 0, 512)])[0].split(", "))
-        assert said <= accepted | {""}, name
+        spoken = set(words([context(picture, 0, 0, 512)])[0].split(", "))
+        assert spoken <= accepted | {""}, name
 
 
 @pytest.mark.parametrize(
@@ -113,10 +115,10 @@ def test_nothing_to_see_is_nothing_to_say(picture: RGB8, words: Recognizer):
 
 def test_confidences(words: Recognizer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(prompter, "OBJECT_THRESHOLD", 0.0)
-    said = words.recognize(context(noise(64, 64), 0, 0, 64))
-    assert len(said) == MOST_WORDS
-    assert [word.confidence for word in said] == sorted((word.confidence for word in said), reverse=True)
-    assert all(0 <= word.confidence <= 1 for word in said)
+    spoken = words.recognize(context(noise(64, 64), 0, 0, 64))
+    assert len(spoken) == MOST_WORDS
+    assert [word.confidence for word in spoken] == sorted((word.confidence for word in spoken), reverse=True)
+    assert all(0 <= word.confidence <= 1 for word in spoken)
 
 
 def test_both_pictures_are_looked_at_and_no_other(astronaut: RGB8, words: Recognizer, monkeypatch: pytest.MonkeyPatch):
@@ -163,15 +165,24 @@ def test_no_torch_at_run_time():
     assert done.stdout == "[''] False\n"
 
 
-def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: Coz, tmp_path):
-    done = coz(
-        "zoom", PHOTO, "--prompter", "words", "--backbone", "bicubic", "--zoom", "64", "--size", "64x64", "-o", "out"
-    )
+def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: Coz, tmp_path: Path):
+    data = pytest.importorskip("skimage.data")
+    Image.fromarray(data.coffee()).save(tmp_path / "coffee.png")
+    done = coz("zoom", "coffee.png", "--prompter", "words", "--backbone", "bicubic", "--zoom", "16", "-o", "out")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["prompter"] == "words"
     assert sorted(record["prompter_sha256"]) == ["heads", "network", "weights"]
-    last = record["states"][-1]
-    assert last["prompter"] == "words"
-    assert last["prompt_used"] is False
-    assert last["prompt"] or "the prompter found no words" in last["fallbacks"]
+    made = record["states"][1:]
+    assert {state["prompter"] for state in made} == {"words"}
+    assert not any(state["prompt_used"] for state in made)
+    assert "cup" in {state["prompt"] for state in made}
+    assert all(state["prompt"] or "the prompter found no words" in state["fallbacks"] for state in made)
+    assert "bicubic ignores prompts; the text is recorded and was not used" in done.stdout
+
+
+def test_faces_have_no_words(words: Recognizer):
+    data = pytest.importorskip("skimage.data")
+    for face in data.lfw_subset()[:100:12]:
+        picture = np.repeat((face * 255).astype(np.uint8)[..., None], 3, axis=2)
+        assert words([context(resize(picture, Size(512, 512), "bicubic"), 0, 0, 512)]) == [""]

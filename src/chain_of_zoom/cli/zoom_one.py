@@ -117,7 +117,8 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
         lines.append(str(chain.residence))
     elif (device := chain.backbone.runs_on()) not in (None, "cpu"):
         lines.append(f"{info.name} ran on {device}")
-    if any(prompts) and not info.text_aware:
+    has_words = any(prompts) or any(state.prompt for state in states)  # the user's own, or a prompter's
+    if has_words and not info.text_aware:
         lines.append(f"{info.name} ignores prompts; the text is recorded and was not used")
     if any(state.beyond_evidence for state in states):
         from chain_of_zoom.chain.sheet import beyond_evidence
