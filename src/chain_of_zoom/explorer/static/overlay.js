@@ -4,7 +4,7 @@
 
 /** Degrees of the lines of a hatch. @type {Record<string, number[]>} */
 const HATCHES = { measured: [], interpolated: [0], generated: [45], beyond: [45, 135] };
-const GAP = 14;
+const GAP = 30;
 
 /**
  * Draw the tiles in sight, but not over the map.
@@ -49,12 +49,13 @@ function drawTile(context, style, [x, y, w, h], origin, isThere) {
   context.beginPath();
   context.rect(x, y, w, h);
   context.clip();
-  context.strokeStyle = style.getPropertyValue(`--${origin}`);
-  context.globalAlpha = 0.45;
-  context.lineWidth = 1;
-  for (const degrees of HATCHES[origin]) hatch(context, degrees, clientWidth, clientHeight);
-  context.globalAlpha = 1;
-  context.lineWidth = 2;
+  const colour = style.getPropertyValue(`--${origin}`);
+  for (const [stroke, width] of /** @type {[string, number][]} */ ([["rgb(0 0 0 / 0.3)", 3], [colour, 1.2]])) { // on any picture
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    for (const degrees of HATCHES[origin]) hatch(context, degrees, clientWidth, clientHeight);
+  }
+  context.lineWidth = 2.5;
   context.setLineDash(isThere ? [] : [8, 8]);
   context.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1);
   context.restore();
