@@ -312,6 +312,20 @@ def test_own_names_are_not(server, host):
     assert ask(server, "GET", "/api/health", headers={"host": host}).status_code == 200
 
 
+def test_a_proxy_has_a_name_of_its_own(session):
+    server = make_server(session, host="0.0.0.0", names=("zoom.example",), token=TOKEN)
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    for host, status in (
+        ("zoom.example", 200),
+        ("Zoom.example:443", 200),
+        ("evil.example", 421),
+        ("10.1.2.3:8642", 200),
+    ):
+        assert ask(server, "GET", "/api/health", headers={**bearer, "host": host}).status_code == status
+    origin = {"host": "zoom.example", "origin": "https://zoom.example"}
+    assert ask(server, "POST", "/api/trees", headers={**bearer, **origin}, content=b"{").status_code == 422
+
+
 @pytest.mark.parametrize(
     "headers",
     [

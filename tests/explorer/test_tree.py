@@ -6,13 +6,14 @@ from collections import deque
 
 import numpy as np
 import pytest
+from conftest import PHOTO
 from explorer.sessions import SmallTiles, photo_pixels, plant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.explorer.grid import PixelArea, TilePlace
-from chain_of_zoom.imaging.images import decode_png, enlarge
+from chain_of_zoom.imaging.images import decode_png, enlarge, load, to_uint8
 
 FAKE = SmallTiles()
 
@@ -152,3 +153,22 @@ def test_a_turned_window_is_turned_back(tmp_path):
         turned = ZoomTree(tree.photo, tree.grid, msgspec.structs.replace(tree.recipe, turn=turn))
         maker.make(turned, place)
         assert np.abs(maker.pixels(turned, place).astype(int) - maker.pixels(tree, place)).max() <= 1
+
+
+@pytest.mark.slow
+def test_tiles_of_a_network_join_without_a_step_and_in_any_order(tmp_path):
+    """animevideo, two levels: within 1 grey level of the level in one piece, and the same bytes in another order."""
+    backbone = load_backbone("animevideo", device="cpu")
+    pixels = load(PHOTO).pixels[60:170, 150:290]
+    maker, tree = plant(tmp_path / "a", backbone, pixels)
+    whole = PixelArea(0, 0, *tree.grid.size(1))
+    places = list(tree.grid.covering(1, whole))
+    assert len(places) == 4
+    for place in places:
+        maker.make(tree, place)
+    (untiled,) = backbone([pixels], at_once=True)
+    assert np.abs(maker.read(tree, 1, whole).astype(int) - to_uint8(untiled)).max() <= 1
+    other, same = plant(tmp_path / "b", backbone, pixels)
+    for place in (TilePlace(2, 1, 1), *reversed(places)):
+        other.make(same, place)
+    assert [other.encode(same, place) for place in places] == [maker.encode(tree, place) for place in places]

@@ -55,6 +55,9 @@ def explore(
     host: Annotated[
         str, option("NAME", "Where to listen; whoever is not on this machine needs --token.", panel=ADVANCED)
     ] = "127.0.0.1",
+    public_name: Annotated[
+        str | None, option("NAME", "A further name under which it is reached, such as that of a proxy.", panel=ADVANCED)
+    ] = None,
     token: Annotated[
         str | None, option("TEXT", "What everybody who opens the page has to know.", panel=ADVANCED)
     ] = None,
@@ -106,7 +109,8 @@ def explore(
     for picture in pictures:
         session.open_photo(picture)
     uploads = Uploads(session, store.folder if is_loopback(host) else None)
-    pages = ExplorerServer(session, uploads, host=host, token=token)
+    names = (public_name.lower(),) if public_name else ()
+    pages = ExplorerServer(session, uploads, host=host, names=names, token=token)
     server = make_server(pages.app)
     pages.is_stopping = lambda: server.should_exit
     listener.listen(128)  # from here on a browser is answered, as soon as the server has started
