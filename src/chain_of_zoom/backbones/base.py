@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, NamedTuple, final
 
 import numpy as np
@@ -42,8 +43,11 @@ class BackboneInfo:
     """Whether prompts change the result."""
     licence: str
     """Licence of the weights, or of the code where there are none."""
-    evidence_limit: float | None = None
-    """Output pixels per source pixel up to which docs/evidence.md shows it to beat resampling, which has None."""
+    evidence_limit: float | None = 1.0
+    """Output pixels per source pixel up to which its detail was shown to be truer than resampling (docs/evidence.md).
+
+    1 until it has been compared with real pixels; None for plain resampling, which makes nothing up.
+    """
     resample: Filter | None = None
     """The filter of plain resampling, which makes nothing up; None for networks."""
     seeded: bool = False
@@ -65,6 +69,10 @@ class BackboneInfo:
                 f"backbone {self.name}: factor {self.factor!r}; accepted: whole numbers from 2 to {MAX_FACTOR}; "
                 "for example --set backbone.factor=4"
             )
+
+    def is_beyond_evidence(self, scale: float | Fraction) -> bool:
+        """Whether detail at `scale` output pixels per source pixel was never shown to be truer than resampling."""
+        return self.evidence_limit is not None and scale > self.evidence_limit
 
 
 class Backbone(ABC):

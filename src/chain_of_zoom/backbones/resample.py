@@ -20,6 +20,7 @@ class Resample(Backbone):
             factor=factor,
             text_aware=False,
             licence="Apache-2.0",
+            evidence_limit=None,
             resample=filter,
         )
         self.filter = filter

@@ -162,7 +162,7 @@ class Engine:
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
             prompt_used=info.text_aware and bool(enlargement.prompt),
-            beyond_evidence=info.evidence_limit is not None and step.source_scale > info.evidence_limit,
+            beyond_evidence=info.is_beyond_evidence(step.source_scale),
             variant=enlargement.variant,
             seconds=seconds,
             fallbacks=tuple(enlargement.fallbacks),

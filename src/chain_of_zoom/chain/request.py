@@ -229,7 +229,7 @@ def plan(request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool) ->
 
 
 def _plan_paper(request: ZoomRequest, pixels: RGB8, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
-    """Make x0: short side to 512 by Lanczos, sizes truncated, centre 512x512 (method, section 2).
+    """Make x0: short side to 512 by Lanczos, sizes truncated, centre 512x512 (as published).
 
     Sizes are truncated in floats as published: for about one short side in ten that gives 511, and a black line.
     """

@@ -131,7 +131,7 @@ def plan_direct(aim: Aim, origin: Origin = Origin.GENERATED) -> list[Step]:
 
 
 def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resampled: bool) -> list[Step]:
-    """Return the steps of the published loop (method, section 2): the centre quarter of a square, `count` times.
+    """Return the steps of the published loop (as published): the centre quarter of a square, `count` times.
 
     side: of that square, x0, in pixels. placement: where it lies in the source picture. from_x0: every state is cut
     from x0 itself (nearest, bicubic, direct) instead of from the state before. resampled: no model makes anything up.

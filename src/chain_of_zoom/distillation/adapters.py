@@ -18,7 +18,7 @@ RANK = ENCODER_RANK
 GENERATOR, REGULARISER = "generator", "regulariser"
 ENCODER = "default_encoder"  # the adapter's name in the published file
 
-# What the published encoder adapts, by the last part of the name (method, section 3).
+# What the published encoder adapts, by the last part of the name (as published).
 _ENCODER_TARGETS = (
     "conv1", "conv2", "conv_in", "conv_shortcut", "conv", "conv_out", "to_k", "to_q", "to_v", "to_out.0",
 )  # fmt: skip

@@ -130,7 +130,7 @@ def write_weights(folder: Path, student: Student, about: Mapping[str, Any]) -> P
 
 
 def write_published(folder: Path, student: Student, step: int) -> tuple[Path, Path]:
-    """Write the two files of the published layout (method, section 3); return the paths of adapter and encoder.
+    """Write the two files of the published layout (as published); return the paths of adapter and encoder.
 
     The first holds a list of tensors (up, down, up, down ...) of the transformer's adapter, the second the encoder in
     float16. The layout cannot say whether the shift was subtracted in training. Raises OutputError.

@@ -1,4 +1,4 @@
-"""Trains the super-resolution backbone by one-step distillation of Stable Diffusion 3 (method, section 5)."""
+"""Trains the super-resolution backbone by one-step distillation of Stable Diffusion 3 (as published)."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def check_scales(scales: Sequence[int]) -> tuple[int, ...]:
 
 
 class Paper(Protocol):
-    """The published loop (method, section 2): 512x512 px of the centre, 4x a step, texts sent as they are."""
+    """The published loop (as published): 512x512 px of the centre, 4x a step, texts sent as they are."""
 
     name = "paper"
     about = "The published loop: a 512x512 crop of the centre, 4x a step; there is no truth beyond it"

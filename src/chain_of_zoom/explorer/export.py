@@ -61,7 +61,7 @@ class TreeRun(ZoomRun):
         level, image = self._cut(step, fitting)
         is_made = level > 0 and info.resample is None
         scale = min(step.source_scale, grid.scale(level))
-        is_beyond = is_made and info.evidence_limit is not None and scale > info.evidence_limit
+        is_beyond = is_made and info.is_beyond_evidence(scale)
         recipe = self.tree.recipe
         turned = (f"windows turned for the backbone: {recipe.turn}",) if recipe.turn != "none" else ()
         absent = (f"tiles at {grid.scale(fitting)}x were absent",) if level < fitting else ()

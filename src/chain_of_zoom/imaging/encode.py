@@ -1,6 +1,8 @@
 """Pictures as the bytes of a PNG, JPEG or WebP file, with the label that says what made them.
 
-The label travels with the file, as PNG text chunks and as an XMP packet with IPTC's DigitalSourceType.
+The label travels with the file, as PNG text chunks and as an XMP packet with IPTC's DigitalSourceType. Its words
+are those of the room that writes: `chain/folder.py`, `upscaling/job.py`, `explorer/maker.py` and
+`alignment/pairs/make.py`.
 """
 
 from __future__ import annotations

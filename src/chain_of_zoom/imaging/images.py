@@ -146,7 +146,7 @@ def enlarge(window: RGB8, factor: int) -> RGB8:
 def enlarge_part(picture: RGB8, factor: int, rows: slice, columns: slice) -> RGB8:
     """Make some rows and columns of the Lanczos enlargement of a whole picture, to the bit, and no others.
 
-    That enlargement is what whole pictures are refined from (method, section 3). Starts are multiples of the factor.
+    That enlargement is what whole pictures are refined from (as published). Starts are multiples of the factor.
     """
     reach = 3  # of the Lanczos kernel, in pixels of the picture
     first_row, first_column = (max(span.start // factor - reach, 0) for span in (rows, columns))
@@ -190,7 +190,7 @@ def _area_means(
 
 
 def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
-    """Convert float RGB in [0, 1] to 8 bits; `truncate` is floor(255 * clamp(y)), as published (method, section 2)."""
+    """Convert float RGB in [0, 1] to 8 bits; `truncate` is floor(255 * clamp(y)), as published (as published)."""
     scaled = np.clip(pixels, 0, 1) * np.float32(255)
     whole: RGB8 = (np.rint(scaled) if how == "round" else np.floor(scaled)).astype(np.uint8)
     return whole

@@ -95,7 +95,7 @@ def _smooth_step(distance: NDArray[np.float64], width: int) -> NDArray[np.float6
 
 
 def published_spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Plan the published grid: a tile every tile - overlap, the last one back at the border (method, section 3).
+    """Plan the published grid: a tile every tile - overlap, the last one back at the border (as published).
 
     A picture smaller than a tile, which stops the published code, is one span. Cores are whole tiles.
     """

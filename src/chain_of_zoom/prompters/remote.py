@@ -1,6 +1,6 @@
 """The prompter `remote`: asks a vision-language model behind any OpenAI-compatible server (vLLM, llama.cpp, OpenAI...).
 
-The questions and their layout are those of the local models (prompters.base.chat; method, section 2).
+The questions and their layout are those of the local models (prompters.base.chat, as published).
 """
 
 from __future__ import annotations

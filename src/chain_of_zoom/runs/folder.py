@@ -65,7 +65,12 @@ class WorkFolder(Generic[Earlier]):
         return None
 
     def claim(self, force: bool) -> Earlier | None:
-        """Return what the marker says of the same run; check, or with `force` remove, everything else."""
+        """Decide what happens to a folder that may hold something: resumed, refused or replaced.
+
+        The marker is of the same run (`difference` says nothing): it is resumed, and what the marker says is returned.
+        It is of another run, or of another program, or absent beside files with our names: OccupiedError. With `force`
+        everything of ours is removed, and the run begins anew.
+        """
         earlier = self.read_earlier(force)
         if force:
             self.clear(earlier)

@@ -126,9 +126,8 @@ class UpscaleJob:
 
     @property
     def beyond_evidence(self) -> bool:
-        """Whether the scale is larger than any at which the backbone has been compared with real pixels."""
-        limit = self.chain.backbone.info.evidence_limit
-        return limit is not None and self.request.scale > limit
+        """Whether the scale is larger than evidence supports the detail of the backbone."""
+        return self.chain.backbone.info.is_beyond_evidence(self.request.scale)
 
     def describe(self) -> str:
         """Describe the output for its label: generated or not, by what, from what."""

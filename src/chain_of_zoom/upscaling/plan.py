@@ -29,7 +29,7 @@ OVERSIZE = 1.7
 HALO = 32
 """Context around a tile, in pixels, for a backbone that does not say how far it sees."""
 LATENT_TILE, LATENT_OVERLAP = 64, 16
-"""Side and overlap of tiles that blend, in latents (method, section 3)."""
+"""Side and overlap of tiles that blend, in latents (as published)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep
 
 SEEN_SIDE = 512
-"""Pixels of an overview's short side, and of a tile's long side, as a prompter sees them (method, section 3)."""
+"""Pixels of an overview's short side, and of a tile's long side, as a prompter sees them (as published)."""
 OVERVIEW_LIMIT = 2048
 """Pixels of the long side of the overview of a panorama."""
 BATCH = 8

@@ -1,4 +1,4 @@
-"""Colour fix: give an enlarged picture the colours of the bicubic enlargement it came from (method, section 2)."""
+"""Colour fix: give an enlarged picture the colours of the bicubic enlargement it came from (as published)."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ def check(header: Markers, name: str) -> None:
 def read(data: bytes, header: Markers, name: str, *, keep_damaged: bool = False) -> tuple[PIXELS, tuple[str, ...]]:
     """Read the pixels as stored, uint8, H x W x 1, 3 or 4, and notes of damage.
 
-    header: its `markers`. Raises BadInputError for a file that is cut short, unless `keep_damaged` is set, and what
-    libvips raises.
+    header: what `read_markers` returned. Raises BadInputError for a file cut short, unless `keep_damaged` is set, and
+    what libvips raises.
     """
     from chain_of_zoom.imaging.formats.vips import LISTENING, pyvips
 

@@ -1,4 +1,4 @@
-"""Merge the published adapters into the weights they were trained on (method, section 3).
+"""Merge the published adapters into the weights they were trained on (as published).
 
 Merged weights cost nothing at run time; tests show merged = unmerged.
 """

@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 as a one-step restorer: the network of OSEDiff, as Chain-of-Zoom uses it (method, section 3)."""
+"""Stable Diffusion 3 as a one-step restorer: the network of OSEDiff, as Chain-of-Zoom uses it (as published)."""
 
 from __future__ import annotations
 

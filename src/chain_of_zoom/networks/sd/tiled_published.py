@@ -1,4 +1,4 @@
-"""Run the published script for whole pictures to the letter: its grid, Gaussian and tiled VAE (method, section 3).
+"""Run the published script for whole pictures to the letter: its grid, Gaussian and tiled VAE (as published).
 
 Kept for comparison: one latent holds the whole picture, tiles are blended as latents, the shift that encoding leaves
 out is not added back, and the outermost latents of the corners lose some of their size, as the window is next to
