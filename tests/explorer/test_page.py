@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page
 from chain_of_zoom.imaging.images import load
 
 pytestmark = pytest.mark.browser
+READY = "Boolean(window.explorer && explorer.view.look())"
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def wait_until_made(page: Page) -> None:
 
 def go_to(page: Page, zoom: float, x: float = 0.45, y: float = 0.28) -> None:
     """Show a spot and wait for its tiles."""
-    until(page, "Boolean(window.explorer && explorer.view.tree)")
+    until(page, READY)
     page.evaluate("(spot) => explorer.view.goTo(spot, true)", {"x": x, "y": y, "zoom": zoom})
     page.wait_for_timeout(300)
     wait_until_made(page)
@@ -69,7 +70,7 @@ def address(tmp_path) -> Iterator[str]:
 
 def test_scrolling_in_goes_on_past_the_last_pixel(browser: Browser, address):
     with opened_page(browser, address) as page:
-        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        until(page, READY)
         wait_until_made(page)
         assert "measured" in page.inner_text("#line") or "interpolated" in page.inner_text("#line")
         page.mouse.move(450, 300)
@@ -144,7 +145,7 @@ def test_a_link_shows_the_same_view_and_a_restart_keeps_the_tiles(browser: Brows
         served(session) as url,
         opened_page(browser, url + "/" + link) as page,
     ):
-        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        until(page, READY)
         wait_until_made(page)
         page.wait_for_timeout(400)
         assert difference(canvas_pixels(page), first) <= 1
@@ -165,7 +166,7 @@ def difference(first: NDArray[np.int16], second: NDArray[np.int16]) -> int:
 
 def test_everything_by_keyboard_alone(browser: Browser, address):
     with opened_page(browser, address) as page:
-        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        until(page, READY)
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
@@ -222,7 +223,7 @@ def test_a_photo_is_dropped_stopped_and_saved(browser: Browser, tmp_path):
         until(page, "Boolean(window.explorer)")
         assert page.is_visible("#empty")
         page.set_input_files("#file", PHOTO)
-        until(page, "Boolean(explorer.view.tree)")
+        until(page, READY)
         assert page.inner_text("#title") == "astronaut.png"
         go_to(page, 12)
         with page.expect_download() as download:
@@ -281,7 +282,7 @@ def test_a_server_that_went_away_is_said_and_found_again(browser: Browser, tmp_p
             context = browser.new_context(viewport={"width": 600, "height": 500})
             page = context.new_page()
             page.goto(url)
-            until(page, "Boolean(window.explorer && explorer.view.tree)")
+            until(page, READY)
             wait_until_made(page)
         until(page, "document.getElementById('message').textContent.includes('does not answer')")
         with served(session, port=int(url.rpartition(":")[2])):
@@ -300,7 +301,7 @@ def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
         opened_page(browser, url) as page,
     ):
         try:
-            until(page, "Boolean(window.explorer && explorer.view.tree)")
+            until(page, READY)
             page.evaluate("explorer.view.goTo({x: 0.45, y: 0.28, zoom: 12}, true)")
             until(
                 page, "explorer.view.look().drafts > 0 && explorer.view.look().drafts === explorer.view.look().missing"
@@ -317,7 +318,7 @@ def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
         final = canvas_pixels(page)
         assert difference(final, draft) > 4
         page.reload()
-        until(page, "Boolean(window.explorer && explorer.view.tree)")
+        until(page, READY)
         wait_until_made(page)
         page.wait_for_timeout(400)
         assert difference(canvas_pixels(page), final) <= 1

@@ -33,20 +33,27 @@ USUAL_WINDOW = 512
 
 
 class TilePlace(NamedTuple):
-    """Where a tile lies: its level, and its column and row in it, from 0."""
+    """Where a tile lies."""
 
     level: int
+    """Its level."""
     column: int
+    """Its column in the level, from 0 at the left."""
     row: int
+    """Its row in the level, from 0 at the top."""
 
 
 class PixelArea(NamedTuple):
-    """A rectangle of whole pixels of one level; x1 and y1 are the first that no longer belong to it."""
+    """A rectangle of whole pixels of one level."""
 
     x0: int
+    """Its first column."""
     y0: int
+    """Its first row."""
     x1: int
+    """The first column to its right."""
     y1: int
+    """The first row below it."""
 
     @property
     def size(self) -> Size:
@@ -59,12 +66,16 @@ class PixelArea(NamedTuple):
 
 
 class SightRect(NamedTuple):
-    """A rectangle of the photo, as fractions of its width and height from the top left corner."""
+    """A rectangle of the photo, as fractions of its width and height."""
 
     x0: float
+    """Its left edge."""
     y0: float
+    """Its top edge."""
     x1: float
+    """Its right edge."""
     y1: float
+    """Its lower edge."""
 
 
 @dataclass(frozen=True, kw_only=True)
