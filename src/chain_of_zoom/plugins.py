@@ -26,6 +26,8 @@ BACKBONES: Table = {
     "realesrgan": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan"}, None),
     "realesrgan-anime": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan-anime"}, None),
     "animevideo": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "animevideo"}, None),
+    "span": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "span"}, None),
+    "span-official": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "span-official"}, None),
     "osediff-sd3": ("chain_of_zoom.backbones.onestep:OneStepDiffusion", {}, "diffusion"),
     "sd-x4": ("chain_of_zoom.backbones.multistep:MultiStepDiffusion", {}, "diffusion"),
     "nearest": ("chain_of_zoom.backbones.resample:Resample", {"filter": "nearest"}, None),

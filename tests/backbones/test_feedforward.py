@@ -12,14 +12,20 @@ from chain_of_zoom import load_backbone
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.imaging.images import to_uint8
 
-NAMES = ("realsr", "realesrgan", "realesrgan-anime", "animevideo")
+NAMES = ("realsr", "realesrgan", "realesrgan-anime", "animevideo", "span")
 
 
 @pytest.mark.parametrize(
     ("name", "mean"),
     # Mean of the enlarged 32x32 crop below. Tolerance 2e-4: another CPU sums in another order (1e-5 seen between
     # ncnn and onnxruntime), while wrong weights, channel order or range move it by 1e-2 and more.
-    [("realsr", 0.67551), ("realesrgan", 0.68993), ("realesrgan-anime", 0.69447), ("animevideo", 0.69841)],
+    [
+        ("realsr", 0.67551),
+        ("realesrgan", 0.68993),
+        ("realesrgan-anime", 0.69447),
+        ("animevideo", 0.69841),
+        ("span", 0.68584),
+    ],
 )
 def test_golden_mean(astronaut, name, mean):
     crop = astronaut[96:128, 208:240]

@@ -131,7 +131,8 @@ print(needed, held("VmHWM") - before)
 
 @linux
 @pytest.mark.parametrize(
-    ("name", "width", "height"), [("animevideo", 512, 512), ("animevideo", 900, 40), ("realesrgan-anime", 96, 64)]
+    ("name", "width", "height"),
+    [("animevideo", 512, 512), ("animevideo", 900, 40), ("realesrgan-anime", 96, 64), ("span", 256, 200)],
 )
 def test_a_prediction_is_never_less_than_what_is_taken_and_not_much_more(name, width, height):
     command = [sys.executable, "-c", CODE, name, str(width), str(height)]

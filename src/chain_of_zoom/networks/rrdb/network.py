@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate, leaky_relu
 
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.networks.rrdb.ncnn_weights import Layer, read_network
+from chain_of_zoom.networks.rrdb.span import SpanNet, make_span
 
 SLOPE, RESIDUAL = 0.2, 0.2  # of the leaky ReLUs, and of every block's own part in its sum
 
@@ -95,14 +96,14 @@ class CompactNet(nn.Module):
         return detail + interpolate(x, scale_factor=self.factor, mode="nearest")
 
 
-def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet:
+def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet | SpanNet:
     """Read the network that ncnn's files describe, with exactly their weights, float32, on the CPU, in evaluation mode.
 
     Raises ValueError for files that are damaged or describe another kind of network.
     """
     layers = [layer for layer in read_network(param, weights) if layer.kind not in ("Input", "Split")]
     with torch.device("meta"):
-        network = _make_compact(layers) if any(layer.kind == "PReLU" for layer in layers) else _make_rrdb(layers)
+        network = _make_network(layers)
     values = [torch.from_numpy(np.array(value)) for layer in layers for value in layer.weights]
     state = dict(zip(network.state_dict(), values, strict=True))
     try:
@@ -110,6 +111,13 @@ def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet:
     except RuntimeError as error:
         raise ValueError(f"{weights.name} holds weights of other shapes") from error
     return network.eval().requires_grad_(False)
+
+
+def _make_network(layers: Sequence[Layer]) -> RRDBNet | CompactNet | SpanNet:
+    kinds = {layer.kind for layer in layers}
+    if "Swish" in kinds:
+        return make_span(layers)
+    return _make_compact(layers) if "PReLU" in kinds else _make_rrdb(layers)
 
 
 def _make_rrdb(layers: Sequence[Layer]) -> RRDBNet:
@@ -148,7 +156,7 @@ def _expect(layers: Sequence[Layer], kinds: Sequence[str]) -> None:
 class TorchNetwork:
     """A network on a device, called with one window at a time; float32 throughout, without TF32's shorter numbers."""
 
-    def __init__(self, network: RRDBNet | CompactNet, device: torch.device) -> None:
+    def __init__(self, network: RRDBNet | CompactNet | SpanNet, device: torch.device) -> None:
         self.network = network.to(device)
         self.device = device
 
