@@ -17,7 +17,7 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.coz\.tmp")
 
 
 @contextmanager
-def naming(path: Path, kind: str = "folder") -> Iterator[None]:
+def explain_write_errors(path: Path, kind: str = "folder") -> Iterator[None]:
     """Turn what the system refuses into an OutputError that names the file or folder. kind: what to name instead."""
     try:
         yield
@@ -28,13 +28,13 @@ def naming(path: Path, kind: str = "folder") -> Iterator[None]:
 def check_names(*paths: Path) -> None:
     """Raise OutputError where the system takes no such name, being too long; whether files are there is no matter."""
     for path in paths:
-        with naming(path, "file"), suppress(FileNotFoundError, NotADirectoryError):
+        with explain_write_errors(path, "file"), suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
 
 
 def make_folder(path: Path) -> Path:
     """Make a folder, and those around it, unless it is there. Raises OutputError."""
-    with naming(path):
+    with explain_write_errors(path):
         if "\0" in str(path):  # of which the system says no OSError
             raise OSError("a NUL in the name")
         path.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def make_inner_folder(path: Path, *names: str) -> Path:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file so that it is either whole or absent. Raises OutputError."""
-    with naming(path), replacement(path) as file:
+    with explain_write_errors(path), replacement(path) as file:
         file.write(data)
 
 

@@ -67,7 +67,7 @@ def test_ranges_and_frequencies_of_a_round(samples, number, base, shares, factor
         check(found, share)  # a factor so near to 1 that the size stays is rarer than the tolerance
     assert factors[0] * base - 1 <= sizes.min() < (factors[0] + 0.05) * base
     assert (factors[1] - 0.05) * base < sizes.max() <= factors[1] * base
-    ways = Counter(each.how for part in rounds for each in part if isinstance(each, Resize))
+    ways = Counter(each.interpolation for part in rounds for each in part if isinstance(each, Resize))
     for how in ("area", "bilinear", "bicubic"):
         check(ways[how], 1 / 3)
     gaussian = [each for part in rounds for each in part if isinstance(each, GaussianNoise)]

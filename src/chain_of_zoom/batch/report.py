@@ -19,7 +19,7 @@ from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.files import make_inner_folder, naming, write_atomic
+from chain_of_zoom.files import explain_write_errors, make_inner_folder, write_atomic
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.runs.folder import WorkFolder
 
@@ -155,7 +155,7 @@ class Report:
     def _tidy(self) -> None:
         """Remove thumbnails of runs that were replaced."""
         thumbnails = {state.thumbnail for run in self.runs for state in run.states}
-        with naming(self.out):
+        with explain_write_errors(self.out):
             for file in (self.out / THUMBNAILS).glob("*.webp"):
                 if _THUMBNAIL.fullmatch(file.name) and f"{THUMBNAILS}/{file.name}" not in thumbnails:
                     file.unlink()

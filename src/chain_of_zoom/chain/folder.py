@@ -14,7 +14,7 @@ from chain_of_zoom.chain.revision import Branch, carry_over, edited_prompts
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, UsageError
-from chain_of_zoom.files import naming, write_atomic
+from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
@@ -228,6 +228,6 @@ class RunFolder(WorkFolder[Record]):
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())
-        with naming(self.path):  # only now does no record list them any more
+        with explain_write_errors(self.path):  # only now does no record list them any more
             self.remove(self._outdated - self.record.extras)
         self._outdated = set()

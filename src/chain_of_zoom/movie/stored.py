@@ -12,7 +12,7 @@ from chain_of_zoom.chain.folder import ANIMATION, RECORD
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
-from chain_of_zoom.files import naming, write_atomic
+from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.folder import is_folder
 from chain_of_zoom.imaging.images import decode_png, profile_of_png
 from chain_of_zoom.movie.animation import MAX_SIDE, Animation, Track, check_format, encode
@@ -74,8 +74,8 @@ def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes from writing to the folder meanwhile."""
     if not is_folder(folder):
         raise BadInputError(f"{folder}: no such folder; accepted: the folder of a run of coz zoom; check the path")
-    with naming(folder):
-        release = lock_folder(naming, folder)
+    with explain_write_errors(folder):
+        release = lock_folder(explain_write_errors, folder)
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 import msgspec
 
 from chain_of_zoom.errors import OccupiedError, OutputError
-from chain_of_zoom.files import make_folder, naming
+from chain_of_zoom.files import explain_write_errors, make_folder
 from chain_of_zoom.runs.lock import lock_folder
 
 Earlier = TypeVar("Earlier")
@@ -44,10 +44,10 @@ class WorkFolder(Generic[Earlier]):
         Raises OutputError when it cannot be written, and OccupiedError when it holds something else or is in use.
         """
         self.path = path
-        with naming(make_folder(path)):
+        with explain_write_errors(make_folder(path)):
             self._unlock = lock_folder(self, path)
         try:
-            with naming(path):
+            with explain_write_errors(path):
                 self.earlier = self.claim(force)
         except BaseException:
             self.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from chain_of_zoom.errors import OccupiedError
-from chain_of_zoom.files import make_inner_folder, naming, replacement, write_atomic
+from chain_of_zoom.files import explain_write_errors, make_inner_folder, replacement, write_atomic
 from chain_of_zoom.runs.folder import WorkFolder, remove_path
 from chain_of_zoom.runs.progress import OnProgress
 from chain_of_zoom.upscaling import deepzoom
@@ -81,7 +81,7 @@ class UpscaleFolder(WorkFolder[UpscaleRecord]):
             quality=job.request.quality,
             on_progress=on_progress,
         )
-        with naming(job.out, "file"):
+        with explain_write_errors(job.out, "file"):
             if job.format.name != "Deep Zoom":
                 with replacement(job.out, self.path) as file:
                     write(Path(file.name))

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from chain_of_zoom.alignment.pairs.read import METADATA, FullPairRow, Split
-from chain_of_zoom.files import make_inner_folder, naming, write_atomic
+from chain_of_zoom.files import explain_write_errors, make_inner_folder, write_atomic
 from chain_of_zoom.imaging.spots import Spot
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
@@ -183,7 +183,7 @@ class PairFolder(WorkFolder[PairSetRecord]):
         write_atomic(self.path / CONTACT, contact)
         self.about = msgspec.structs.replace(about, complete=True)
         self._write_about()
-        with naming(self.path):
+        with explain_write_errors(self.path):
             self.remove([WORK])
 
     def read_rows(self) -> list[FullPairRow]:
