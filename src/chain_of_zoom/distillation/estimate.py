@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -43,11 +43,10 @@ _T5 = {
 _VGG16 = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)  # 0: a max pool
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryRow:
+class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
     """Holds the memory of one part of a training run."""
 
-    part: str
+    part: str = msgspec.field(name="what")
     """Name of the part, for people."""
     parameters: int | None
     """Number of weights; None where the part is no network."""
