@@ -209,7 +209,7 @@ def main() -> None:
     crops: list[Pixels] = []
     kinds: list[int] = []
     rows: list[tuple[str, str, str, str, int]] = []
-    known: list[NDArray[np.float32]] = []
+    summaries: list[NDArray[np.float32]] = []
 
     def take(pictures: Iterator[tuple[str, str, bytes, bool]], kind: int, count: int, most: int) -> None:
         pictures_taken = 0
@@ -218,12 +218,12 @@ def main() -> None:
             if picture is None:
                 continue
             summary = summarise(picture)
-            if any(np.abs(summary - other).mean() < 6 for other in held_out):
+            if any(np.abs(summary - reserved).mean() < 6 for reserved in held_out):
                 print("held out:", package, name)
                 continue
-            if any(np.abs(summary - other).mean() < 1 for other in known):
+            if any(np.abs(summary - earlier).mean() < 1 for earlier in summaries):
                 continue
-            known.append(summary)
+            summaries.append(summary)
             chosen = choose_crops(picture, count, rng)
             crops.extend(chosen)
             kinds.extend([kind] * len(chosen))

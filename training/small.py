@@ -190,9 +190,9 @@ def main() -> None:
     losses: list[float] = []
     since = time.monotonic()
     while spent < options.minutes * 60:
-        left = 0.5 + 0.5 * math.cos(math.pi * spent / (options.minutes * 60))
+        decline = 0.5 + 0.5 * math.cos(math.pi * spent / (options.minutes * 60))
         for group in optimizer.param_groups:
-            group["lr"] = options.rate * (0.02 + 0.98 * left) * min(1, (step + 1) / 50)
+            group["lr"] = options.rate * (0.02 + 0.98 * decline) * min(1, (step + 1) / 50)
         loss = chain_loss(network, crops, rng) if step % 4 == 3 else step_loss(network, teacher, crops, rng, options)
         optimizer.zero_grad()
         loss.backward()
@@ -217,8 +217,8 @@ def step_loss(
     truths = crops.draw(options.batch, 4 * options.side)
     ways = [str(rng.choice(REDUCTIONS, p=SHARES)) for _ in truths]
     planes = to_planes([degrade(reduce(truth, 4, how, rng), rng) for truth, how in zip(truths, ways, strict=True)])
-    results, wanted = network(planes), to_planes(truths)
-    loss = charbonnier(results, wanted) + 0.1 * charbonnier(avg_pool2d(results, 4), avg_pool2d(wanted, 4))
+    results, targets = network(planes), to_planes(truths)
+    loss = charbonnier(results, targets) + 0.1 * charbonnier(avg_pool2d(results, 4), avg_pool2d(targets, 4))
     taught = [index for index, how in enumerate(ways) if how == "bicubic"]
     if teacher is not None and taught and options.teacher:
         with torch.no_grad():
