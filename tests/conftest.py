@@ -34,6 +34,13 @@ PHOTO = ROOT / "examples" / "astronaut.png"
 PARITY = ROOT / "tests" / "data" / "parity"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave modules of slow tests unread when slow tests are not wanted: to import torch for them costs 20 seconds."""
+    if "not slow" in config.option.markexpr and collection_path.suffix == ".py":
+        return "\npytestmark = [pytest.mark.torch, pytest.mark.slow]\n" in collection_path.read_text("utf-8") or None
+    return None
+
+
 @dataclass(frozen=True)
 class Done:
     """What a command left: exit code and what it printed."""

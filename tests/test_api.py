@@ -76,6 +76,7 @@ def test_importing_the_package_costs_nothing():
     assert not loaded("import chain_of_zoom") & {"numpy", "PIL", "torch", "ncnn", "msgspec"}
 
 
+@pytest.mark.slow
 def test_the_default_zoom_needs_no_torch():
     code = (
         "import numpy as np, chain_of_zoom as c\n"
@@ -106,6 +107,7 @@ def test_numbers_of_numpy_are_numbers(settings):
     np.testing.assert_array_equal(ours[-1].image, theirs[-1].image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [np.array([[0.3, 0.5], [0.7, 0.5]]), [np.array([0.3, 0.5]), (0.7, 0.5)]])
 def test_spots_of_a_batch_may_be_an_array(tmp_path, at):
     Image.fromarray(noise(40, 60)).save(tmp_path / "a.png")

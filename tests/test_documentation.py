@@ -10,6 +10,8 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT / "docs"))
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "maker"),
     [("reference.md", "make_reference:reference"), ("api.md", "make_api:api"), ("formats.md", "make_formats:formats")],

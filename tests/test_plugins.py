@@ -50,6 +50,7 @@ def test_the_example_is_short():
     assert len(code.splitlines()) <= 40
 
 
+@pytest.mark.slow
 def test_the_example_works_from_the_command_line(with_example, coz, coz_process, tmp_path):
     (tmp_path / "more.toml").write_text("[backbone]\namount = 150\n")
     names = ("--backbone", "sharp", "--prompter", "colours")
@@ -65,6 +66,7 @@ def test_the_example_works_from_the_command_line(with_example, coz, coz_process,
     assert pictures[0] != pictures[1]
 
 
+@pytest.mark.slow
 def test_the_example_is_listed_and_its_mistyped_name_is_guessed(with_example, coz):
     rows = {row["name"]: row for row in json.loads(coz("backbones", "--json").stdout)}
     assert rows["sharp"]["package"] == "coz-sharp 1.0"
@@ -75,6 +77,7 @@ def test_the_example_is_listed_and_its_mistyped_name_is_guessed(with_example, co
     assert "did you mean sharp?" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_example_is_measured_like_the_built_in_ones(with_example, coz, tmp_path):
     methods = "sharp,sharp:direct,fake+colours,nearest"
     done = coz("eval", "--data", PHOTO, "--scales", "4", "--metrics", "psnr", "--methods", methods, "-o", "measured")
@@ -84,6 +87,7 @@ def test_the_example_is_measured_like_the_built_in_ones(with_example, coz, tmp_p
     assert not found["failures"]
 
 
+@pytest.mark.slow
 def test_a_built_in_name_asks_no_package():
     code = (
         "import sys, chain_of_zoom as c; c.load_backbone('fake'); c.load_prompter(); "
@@ -191,6 +195,7 @@ def test_a_built_in_name_cannot_be_taken(odd, coz):
     assert "realsr (broken, from odd 2.5): realsr is built in" in coz("backbones").stdout
 
 
+@pytest.mark.slow
 def test_the_good_one_works_among_broken_ones(odd, coz):
     assert load_backbone("good").package == "odd 2.5"
     done = coz("backbones", "--json")

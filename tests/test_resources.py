@@ -115,6 +115,7 @@ def test_cores_are_those_of_the_scheduler_and_of_the_quota(tmp_path, monkeypatch
     assert available_cores(machine(tmp_path, files)) == (most or 6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of the shell are checked against /proc")
 @pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_a_limit_of_the_shell_counts_less_what_is_taken(kind):

@@ -106,6 +106,7 @@ def aligned(model: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) 
     return out
 
 
+@pytest.mark.slow
 def test_reward_rises_and_its_parts_respond(aligned):
     lines = logged(aligned)
     assert len(lines) == 36
@@ -130,6 +131,7 @@ def test_held_out_pairs_before_and_after(aligned):
         assert one.after.rewards["critic"] > one.before.rewards["critic"]
 
 
+@pytest.mark.slow
 def test_the_prompter_and_plain_peft_take_the_adapter(aligned, model, pairs):
     """The prompter merges it, PEFT lays it beside; both say what the report says."""
     from peft import PeftModel
@@ -174,6 +176,7 @@ def test_what_lies_in_the_folder(aligned, model):
     assert "Every text had a score" in report
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_another_is_refused(aligned, model, pairs, monkeypatch):
     weights = {"critic": 1.0, "phrase": 0.5, "repetition": 0.5, "validity": 0.0}
     changed = {"steps": 36, "batch": 8, "group": 8, "samples": 2, "loggers": ["tensorboard"], "save_every": 20}
@@ -217,6 +220,7 @@ def trainer_for(model: Path, pairs: Path, tmp_path: Path, *rewards: Reward, **ch
     return trainer
 
 
+@pytest.mark.slow
 def test_advantages_by_hand(model, pairs, tmp_path):
     """R - group mean, not divided; a text without a score has none and is not in the mean (weights 2)."""
     gone = Unscored("no score")
@@ -234,6 +238,7 @@ def test_advantages_by_hand(model, pairs, tmp_path):
     assert [len({row["pair"] for row in batch[i : i + 4]}) for i in (0, 4)] == [1, 1]
 
 
+@pytest.mark.slow
 def test_kl_by_hand_and_what_changes(model, pairs, tmp_path):
     """exp(r - p) - (r - p) - 1 per token, from logits of plain forward passes; then one step changes the LoRA alone."""
     with silence_libraries():
@@ -276,6 +281,7 @@ def test_kl_by_hand_and_what_changes(model, pairs, tmp_path):
     assert len(lora) == 2 * 7 * reference.config.text_config.num_hidden_layers
 
 
+@pytest.mark.slow
 def test_a_published_style_model_learns_a_word(critic, pairs, tmp_path):
     """The tiny model of the parity cases says one thing only; at temperature 8 it tries others."""
     critic.word = "fur"
@@ -288,6 +294,7 @@ def test_a_published_style_model_learns_a_word(critic, pairs, tmp_path):
     assert after > before + 0.1, (before, after)
 
 
+@pytest.mark.slow
 def test_a_critic_that_is_down_stops_it_with_a_checkpoint_and_nothing_is_lost(critic, model, pairs, tmp_path):
     changed = {"steps": 5, "critic": {"name": "http://likes/v1", "patience": 0.0}, "weights": {"critic": 1.0}}
     config = settings(pairs, model, **changed)
@@ -301,6 +308,7 @@ def test_a_critic_that_is_down_stops_it_with_a_checkpoint_and_nothing_is_lost(cr
     assert [line["step"] for line in logged(tmp_path / "stopped")] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_answers_without_a_score_are_counted_and_listed(critic, model, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr(critic, "_rating", lambda question: "a fine text" if "suit" in question else "50")
     config = settings(pairs, model, steps=2, critic={"name": "http://likes/v1"}, weights={"critic": 1.0})
@@ -313,6 +321,7 @@ def test_answers_without_a_score_are_counted_and_listed(critic, model, pairs, tm
     assert re.search(f"{done.unscored} texts? without a score", (tmp_path / "report.html").read_text())
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_as_if_nothing_had_happened(model, pairs, tmp_path):
     """kill -9 between steps; the same command ends with the bits of a run that was not stopped."""
     config = settings(pairs, model, steps=4, save_every=2)
@@ -350,6 +359,7 @@ def test_killed_it_goes_on_as_if_nothing_had_happened(model, pairs, tmp_path):
     assert steps == list(range(1, len(steps) + 1))
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(model, pairs, tmp_path):
     """DDP on the CPU: one group over both processes, one folder, one report.
 
@@ -373,6 +383,7 @@ def test_two_processes_share_the_work(model, pairs, tmp_path):
     assert "2 of 2 steps" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_pairs_that_cannot_be_read_are_skipped_counted_and_listed(model, tmp_path):
     pairs = make_pairs(tmp_path / "pairs", train=4, held_out=1)
     (pairs / "1z.png").write_bytes(b"no picture")
@@ -392,6 +403,7 @@ def test_too_few_pairs(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_said_before_anything_is_read(model, pairs, tmp_path, monkeypatch):
     from chain_of_zoom.alignment.training import budget
 
@@ -441,6 +453,7 @@ def test_a_folder_of_somebody_else(model, pairs, tmp_path):
     assert not (tmp_path / "adapter_config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_papers_layers_of_the_papers_model():
     """On the meta device: 36 language layers of 7 linear ones each, and no other; 15 million numbers, as published."""
     import transformers

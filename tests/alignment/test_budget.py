@@ -33,6 +33,7 @@ def of(model: LoadedVlm, *, checkpointing: bool = True, critic: int = 0, **chang
     return estimate_memory(config, model, prompt=PROMPT, width=2, checkpointing=checkpointing, critic=critic)
 
 
+@pytest.mark.slow
 def test_the_papers_model_by_hand(papers_model):
     parts = dict(of(papers_model).parts)
     assert parts["weights"] == pytest.approx(2 * 3.75e9, rel=0.02)  # as its card says

@@ -76,6 +76,7 @@ def test_presets_and_missing_values():
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(names, names, st.floats(0, 10), st.dictionaries(names, st.integers(-5, 5) | names | st.booleans(), max_size=3))
 def test_the_file_gives_the_settings_back(data, model, kl, trl):
     config = resolve("safe", BASE, {"data": data, "model": model, "kl": kl, "trl": trl, "loggers": []})

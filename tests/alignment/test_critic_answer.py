@@ -101,6 +101,7 @@ def test_enormous_answers_cost_nothing():
     assert time.process_time() - started < 5  # a quadratic scan of so many digits would never end
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60))
 def test_anything_is_a_score_in_range_or_none(answer):
     score = parse_score(answer)

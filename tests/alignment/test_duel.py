@@ -67,6 +67,7 @@ def test_anything_else_is_none(answer):
     assert parse_verdict(answer) is None
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 @settings(max_examples=200)
 def test_no_text_stops_the_parser(text):

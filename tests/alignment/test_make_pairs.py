@@ -106,6 +106,7 @@ def test_scales_go_down_while_the_photo_has_the_pixels():
     assert frames == [2050, 1025, 512]
 
 
+@pytest.mark.slow
 def test_pictures_and_lines_agree(folder, tmp_path):
     about = made(folder, tmp_path / "out")
     found = rows(tmp_path / "out")
@@ -122,6 +123,7 @@ def test_pictures_and_lines_agree(folder, tmp_path):
     assert len(read_pairs(tmp_path / "out").pairs) == len(found)
 
 
+@pytest.mark.slow
 def test_no_photo_is_in_both_splits(folder, tmp_path):
     settings = msgspec.structs.replace(SMALL, held_out=0.5)
     about = made(folder, tmp_path / "out", settings)
@@ -134,12 +136,14 @@ def test_no_photo_is_in_both_splits(folder, tmp_path):
     assert len(held_out & later) >= 1  # most stay what they were
 
 
+@pytest.mark.slow
 def test_a_small_share_holds_out_one_photo_of_several_and_none_of_one(folder, tmp_path):
     about = made(folder, tmp_path / "out", msgspec.structs.replace(SMALL, held_out=0.01))
     assert [photo.split for photo in about.photos].count("held-out") == 1
     assert made(folder / "train 0.png", tmp_path / "one").counts["held-out"] == 0
 
 
+@pytest.mark.slow
 def test_the_datasets_library_reads_two_pictures_a_row(folder, tmp_path, monkeypatch):
     """Also when photos have names that are splits to it: these are called "train 0.png" and so on."""
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
@@ -186,6 +190,7 @@ def test_flatness_is_that_of_the_window_by_gradient_and_by_histogram():
     assert (checks.detail, checks.entropy) == (255, 1)
 
 
+@pytest.mark.slow
 def test_repeated_views_are_left_out_across_photos_and_sizes(tmp_path):
     """The second file is the first, smaller and as a JPEG: other bytes, the same pictures."""
     pixels = photo(1, 512, 512)
@@ -203,6 +208,7 @@ def test_repeated_views_are_left_out_across_photos_and_sizes(tmp_path):
     assert lax.counts["duplicate"] == 0
 
 
+@pytest.mark.slow
 def test_the_same_file_twice_counts_once(folder, tmp_path):
     (folder / "copy.png").write_bytes((folder / "train 2.png").read_bytes())
     about = made(folder, tmp_path / "out")
@@ -210,6 +216,7 @@ def test_the_same_file_twice_counts_once(folder, tmp_path):
     assert len(about.photos) == 4
 
 
+@pytest.mark.slow
 def test_bad_photos_are_skipped_and_listed(folder, tmp_path):
     (folder / "cut.png").write_bytes((folder / "train 2.png").read_bytes()[:2000])
     (folder / "text.jpg").write_text("no picture")
@@ -222,6 +229,7 @@ def test_bad_photos_are_skipped_and_listed(folder, tmp_path):
     assert about.counts["skipped"] == 3
 
 
+@pytest.mark.slow
 def test_odd_names_of_photos(tmp_path):
     for number, name in enumerate(("a b.png", "a?b.png", "a_b.png", "train.png", "é" * 90 + ".png", "-.png")):
         save(photo(number), tmp_path / "p" / name)
@@ -231,6 +239,7 @@ def test_odd_names_of_photos(tmp_path):
     assert {"a_b", "a_b-2", "a_b-3"} <= set(names)
 
 
+@pytest.mark.slow
 def test_some_parents_come_from_a_chain(folder, tmp_path):
     settings = msgspec.structs.replace(SMALL, chain_share=0.5, backbone="fake", min_detail=0, min_entropy=0)
     about = made(folder, tmp_path / "out", settings)
@@ -245,6 +254,7 @@ def test_some_parents_come_from_a_chain(folder, tmp_path):
         assert row["box"][2] - row["box"][0] == pytest.approx(frame / 4 ** row["depth"])
 
 
+@pytest.mark.slow
 def test_a_backbone_of_another_factor_is_refused(folder, tmp_path, monkeypatch):
     backbone = load_backbone("fake")
     monkeypatch.setattr(backbone, "info", replace(backbone.info, factor=2))
@@ -253,6 +263,7 @@ def test_a_backbone_of_another_factor_is_refused(folder, tmp_path, monkeypatch):
         make_pairs(read_data(folder), tmp_path / "out", settings, backbone)
 
 
+@pytest.mark.slow
 def test_spots_of_a_manifest(folder, tmp_path):
     manifest = make_manifest(str(folder), folder / "set.json", spots=2)
     pinned = [msgspec.structs.replace(each, spots=((100 + i, 100),)) for i, each in enumerate(manifest.pictures)]
@@ -263,6 +274,7 @@ def test_spots_of_a_manifest(folder, tmp_path):
         assert centre == pytest.approx(100 + int(row["photo"][6]), abs=2)
 
 
+@pytest.mark.slow
 def test_equal_settings_make_equal_bytes_and_the_seed_decides(folder, tmp_path):
     settings = msgspec.structs.replace(SMALL, chain_share=0.3, backbone="fake")
     for name in ("a", "b"):
@@ -272,6 +284,7 @@ def test_equal_settings_make_equal_bytes_and_the_seed_decides(folder, tmp_path):
     assert rows(tmp_path / "a") != rows(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(folder, tmp_path, monkeypatch):
     first = made(folder, tmp_path / "out")
     times = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")}
@@ -280,6 +293,7 @@ def test_a_second_run_does_nothing(folder, tmp_path, monkeypatch):
     assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "out").rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(folder, tmp_path, monkeypatch, stop):
     settings = msgspec.structs.replace(SMALL, chain_share=0.3, backbone="fake", min_distance=20)
@@ -302,6 +316,7 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(folder, tmp_path, mo
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_lost_pictures_are_made_again(folder, tmp_path):
     made(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
@@ -310,6 +325,7 @@ def test_lost_pictures_are_made_again(folder, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_row_from_elsewhere_shows_no_file_outside(folder, tmp_path):
     made(folder, tmp_path / "out")
     before = contents(tmp_path / "out")
@@ -322,6 +338,7 @@ def test_a_row_from_elsewhere_shows_no_file_outside(folder, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_other_pairs_and_other_files_are_not_overwritten_unasked(folder, tmp_path):
     out = tmp_path / "out"
     made(folder, out)
@@ -351,6 +368,7 @@ def test_nothing_left_says_what_became_of_the_views(tmp_path):
         made(tmp_path / "grey.png", tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "value"),
     [

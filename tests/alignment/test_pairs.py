@@ -104,6 +104,7 @@ def test_nothing_there_is_one_line(tmp_path, what):
         read_pairs(source)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=60), max_size=4))
 def test_whatever_the_file_holds(tmp_path, lines):

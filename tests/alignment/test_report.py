@@ -22,6 +22,9 @@ from chain_of_zoom.alignment.training.report import (
 from chain_of_zoom.alignment.training.run_folder import Answer, HeldOutSample, UnscoredText
 from chain_of_zoom.pages.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 EVIL = '<script>alert(1)</script> & "fur" \''
 
 
@@ -93,6 +96,7 @@ def test_before_the_first_step(facts):
     assert "the pairs have no held-out split" in text
 
 
+@pytest.mark.browser
 def test_the_page_shows_its_pictures_and_fetches_nothing(facts, tmp_path, browser: Browser):
     file = write_report(facts, tmp_path / "report.html")
     opened = browser.new_page()

@@ -98,6 +98,7 @@ def test_validity(text, valid):
     assert make("validity")([sample(text)]) == [valid]
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 def test_rewards_of_any_text_are_in_range(text):
     assert phrase_exclusion(text) in (0, 1)

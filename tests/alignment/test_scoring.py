@@ -74,6 +74,7 @@ def scored(pairs: list[Pair], critic: Critic | None = None, **texts: str) -> Sco
     return score("views", pairs, prompters, critic=critic)
 
 
+@pytest.mark.slow
 def test_rewards_statistics_and_duels(pairs):
     scores = scored(pairs, by_colour(), moss="red moss stone leaf red moss stone leaf", image="first image")
     colour, moss, image = scores.prompters
@@ -95,6 +96,7 @@ def test_rewards_statistics_and_duels(pairs):
     assert (scores.photos, scores.gaps) == (7, ())
 
 
+@pytest.mark.slow
 def test_without_a_critic_the_gap_has_a_name(pairs):
     scores = scored(pairs, None, moss="moss")
     assert scores.prompters[0].rewards == {"phrase": 1.0, "repetition": 0.0, "validity": 0.0}
@@ -103,12 +105,14 @@ def test_without_a_critic_the_gap_has_a_name(pairs):
     assert "not measured: reward of the critic" in format_scores(scores)
 
 
+@pytest.mark.slow
 def test_one_prompter_has_nobody_to_duel_with(pairs):
     scores = scored(pairs, by_colour())
     assert scores.outcomes == ()
     assert "there is one prompter" in scores.gaps[0]
 
 
+@pytest.mark.slow
 def test_answers_that_are_none_are_counted_not_guessed(pairs):
     scores = scored(pairs, by_colour(), odd="odd")
     odd = scores.prompters[1]
@@ -118,6 +122,7 @@ def test_answers_that_are_none_are_counted_not_guessed(pairs):
     assert "unrated: 8 texts of odd" in format_scores(scores)
 
 
+@pytest.mark.slow
 def test_empty_texts(pairs):
     scores = scored(pairs, None, nothing="")
     nothing = scores.prompters[1]
@@ -131,6 +136,7 @@ def test_prompters_are_let_go_one_after_the_other(pairs):
     assert left == [1] * 4 + [0] * 4
 
 
+@pytest.mark.slow
 def test_the_table(pairs):
     lines = format_scores(scored(pairs, by_colour(), moss="moss")).splitlines()
     assert lines[:2] == ["8 held-out pairs of 7 photos; critic: by colour", ""]
@@ -146,6 +152,8 @@ def test_the_table(pairs):
     )
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 def test_the_page(pairs, tmp_path, browser: Browser):
     scores = scored(pairs, by_colour(), evil="<script>document.title='gotcha'</script> red moss", odd="odd", empty=" ")
     path = write_page(scores, pairs, tmp_path / "out")
@@ -175,6 +183,7 @@ def test_the_page(pairs, tmp_path, browser: Browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_a_page_of_many_pairs_shows_some(pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("chain_of_zoom.alignment.scoring.page.MAX_PAIRS", 3)
     html = write_page(scored(pairs), pairs, tmp_path / "out").read_text()
@@ -183,6 +192,7 @@ def test_a_page_of_many_pairs_shows_some(pairs, tmp_path, monkeypatch):
     assert len(list((tmp_path / "out" / "pictures").iterdir())) == 6
 
 
+@pytest.mark.slow
 def test_the_label_of_a_generated_parent_stays_on_its_thumbnail(tmp_path):
     from PIL import Image
 

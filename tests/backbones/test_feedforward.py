@@ -15,6 +15,7 @@ from chain_of_zoom.imaging.images import to_uint8
 NAMES = ("realsr", "realesrgan", "realesrgan-anime", "animevideo", "span")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mean"),
     # Mean of the enlarged 32x32 crop below. Tolerance 2e-4: another CPU sums in another order (1e-5 seen between
@@ -34,6 +35,7 @@ def test_golden_mean(astronaut, name, mean):
     assert float(result.mean()) == pytest.approx(mean, abs=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_noise_is_a_picture_too(name):
     """Networks overshoot far beyond [0, 1] on it; that is clamped, not refused."""
@@ -42,6 +44,7 @@ def test_noise_is_a_picture_too(name):
     assert result.max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_reduced_again_it_is_the_window(astronaut, name):
     """Whatever a network invents, its mean over each source pixel stays near that pixel."""
@@ -59,6 +62,7 @@ def test_company_and_repetition_change_no_bit():
         np.testing.assert_array_equal(alone, with_others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "tile"), [("animevideo", 96), ("realsr", 96)])
 def test_tiles_are_within_one_grey_level_of_the_whole(astronaut, name, tile):
     from dataclasses import replace

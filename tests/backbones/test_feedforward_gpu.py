@@ -62,6 +62,7 @@ def test_a_run_on_it_ends_well_or_badly_and_is_not_resumed_elsewhere(coz_process
     assert f"holds another run: other device ({device.name} (Vulkan), now cpu)" in on_cpu.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "code"), [("auto", 0), ("gpu", 2)])
 def test_without_a_driver_auto_is_the_cpu_and_gpu_an_error(coz, monkeypatch, tmp_path, asked, code):
     for name in ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"):
@@ -78,6 +79,7 @@ def test_without_a_driver_auto_is_the_cpu_and_gpu_an_error(coz, monkeypatch, tmp
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_wherever_it_resolves_to_the_same_device(coz, monkeypatch):
     monkeypatch.setattr(vulkan, "may_have_gpu", lambda: False)
     args = ("zoom", PHOTO, "--backbone", "animevideo", "--size", "64x64", "-o", "out", "--set", "backbone.threads=1")
@@ -112,6 +114,7 @@ def pretend(monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "why"),
     [(lambda r: None, "ran out of memory"), (lambda r: r * np.float32("nan"), "computed NaN")],
@@ -142,6 +145,7 @@ def test_one_that_computes_nonsense_is_found_out_before_the_first_picture(preten
         load_backbone("animevideo", device="gpu", threads=1).load()
 
 
+@pytest.mark.slow
 def test_little_memory_means_smaller_tiles_and_too_little_the_cpu(pretend, monkeypatch):
     pretend(lambda result, count: result)
 

@@ -58,6 +58,7 @@ def test_what_a_window_took_serves_the_next(room):
     backbone([noise(48, 64)])
 
 
+@pytest.mark.slow
 def test_tiles_are_what_counts_of_a_window_that_is_cut(room):
     backbone = load_backbone("animevideo", device="cpu")
     backbone.load()
@@ -82,6 +83,7 @@ def test_a_zoom_says_which_size_fits(room, tmp_path):
     smaller.open(tmp_path / "run").close()
 
 
+@pytest.mark.slow
 def test_ncnn_without_memory_is_an_error_and_says_nothing_of_its_own():
     class Extractor:
         def input(self, name, mat):
@@ -129,6 +131,7 @@ print(needed, held("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
     ("name", "width", "height"),

@@ -28,6 +28,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_it_computes_what_ncnn_computes(astronaut, name):
     """0.01 of 255 grey levels before rounding, one level after; 0.0024 was seen (Winograd sums in another order)."""
@@ -41,6 +42,7 @@ def test_it_computes_what_ncnn_computes(astronaut, name):
     assert in_ncnn.weights_sha256() == in_torch.weights_sha256()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_every_stored_number_is_in_the_state_dict(name):
     files = load_backbone(name)._find_files()
@@ -65,6 +67,7 @@ def test_company_changes_no_bit(astronaut):
         np.testing.assert_array_equal(alone, with_others)
 
 
+@pytest.mark.slow
 def test_a_run_says_so_and_is_not_mixed_with_ncnns(coz, tmp_path):
     args = ("zoom", PHOTO, "--backbone", "animevideo", "--size", "48x48", "--device", "cpu", "-o", "out")
     done = coz(*args, "--set", "backbone.runtime=torch")

@@ -20,6 +20,8 @@ from chain_of_zoom import load_backbone, upscale, zoom  # noqa: E402
 from chain_of_zoom.errors import MissingError, UsageError  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture(autouse=True)
 def spandrel(monkeypatch):

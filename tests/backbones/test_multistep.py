@@ -15,6 +15,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E
 
 from chain_of_zoom import BackboneError, MissingError, UsageError, load_backbone, upscale  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

@@ -31,6 +31,7 @@ def share_within(image: np.ndarray, case: str, levels: int) -> float:
     return float((difference <= levels).mean())
 
 
+@pytest.mark.slow
 def test_recursive_states_are_the_published_ones(backbone):
     text = "autumn leaf, moss"
     states = zoom(LEAF, protocol="paper", magnification=16, backbone=backbone, prompt=text).states
@@ -42,6 +43,7 @@ def test_recursive_states_are_the_published_ones(backbone):
     assert states[2].prompt_used
 
 
+@pytest.mark.slow
 def test_the_wavelet_fix_and_the_direct_zoom(backbone):
     state = zoom(LEAF, protocol="paper", magnification=4, backbone=backbone, color_fix="wavelet").states[1]
     assert share_within(state.image, "wavelet/1.png", 2) >= 0.999
@@ -51,6 +53,7 @@ def test_the_wavelet_fix_and_the_direct_zoom(backbone):
     assert share_within(direct[2].input, "bicubic/2.png", 0) == 1  # 16x: bicubic of x0's window, then one pass
 
 
+@pytest.mark.slow
 def test_four_together_are_four_alone(backbone):
     windows = [noise(16, 20, i) for i in range(4)]
     prompts, seeds = ["a", "b", "", "a"], [1, 2, 3, 4]
@@ -59,6 +62,7 @@ def test_four_together_are_four_alone(backbone):
         np.testing.assert_array_equal(together[i], backbone([windows[i]], [prompts[i]], [seeds[i]])[0])
 
 
+@pytest.mark.slow
 def test_odd_windows_are_padded_and_the_text_matters(backbone):
     (a,) = backbone([noise(17, 22)], ["moss"], [0])
     assert a.shape == (68, 88, 3)
@@ -66,6 +70,7 @@ def test_odd_windows_are_padded_and_the_text_matters(backbone):
     assert not np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_options(backbone):
     window = [noise(16, 16)]
     sampled, again = backbone(window, ["x"], [0])[0], backbone(window, ["x"], [0])[0]

@@ -62,6 +62,7 @@ def said() -> list[tuple[int, str]]:
     return []
 
 
+@pytest.mark.slow
 def test_a_batch_is_each_of_its_pictures_within_rounding(roomy, alone):
     together = roomy(WINDOWS, WORDS, SEEDS)
     for ours, theirs in zip(together, alone, strict=True):
@@ -69,6 +70,7 @@ def test_a_batch_is_each_of_its_pictures_within_rounding(roomy, alone):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_staged_weights_enter_once_however_many_batches_there_are(monkeypatch, alone):
     backbone = on_a_gpu(monkeypatch, 17)
     residence = backbone.model.residence
@@ -80,6 +82,7 @@ def test_staged_weights_enter_once_however_many_batches_there_are(monkeypatch, a
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_texts_are_encoded_once_and_together(roomy, monkeypatch):
     encoded: list[str] = []
     real = roomy.model._encode_batch
@@ -108,6 +111,7 @@ def limited(monkeypatch, model, pixels: int) -> list[tuple[int, ...]]:
     return shapes
 
 
+@pytest.mark.slow
 def test_out_of_memory_first_halves_the_batch_and_says_so(roomy, alone, monkeypatch, said):
     shapes = limited(monkeypatch, roomy.model, 64 * 64)
     results = roomy(WINDOWS, WORDS, SEEDS, on_fallback=lambda *note: said.append(note))
@@ -124,6 +128,7 @@ def test_out_of_memory_first_halves_the_batch_and_says_so(roomy, alone, monkeypa
     assert said == [], "what fits is remembered"
 
 
+@pytest.mark.slow
 def test_then_one_picture_is_made_in_tiles_and_the_state_says_so(monkeypatch):
     backbone = on_a_gpu(monkeypatch, 30)
     shapes = limited(monkeypatch, backbone.model, 256 * 256)
@@ -134,6 +139,7 @@ def test_then_one_picture_is_made_in_tiles_and_the_state_says_so(monkeypatch):
     assert len(shapes) == 1 + 1 + 9, "the whole, the samples for the norms, nine tiles"
 
 
+@pytest.mark.slow
 def test_its_tiles_are_those_of_whole_pictures(monkeypatch):
     """But for fewer samples for the norms. Random weights say nothing of how near to the untiled picture they are."""
     backbone = load_backbone("osediff-sd3", **TINY, device="cpu", t5_tokens=16)
@@ -149,6 +155,7 @@ def test_its_tiles_are_those_of_whole_pictures(monkeypatch):
     np.testing.assert_array_equal(backbone._refine_in_tiles(0, picture, "moss", 3), whole)
 
 
+@pytest.mark.slow
 def test_then_everything_else_leaves_the_gpu_and_after_that_it_is_an_error(roomy, monkeypatch, said):
     residence = roomy.model.residence
     shapes = limited(monkeypatch, roomy.model, 0)
@@ -191,6 +198,7 @@ def half(monkeypatch):
     return backbone, spoiled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_nan_is_tried_once_more_in_float32(half, factor, said):
     backbone, spoiled = half
@@ -205,6 +213,7 @@ def test_nan_is_tried_once_more_in_float32(half, factor, said):
         backbone(WINDOWS[:1], WORDS[:1], SEEDS[:1])
 
 
+@pytest.mark.slow
 def test_refined_pictures_say_what_happened_too(half, said):
     backbone, spoiled = half
     spoiled["bfloat16"] = float("nan")

@@ -20,6 +20,9 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import resize, size_of, to_uint8
 from chain_of_zoom.networks.sd import tiled_published, tiled_smooth
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 TINY = {
     "base": PARITY / "tiny_sd3",
     "lora": PARITY / "model_tiny.pkl",

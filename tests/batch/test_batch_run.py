@@ -55,6 +55,7 @@ def read(out: Path) -> Summary:
     return Summary.from_json((out / "summary.json").read_bytes())
 
 
+@pytest.mark.slow
 def test_one_bad_photo_does_not_stop_the_others(tmp_path, photos):
     outcomes = list(zoom_many(tmp_path / "photos", out=tmp_path / "out", **FAST))
     assert statuses(outcomes) == ["done", "failed", "done", "done"]
@@ -72,6 +73,7 @@ def test_one_bad_photo_does_not_stop_the_others(tmp_path, photos):
     assert [run.record for run in done.runs] == ["a/record.json", None, "c/record.json", "d/record.json"]
 
 
+@pytest.mark.slow
 def test_the_summary_follows_its_schema(tmp_path, photos):
     list(zoom_many(photos, out=tmp_path / "out", **FAST))
     data = json.loads((tmp_path / "out" / "summary.json").read_bytes())
@@ -99,6 +101,7 @@ class Moody(Fake):
         return super()._enlarge(windows, prompts, seeds)
 
 
+@pytest.mark.slow
 def test_one_spot_outside_and_one_failing_pass_do_not_stop_the_others(tmp_path, photos):
     moody = Moody(bad_seed=72)
     (tmp_path / "list.csv").write_text("photo,seed\nphotos/a.png,70\nphotos/c.png,5\n")
@@ -119,6 +122,7 @@ def test_one_spot_outside_and_one_failing_pass_do_not_stop_the_others(tmp_path, 
     assert read(tmp_path / "out").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_in_one_photo_does_not_stop_the_others_either(tmp_path, photos, monkeypatch):
     real = run.Batch._zoom
     monkeypatch.setattr(
@@ -129,6 +133,7 @@ def test_a_fault_of_ours_in_one_photo_does_not_stop_the_others_either(tmp_path, 
     assert (error.code, error.message) == (1, "unexpected ZeroDivisionError: division by zero")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skip_done", [False, True])
 def test_complete_runs_are_kept_without_decoding_the_photo(tmp_path, photos, monkeypatch, skip_done):
     list(zoom_many(photos, out=tmp_path / "out", **FAST))
@@ -145,6 +150,7 @@ def test_complete_runs_are_kept_without_decoding_the_photo(tmp_path, photos, mon
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*.*")} == times
 
 
+@pytest.mark.slow
 def test_a_changed_photo_is_never_kept(tmp_path, photos):
     list(zoom_many(photos[:1], out=tmp_path / "out", **FAST))
     was = photos[0].stat()
@@ -161,6 +167,7 @@ def test_a_changed_photo_is_never_kept(tmp_path, photos):
     assert outcome.status == "done"
 
 
+@pytest.mark.slow
 def test_other_settings_are_never_kept_and_only_replaced_when_forced(tmp_path, photos):
     list(zoom_many(photos[:1], out=tmp_path / "out", **FAST))
     shown = set((tmp_path / "out" / "thumbnails").iterdir())
@@ -174,6 +181,7 @@ def test_other_settings_are_never_kept_and_only_replaced_when_forced(tmp_path, p
     assert len(now & shown) == 1, "the first state is the same, the last is not, and its old thumbnail is gone"
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_made_again_unless_told_to_skip(tmp_path, photos):
     (outcome,) = zoom_many(photos[:1], out=tmp_path / "out", **FAST)
     before = contents(tmp_path / "out")
@@ -206,6 +214,7 @@ def test_packages_that_come_with_the_models_do_not_make_another_run(tmp_path, ph
     assert statuses(zoom_many(photos[:1], out=tmp_path / "out", **FAST)) == ["kept"]
 
 
+@pytest.mark.slow
 def test_a_stopped_batch_goes_on(tmp_path, photos):
     list(zoom_many(photos, out=tmp_path / "whole", **FAST))
     batch = zoom_many(photos, out=tmp_path / "out", **FAST)
@@ -234,6 +243,7 @@ def test_weights_that_are_not_there_stop_at_once_and_leave_nothing(tmp_path, pho
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "text"), [("index.html", "<p>mine"), ("summary.json", '{"mine": 1}')])
 def test_pages_of_somebody_else_are_not_overwritten(tmp_path, photos, name, text):
     (tmp_path / name).write_text(text)
@@ -243,6 +253,7 @@ def test_pages_of_somebody_else_are_not_overwritten(tmp_path, photos, name, text
     assert statuses(zoom_many(photos, out=tmp_path, force=True, **FAST)) == ["done", "failed", "done", "done"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_somebody_else_is_a_failure_of_its_own(tmp_path, photos):
     save(noise(4, 4), tmp_path / "out" / "c" / "00_1x.png")
     outcomes = list(zoom_many(photos, out=tmp_path / "out", **FAST))
@@ -250,6 +261,7 @@ def test_a_folder_of_somebody_else_is_a_failure_of_its_own(tmp_path, photos):
     assert isinstance(outcomes[2].error, OccupiedError)
 
 
+@pytest.mark.slow
 def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
     photos = [save(noise(32, 48, seed), tmp_path / "photos" / f"{seed}.png") for seed in range(6)]
     alive: list[weakref.ref] = []
@@ -271,6 +283,7 @@ def test_few_photos_are_in_memory_at_a_time(tmp_path, monkeypatch):
     assert most == 2, "the one at work and the next"
 
 
+@pytest.mark.slow
 def test_published_folders_of_many_photos_are_one_tree(tmp_path, photos):
     list(zoom_many([photos[0], photos[2]], out=tmp_path / "out", layout="published", **FAST))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -301,6 +314,7 @@ def test_arguments_are_checked_before_anything_is_written(tmp_path, photos):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_spots_as_numbers_and_as_texts(tmp_path, photos):
     for at, spots in [
         ((0.5, 0.25), ["0.5,0.25"]),

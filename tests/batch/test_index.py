@@ -44,6 +44,7 @@ def opened(browser: Browser):
     assert {urlsplit(url).scheme for url in asked} == {"file"}
 
 
+@pytest.mark.slow
 def test_every_picture_loads_and_every_link_leads_somewhere(tmp_path, opened):
     shutil.copy(PHOTO, tmp_path / "a.png")
     shutil.copy(PHOTO, tmp_path / f"{HOSTILE}.png")
@@ -78,6 +79,7 @@ def test_every_picture_loads_and_every_link_leads_somewhere(tmp_path, opened):
     page.wait_for_url("**/sheet.png")
 
 
+@pytest.mark.slow
 def test_the_page_can_be_watched(tmp_path, opened):
     photos = [save(noise(32, 48, seed), tmp_path / f"{seed}.png") for seed in range(3)]
     batch = zoom_many(photos, out=tmp_path / "out", **FAST)
@@ -92,6 +94,7 @@ def test_the_page_can_be_watched(tmp_path, opened):
     assert "reload" not in page.content()
 
 
+@pytest.mark.slow
 def test_thumbnails_are_small_and_say_what_they_are(tmp_path):
     (outcome,) = zoom_many(PHOTO, out=tmp_path / "out", backbone="fake", magnification=16, size=(640, 480))
     folder = tmp_path / "out" / "thumbnails"

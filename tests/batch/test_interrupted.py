@@ -27,6 +27,7 @@ from chain_of_zoom.runs.lock import lock_folder
 TINY = {"backbone": "fake", "size": (24, 16)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize(
     ("args", "says"),
@@ -96,6 +97,7 @@ def check_full(run: Callable[[], None], out: Path, whole: dict[str, object], ref
     shutil.rmtree(out)
 
 
+@pytest.mark.slow
 def test_a_full_disk(small_disk: tuple[Path, Limit], photos: list[Path], whole: dict[str, object]) -> None:
     disk, limit = small_disk
     run(photos, disk / "out")
@@ -106,6 +108,7 @@ def test_a_full_disk(small_disk: tuple[Path, Limit], photos: list[Path], whole: 
         check_full(lambda: run(photos, disk / "out"), disk / "out", whole, lambda: limit(None))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_within_a_write(
     tmp_path: Path, photos: list[Path], whole: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +137,7 @@ def test_a_disk_that_fills_up_within_a_write(
         check_full(lambda: run(photos, tmp_path / "here" / "out"), tmp_path / "here" / "out", whole, refill)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_complete_and_says_what_waits(
     tmp_path: Path, photos: list[Path], whole: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +175,7 @@ def start_batch(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_batch_process_that_is_interrupted_ends_with_130(tmp_path: Path) -> None:
     process = start_batch(tmp_path)
     process.send_signal(signal.SIGINT)
@@ -182,6 +187,7 @@ def test_a_batch_process_that_is_interrupted_ends_with_130(tmp_path: Path) -> No
     assert not Summary.from_json((tmp_path / "out" / "summary.json").read_bytes()).complete
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders")
 def test_one_process_at_a_time(tmp_path: Path, photos: list[Path]) -> None:
     release = lock_folder(small_sheets, tmp_path)
@@ -195,6 +201,7 @@ def test_one_process_at_a_time(tmp_path: Path, photos: list[Path]) -> None:
     run(photos, tmp_path / "a")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders")
 def test_a_second_process_is_refused_at_once_and_the_first_goes_on(tmp_path: Path, coz: Coz) -> None:
     process = start_batch(tmp_path)

@@ -33,6 +33,7 @@ def test_a_folder_is_its_pictures_in_order(tmp_path):
     assert [path.name for path in found] == ["a.PNG", "b.jpg", "c.tiff", "d.webp", "e.png"]
 
 
+@pytest.mark.slow
 def test_what_coz_wrote_is_no_photo(tmp_path):
     save(noise(16, 16), tmp_path / "a.png")
     zoom(tmp_path / "a.png", out=tmp_path / "a_16x", backbone="fake", size=(16, 16))
@@ -88,6 +89,7 @@ def test_the_same_zoom_twice_is_one():
     assert names("a.jpg", "a.jpg") == ["a"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.text("aAb-2.é ", min_size=1, max_size=5), max_size=12, unique=True))
 def test_names_are_unique_plain_and_the_same_again(stems):
     photos = [f"{number}/{stem}.jpg" for number, stem in enumerate(stems)]

@@ -66,6 +66,7 @@ class Counting(Fake):
         return super()._enlarge(windows, prompts, seeds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [2, 16])
 def test_the_files_are_those_of_one_after_the_other(tmp_path, photos, together):
     alone = list(zoom_many(photos, out=tmp_path / "alone" / "out", **FAST))
@@ -81,6 +82,7 @@ def test_the_files_are_those_of_one_after_the_other(tmp_path, photos, together):
     assert [outcome.status for outcome in again] == ["kept", "failed", "kept", "kept", "kept"]
 
 
+@pytest.mark.slow
 def test_one_failing_pass_is_not_everybodys(tmp_path, photos, monkeypatch):
     lines = [f"{photo},{70 if photo.stem == 'c' else 0}" for photo in photos]
     (tmp_path / "list.csv").write_text("\n".join(["photo,seed", *lines]))
@@ -101,6 +103,7 @@ def test_one_failing_pass_is_not_everybodys(tmp_path, photos, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_runs_at_different_steps_go_on_together(tmp_path, photos, monkeypatch):
     list(zoom_many(photos, out=tmp_path / "whole", **FAST))
     real = RunFolder.add
@@ -122,6 +125,7 @@ def test_runs_at_different_steps_go_on_together(tmp_path, photos, monkeypatch):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_disk_that_cannot_be_written_stops_everything(tmp_path, photos, monkeypatch):
     real = RunFolder._write_state
 
@@ -135,6 +139,7 @@ def test_a_disk_that_cannot_be_written_stops_everything(tmp_path, photos, monkey
         list(zoom_many(photos, out=tmp_path / "out", together=4, **FAST))
 
 
+@pytest.mark.slow
 def test_spots_of_one_photo_share_its_pixels(tmp_path, photos, monkeypatch):
     reads = []
     real = Batch._look
@@ -145,6 +150,7 @@ def test_spots_of_one_photo_share_its_pixels(tmp_path, photos, monkeypatch):
     assert len(set(reads)) == 1
 
 
+@pytest.mark.slow
 def test_with_a_gpu_for_prompts_and_one_for_pixels_they_go_in_two_lanes(tmp_path, photos, monkeypatch):
     chain = ChainOfZoom("fake")
     chain.place()
@@ -162,6 +168,7 @@ def test_how_many_is_a_number_from_one_on(tmp_path, photos):
         zoom_many(photos, out=tmp_path / "out", together=0, **FAST)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize(
     "args", [["random", "12", "7", "3"], ["every", "default", "3"]], ids=["at random", "at every step"]
@@ -203,6 +210,7 @@ def test_a_writer_keeps_the_order_and_stops_at_the_first_error():
     assert done == [1, 2], "what was on its way is let through"
 
 
+@pytest.mark.slow
 def test_the_papers_stack_gives_the_same_prompts_and_states_alone_and_together(tmp_path, monkeypatch):
     pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
     from chain_of_zoom.runtime import placement

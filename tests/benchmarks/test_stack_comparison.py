@@ -21,6 +21,9 @@ import paper_stack  # noqa: E402
 from paper_errors import stage_errors  # noqa: E402
 from published_stack import PublishedStack  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 # Counted from the published weights: the files of Stable Diffusion 3 medium and of Qwen2.5-VL-3B-Instruct.
 PUBLISHED = {
     "transformer": 2_028_328_000,

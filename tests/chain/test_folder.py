@@ -19,6 +19,7 @@ def contents(path):
     return {p.name: p.read_bytes() for p in path.iterdir() if p.name != "record.json"}
 
 
+@pytest.mark.slow
 def test_the_record_is_valid_and_complete(tmp_path):
     result = zoom(PHOTO, magnification=100, prompt="skin", out=tmp_path / "a", **FAST)
     data = json.loads((tmp_path / "a" / "record.json").read_bytes())
@@ -43,6 +44,7 @@ def test_the_shipped_schema_is_that_of_the_code():
     assert record.SCHEMA.read_bytes() == record.schema()
 
 
+@pytest.mark.slow
 def test_every_generated_file_says_so_and_no_measured_one_does(tmp_path):
     result = zoom(PHOTO, magnification=100, out=tmp_path / "a", **FAST)
     for entry in result.record.states:
@@ -54,12 +56,14 @@ def test_every_generated_file_says_so_and_no_measured_one_does(tmp_path):
             assert "astronaut.png" in image.info["Description"]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     for name in "ab":
         zoom(PHOTO, magnification=100, out=tmp_path / name, **FAST)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_after_its_last_complete_state(tmp_path, monkeypatch):
     zoom(PHOTO, magnification=100, out=tmp_path / "whole", **FAST)
     for writes in range(1, 12):
@@ -81,6 +85,7 @@ def test_a_stopped_run_goes_on_after_its_last_complete_state(tmp_path, monkeypat
         assert contents(here) == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_damaged_state_and_those_after_it_are_made_again(tmp_path):
     here = tmp_path / "a"
     zoom(PHOTO, magnification=100, out=here, **FAST)
@@ -92,6 +97,7 @@ def test_a_damaged_state_and_those_after_it_are_made_again(tmp_path):
     assert len(result.states) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -114,6 +120,7 @@ def test_another_run_is_refused_and_replaced_when_forced(tmp_path, change, says)
     assert sorted(contents(here)) == sorted(["mine.txt", "sheet.png", *(s.file for s in result.record.states)])
 
 
+@pytest.mark.slow
 def test_another_photo_is_another_run(tmp_path):
     zoom(PHOTO, magnification=4, out=tmp_path / "a", **FAST)
     copy = tmp_path / "copy.png"
@@ -122,6 +129,7 @@ def test_another_photo_is_another_run(tmp_path):
         zoom(copy, magnification=4, out=tmp_path / "a", **FAST)
 
 
+@pytest.mark.slow
 def test_a_moved_photo_is_the_same_run(tmp_path):
     zoom(PHOTO, magnification=4, out=tmp_path / "a", **FAST)
     shutil.copy(PHOTO, tmp_path / "astronaut.png")
@@ -151,6 +159,7 @@ def test_a_record_that_is_none_is_not_overwritten(tmp_path):
     assert (tmp_path / "record.json").read_text() == "{}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("force", [True, False])
 def test_a_record_from_elsewhere_removes_no_file_that_is_not_of_a_run(tmp_path, force):
     here = tmp_path / "a"
@@ -166,6 +175,7 @@ def test_a_record_from_elsewhere_removes_no_file_that_is_not_of_a_run(tmp_path, 
     assert all((here / name).read_bytes() == b"precious" for name in ("thesis.odt", "1.txt", "holiday.webp"))
 
 
+@pytest.mark.slow
 def test_the_users_own_temporary_files_stay(tmp_path):
     (tmp_path / ".cache.tmp").mkdir()
     (tmp_path / ".notes.tmp").write_bytes(b"precious")

@@ -46,6 +46,7 @@ def test_no_state_has_colour_and_the_record_says_why(grey, more):
     assert not any(COLOUR_REMOVED in state.fallbacks for state in states if state.origin != "generated")
 
 
+@pytest.mark.slow
 def test_a_real_network_gives_colour_and_the_zoom_none(grey):
     window = np.asarray(opened(grey).convert("RGB"))[60:100, 180:220]
     assert not is_grey(load_backbone("animevideo")([window])[0])
@@ -59,6 +60,7 @@ def test_what_stays_grey_by_itself_is_not_said_to_be_changed(grey):
     assert not any(state.fallbacks for state in states)
 
 
+@pytest.mark.slow
 def test_a_photo_with_the_faintest_colour_keeps_what_the_network_gives(grey, sepia):
     pixels = np.asarray(opened(grey).convert("RGB")).copy()
     pixels[0, 0] = (0, 0, 1)
@@ -75,6 +77,7 @@ def test_the_published_loop_stays_as_published(grey):
     assert COLOUR_REMOVED not in last.fallbacks
 
 
+@pytest.mark.slow
 def test_files_are_grey_and_read_back_as_the_same_states(grey, tmp_path):
     result = zoom(grey, out=tmp_path / "a", **FAST)
     for entry, state in zip(result.record.states, result.states, strict=True):
@@ -83,6 +86,7 @@ def test_files_are_grey_and_read_back_as_the_same_states(grey, tmp_path):
         np.testing.assert_array_equal(decode_png((tmp_path / "a" / entry.file).read_bytes()), state.image)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_bytes(grey, tmp_path):
     record = zoom(grey, out=tmp_path / "a", **FAST).record
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -93,6 +97,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(grey, tmp_path):
         assert (tmp_path / "a" / entry.file).read_bytes() == (tmp_path / "b" / entry.file).read_bytes()
 
 
+@pytest.mark.slow
 def test_alternatives_have_no_colour_either(grey, tmp_path):
     zoom(grey, out=tmp_path / "a", **FAST)
     result = zoom(grey, out=tmp_path / "a", resume_from=4, candidates=2, **FAST)
@@ -100,6 +105,7 @@ def test_alternatives_have_no_colour_either(grey, tmp_path):
     assert all(COLOUR_REMOVED in state.fallbacks for state in result.candidates)
 
 
+@pytest.mark.slow
 def test_the_published_folders_hold_rgb(grey, tmp_path):
     zoom(grey, out=tmp_path / "a", layout="published", **FAST)
     files = list((tmp_path / "a").rglob("*.png"))
@@ -107,6 +113,7 @@ def test_the_published_folders_hold_rgb(grey, tmp_path):
     assert {opened(file).mode for file in files} == {"RGB"}
 
 
+@pytest.mark.slow
 def test_a_batch_does_as_a_single_zoom_does(coz, grey, sepia, tmp_path):
     done = coz(
         "zoom", grey, sepia, "--zoom", 16, "--at", "0.42,0.22", "--size", "64x48", "--backbone", "fake", "-o", "out"

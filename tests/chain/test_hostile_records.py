@@ -60,6 +60,7 @@ WAYS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", WAYS)
 def test_mutants_are_taken_or_refused_in_words(home, how):
     document = json.loads((home / "base" / "record.json").read_bytes())
@@ -110,6 +111,7 @@ def test_what_makes_no_sense_is_no_record(home, change):
         use(home, data, "batch --skip-done")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"p\xbb", b"[" * 50_000, b'{"version":' + b"[" * 50_000 + b"]" * 50_000 + b"}"])
 def test_bytes_that_are_no_json(home, data):
     for how in ("resume", "animate", "batch", "batch --skip-done"):
@@ -119,6 +121,7 @@ def test_bytes_that_are_no_json(home, data):
     use(home, data, "eval")
 
 
+@pytest.mark.slow
 def test_the_summary_of_a_batch_and_the_record_of_a_whole_picture(home):
     (home / "other").mkdir()
     (home / "other" / "summary.json").write_bytes(b'{"version":' + b"[" * 50_000)

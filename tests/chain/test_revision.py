@@ -94,6 +94,7 @@ def edit(path, step: int, **changes: object) -> None:
     (path / "record.json").write_text(json.dumps(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["fake", Random(), "animevideo"])
 def test_a_run_stops_for_candidates_and_goes_on_with_the_one_taken(tmp_path, backbone):
     here, settings = tmp_path / "a", {**SETTINGS, "backbone": backbone}
@@ -133,6 +134,7 @@ def jsonschema_valid(path) -> None:
     jsonschema.validate(json.loads((path / "record.json").read_bytes()), json.loads(SCHEMA.read_bytes()))
 
 
+@pytest.mark.slow
 def test_seeds_make_candidates_where_a_backbone_uses_them_else_ways_to_turn(tmp_path):
     made = zoom(PHOTO, **FAKE, candidates=3, out=tmp_path / "a").candidates
     assert [(state.variant.seed, state.variant.turn) for state in made] == [(3, "none"), (1003, "none"), (2003, "none")]
@@ -153,6 +155,7 @@ def test_candidates_that_are_the_same_are_offered_once(tmp_path):
     assert [entry.variant.candidate for entry in record(tmp_path / "a").candidates[0].states] == [1]
 
 
+@pytest.mark.slow
 def test_a_candidate_is_the_same_without_its_file(tmp_path):
     for name in "ab":
         zoom(PHOTO, **FAKE, candidates=3, out=tmp_path / name)
@@ -182,6 +185,7 @@ def test_a_plain_run_after_a_stop_takes_nothing(tmp_path):
     assert states(tmp_path / "a") == states(tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_a_complete_run_is_not_touched_by_looking_at_candidates(tmp_path):
     here = tmp_path / "a"
     zoom(PHOTO, **FAKE, out=here, animate=True)
@@ -205,6 +209,7 @@ def test_resuming_keeps_the_states_before_to_the_byte(tmp_path):
     assert touched == {"03_32x.png", "04_100x.png"}
 
 
+@pytest.mark.slow
 def test_going_back_further_forgets_what_was_chosen_for_pictures_that_are_no_more(tmp_path):
     here = tmp_path / "a"
     zoom(PHOTO, **FAKE, out=here)
@@ -221,6 +226,7 @@ def test_going_back_further_forgets_what_was_chosen_for_pictures_that_are_no_mor
     assert (here / last).read_bytes() == (tmp_path / "plain" / last).read_bytes()
 
 
+@pytest.mark.slow
 def test_an_old_animation_does_not_outlive_its_states(tmp_path):
     here = tmp_path / "a"
     zoom(PHOTO, **FAKE, out=here, animate=True)
@@ -242,6 +248,7 @@ AT_32 = ("counter", "words at 32, x,", "words at 32, words at 32")
 AT_100 = ("counter", "words at 100, x,", "words at 100, words at 100")
 
 
+@pytest.mark.slow
 def test_an_edited_text_is_sent_as_it_is_and_later_ones_are_asked_for_anew(tmp_path):
     here, prompter = tmp_path / "a", Counter()
     settings = {**FAKE, "prompter": prompter, "prompt": "x", "out": here}
@@ -269,6 +276,7 @@ def test_an_edited_text_is_sent_as_it_is_and_later_ones_are_asked_for_anew(tmp_p
     np.testing.assert_array_equal(again.states[-1].image, plain.states[-1].image)
 
 
+@pytest.mark.slow
 def test_edited_texts_of_later_states_stay(tmp_path):
     here = tmp_path / "a"
     settings = {**FAKE, "prompter": Counter(), "prompt": "x", "out": here}
@@ -323,6 +331,7 @@ def test_the_prompter_is_asked_once_for_all_candidates(tmp_path):
     assert {state.prompt_raw for state in made} == {"words at 32, words at 32"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["candidate", "edited", "looking"])
 def test_a_kill_at_any_moment_leaves_a_true_record_and_nothing_is_lost(tmp_path, monkeypatch, how):
     """After a stop at any write, the same command ends as without, and a plain run as if it was never given or was."""
@@ -402,6 +411,7 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(tmp_path, monkeypatch, 
     assert (contents(tmp_path / "a"), (tmp_path / "a" / "record.json").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_candidates_of_a_direct_zoom_and_of_the_paper_protocol(tmp_path):
     chain = ChainOfZoom(backbone="fake")
     for name, settings in {"direct": {**SETTINGS, "mode": "direct"}, "paper": {"protocol": "paper"}}.items():

@@ -50,6 +50,7 @@ def inside(inner: Box, outer: Box) -> bool:
     return inner.x0 >= outer.x0 and inner.y0 >= outer.y0 and inner.x1 <= outer.x1 and inner.y1 <= outer.y1
 
 
+@pytest.mark.slow
 @given(aim=aims(), factor=st.sampled_from([2, 3, 4]))
 def test_what_holds_of_every_plan(aim, factor):
     steps = plan_chain(aim, factor)
@@ -85,6 +86,7 @@ def test_what_holds_of_every_plan(aim, factor):
     assert parent == steps[-1].window
 
 
+@pytest.mark.slow
 @given(aim=bordering_aims(), factor=st.sampled_from([2, 3, 4]), direct=st.booleans())
 @example(aim=aim_of((512, 512), (64, 64), (Fraction("153.6"), Fraction("358.4")), "16.01"), factor=4, direct=False)
 @example(aim=aim_of((512, 512), (64, 64), (Fraction("153.6"), Fraction("358.4")), "4.0001"), factor=4, direct=False)
@@ -107,6 +109,7 @@ def test_every_window_holds_the_spot_and_is_centred_on_it_to_half_a_pixel(aim, f
             assert abs((start + stop) / 2 - nearest) <= pixel / 2
 
 
+@pytest.mark.slow
 @given(aim=bordering_aims(), factor=st.sampled_from([2, 3, 4]))
 def test_full_steps_are_cut_out_of_the_enlarged_window_without_resampling(aim, factor):
     for step in plan_chain(aim, factor):
@@ -115,6 +118,7 @@ def test_full_steps_are_cut_out_of_the_enlarged_window_without_resampling(aim, f
             assert step.cut == step.region.hull()
 
 
+@pytest.mark.slow
 @given(aim=aims(), corner=st.tuples(st.booleans(), st.booleans()))
 def test_a_corner_is_reached_exactly(aim, corner):
     spot = Point(Fraction(aim.picture.width * corner[0]), Fraction(aim.picture.height * corner[1]))

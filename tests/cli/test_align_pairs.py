@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_pairs_of_a_folder_and_again(coz: Coz, folder, tmp_path):
     done = coz("align", "pairs", "photos", "--side", 128, "--spots", "centre", "--held-out", 0.5)
     assert done.returncode == 0, done.stderr
@@ -30,6 +31,7 @@ def test_pairs_of_a_folder_and_again(coz: Coz, folder, tmp_path):
     assert len(read_pairs(tmp_path / "pairs").select("held-out")) in (2, 3)
 
 
+@pytest.mark.slow
 def test_every_option_arrives(coz: Coz, folder, tmp_path):
     done = coz(
         *(
@@ -65,6 +67,7 @@ def test_a_device_for_the_backbone(coz: Coz, folder):
     assert "--device means nothing to fake" in done.stderr
 
 
+@pytest.mark.slow
 def test_details_of_the_backbone(coz: Coz, folder):
     done = coz(
         *("align", "pairs", "photos/noise.png", "--side", 64, "--spots", "centre", "--chain-share", 1),
@@ -74,6 +77,7 @@ def test_details_of_the_backbone(coz: Coz, folder):
     assert settings["backbone_options"] == {"factor": "4"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -95,6 +99,7 @@ def test_mistakes_are_one_line(coz: Coz, folder, arguments, code, words):
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_and_one_photo_says_that_nothing_is_held_out(coz: Coz, folder):
     done = coz("align", "pairs", "photos/noise.png", "--side", 128, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

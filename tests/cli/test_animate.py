@@ -11,6 +11,7 @@ from PIL import Image
 FAST = ("--at", "0.42,0.22", "--zoom", "20", "--backbone", "fake", "--size", "64x48", "-o", "out")
 
 
+@pytest.mark.slow
 def test_a_run_has_an_animation_unless_told_otherwise(coz, tmp_path):
     said = coz("zoom", PHOTO, *FAST).stdout
     assert "zoom.webp  all of them as one smooth zoom" in said
@@ -23,6 +24,7 @@ def test_a_run_has_an_animation_unless_told_otherwise(coz, tmp_path):
     assert json.loads((tmp_path / "out" / "record.json").read_bytes())["animation"] == "zoom.webp"
 
 
+@pytest.mark.slow
 def test_long_work_is_left_for_another_command(coz, tmp_path, monkeypatch):
     from chain_of_zoom.movie import animation
 
@@ -33,6 +35,7 @@ def test_long_work_is_left_for_another_command(coz, tmp_path, monkeypatch):
     assert (tmp_path / "out" / "zoom.webp").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_is_animated_without_computing_a_state(coz, tmp_path, monkeypatch):
     coz("zoom", PHOTO, *FAST, "--no-animate")
     states = {p.name: p.read_bytes() for p in (tmp_path / "out").glob("0*.png")}
@@ -49,6 +52,7 @@ def test_a_folder_is_animated_without_computing_a_state(coz, tmp_path, monkeypat
     assert coz("animate", "out", "-q", "--seconds", "0.2").stdout == ""
 
 
+@pytest.mark.slow
 def test_a_batch_is_animated_on_demand(coz, tmp_path):
     spots = ("--at", "0.2,0.2", *FAST[:-1], "many")
     coz("zoom", PHOTO, *spots)
@@ -57,6 +61,7 @@ def test_a_batch_is_animated_on_demand(coz, tmp_path):
     assert len(list((tmp_path / "many").rglob("zoom.webp"))) == 2
 
 
+@pytest.mark.slow
 def test_the_published_layout_has_one_on_demand(coz, tmp_path):
     args = ("zoom", PHOTO, *FAST, "--layout", "published")
     coz(*args)

@@ -11,6 +11,7 @@ from conftest import PHOTO
 RUN = ("zoom", PHOTO, "--at", "0.42,0.22", "--zoom", "100", "--backbone", "fake", "--size", "64x48", "--no-animate")
 
 
+@pytest.mark.slow
 def test_the_line_that_is_printed_goes_on_with_a_candidate(coz, tmp_path):
     said = coz(*RUN, "--candidates=3", "-o", "my run").stdout.splitlines()
     assert [line.split("  ")[0] for line in said[3:-1]] == [
@@ -29,12 +30,14 @@ def test_the_line_that_is_printed_goes_on_with_a_candidate(coz, tmp_path):
     assert further.endswith("'my run' --resume-from 3 --candidate 2"), "nothing is named twice"
 
 
+@pytest.mark.slow
 def test_json_lists_the_candidates(coz):
     record = json.loads(coz(*RUN, "--candidates", "2", "--json").stdout)
     assert [entry["variant"]["candidate"] for entry in record["candidates"][0]["states"]] == [1, 2]
     assert not record["complete"]
 
 
+@pytest.mark.slow
 def test_equal_candidates_are_said_and_not_offered(coz, monkeypatch):
     from chain_of_zoom.backbones.fake import Fake
 
@@ -46,6 +49,7 @@ def test_equal_candidates_are_said_and_not_offered(coz, monkeypatch):
     assert said.count("candidate_03_") == 1
 
 
+@pytest.mark.slow
 def test_an_edited_prompt_is_said(coz, tmp_path):
     coz(*RUN, "-o", "out")
     path = tmp_path / "out" / "record.json"

@@ -18,6 +18,9 @@ from chain_of_zoom.alignment.training.align import AlignmentResult, silence_libr
 from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.alignment.training.trainer import LoggedStep
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 CRITIC = "http://127.0.0.1:9/v1"
 
 

@@ -85,6 +85,7 @@ def test_details_that_nobody_takes(sets, device, words):
         build_prompters(parse_prompters(["a=text:x", "null"]), sets, {"device": device} if device else {})
 
 
+@pytest.mark.slow
 def test_a_table_a_page_and_the_named_gap(coz: Coz, pairs, tmp_path):
     done = coz(
         "prompts", "score", "--prompter", "null", "--prompter", "a=text:green moss, stone", "--data", "pairs", "-o", "x"
@@ -100,6 +101,7 @@ def test_a_table_a_page_and_the_named_gap(coz: Coz, pairs, tmp_path):
     assert stored["pairs"] == ["p1", "p2"]  # p0 is not held out
 
 
+@pytest.mark.slow
 def test_a_page_of_something_else_stays(coz: Coz, pairs, tmp_path):
     (tmp_path / "zooms").mkdir()
     (tmp_path / "zooms" / "index.html").write_text("zooms")
@@ -109,6 +111,7 @@ def test_a_page_of_something_else_stays(coz: Coz, pairs, tmp_path):
         assert coz("prompts", "score", "--prompter", "null", "--data", "pairs", "-o", "x").returncode == 0
 
 
+@pytest.mark.slow
 def test_json_limit_and_quiet(coz: Coz, pairs, tmp_path):
     done = coz("prompts", "score", "--prompter", "null", "--data", "pairs/metadata.jsonl", "--limit", 1, "--json")
     assert json.loads(done.stdout)["pairs"] == ["p1"]
@@ -117,6 +120,7 @@ def test_json_limit_and_quiet(coz: Coz, pairs, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["pairs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -138,6 +142,7 @@ def test_mistakes_are_one_line(coz: Coz, pairs, monkeypatch, tmp_path, arguments
     assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_pairs_that_are_all_learned_from(coz: Coz, pairs):
     file = pairs / "metadata.jsonl"
     file.write_text(file.read_text().replace("held-out", "train"))
@@ -146,12 +151,14 @@ def test_pairs_that_are_all_learned_from(coz: Coz, pairs):
     assert "has 3 pairs and none is held out" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_pair_that_cannot_be_read_is_said(coz: Coz, pairs):
     (pairs / "1b.png").unlink()
     done = coz("prompts", "score", "--prompter", "null", "--data", "pairs")
     assert "skipped: p1: " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_real_model_as_prompter_and_critic(coz: Coz, pairs):
     """Random weights: its ratings are none, its answers neither A nor B, and nothing is guessed from them."""
     pytest.importorskip("transformers", reason="needs the extra [diffusion]")
@@ -176,6 +183,7 @@ def test_a_real_model_as_prompter_and_critic(coz: Coz, pairs):
     assert scores["gaps"] == []
 
 
+@pytest.mark.slow
 def test_a_critic_behind_a_server(coz: Coz, pairs, monkeypatch):
     """It rates both texts of both pairs, then prefers one text in both orders, then the first place twice."""
     pytest.importorskip("httpx", reason="needs the extra [remote]")

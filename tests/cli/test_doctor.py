@@ -80,6 +80,7 @@ def test_an_empty_machine_is_told_what_every_preset_lacks(plain):
     assert text.endswith("type: coz models\n")
 
 
+@pytest.mark.slow
 def test_with_the_tiny_weights_every_preset_can_run(plain, tiny):
     found = json.loads(invoke("doctor", "--json"))
     assert {name: verdict["runs"] for name, verdict in found["presets"].items()} == dict.fromkeys(PRESETS, True)
@@ -124,6 +125,7 @@ def test_vulkan_devices_are_shown_with_the_names_that_device_takes(plain, monkey
     assert f"Vulkan, for the embedded backbones: {shown}\n" in invoke("doctor")
 
 
+@pytest.mark.slow
 def test_the_real_machine_is_described(home):
     found = json.loads(invoke("doctor", "--json"))
     assert found["vulkan"] == vulkan.find_devices().as_json()
@@ -135,6 +137,7 @@ def test_the_real_machine_is_described(home):
     assert platform.node() not in found["platform"]
 
 
+@pytest.mark.slow
 def test_without_torch_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "torch not installed; GPU: none that torch can use" in invoke("doctor")
@@ -151,6 +154,7 @@ def torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     sys.modules.pop("torchvision", None)
 
 
+@pytest.mark.slow
 def test_a_torchvision_that_does_not_fit_is_a_warning(torchvision):
     pytest.importorskip("torch")
     torchvision.write_text("raise RuntimeError('operator torchvision::nms does not exist')")
@@ -182,6 +186,7 @@ def test_the_picture_is_always_the_same():
     assert all(picture[..., channel].std() > 40 for channel in range(3))
 
 
+@pytest.mark.slow
 def test_selftest_writes_one_small_zip_that_names_nobody(tiny, tmp_path):
     summary = json.loads(invoke("doctor", "--selftest", "paper-null", "-o", tmp_path / "sent.zip", "--json"))
     data = (tmp_path / "sent.zip").read_bytes()
@@ -220,6 +225,7 @@ def test_selftest_without_weights_says_everything_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_wrong_options_are_refused_before_anything_runs(tiny, tmp_path):
     with pytest.raises(UsageError, match="did you mean --preset paper-null"):
         invoke("doctor", "--selftest", "paper-nul")

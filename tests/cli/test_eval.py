@@ -35,6 +35,7 @@ def photos(tmp_path: Path) -> Path:
 TRUE = ("--protocol", "true-zoom", "--scales", "4", "--metrics", "detail,psnr", "--jobs", "1")
 
 
+@pytest.mark.slow
 def test_the_main_job(coz, photos, tmp_path):
     done = coz("eval", "--data", photos, *TRUE, "--methods", "bicubic,fake", "-o", "out", "--markdown", "table.md")
     assert done.returncode == 0, done.stderr
@@ -58,6 +59,7 @@ def test_the_main_job(coz, photos, tmp_path):
     assert json.loads(coz("eval", "compare", "out", "other", "--json").stdout)["changes"][0]["method"] == "bicubic"
 
 
+@pytest.mark.slow
 def test_manifests_are_written_and_read(coz, photos, tmp_path):
     done = coz("eval", "data", photos, "-o", "set.json", "--spots", "2")
     assert done.stdout == "set.json  2 pictures, 2 spots\n"
@@ -69,6 +71,7 @@ def test_manifests_are_written_and_read(coz, photos, tmp_path):
     assert "is not the file that the manifest pins" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
@@ -124,6 +127,7 @@ def test_loader_details_reach_those_that_take_them(tmp_path):
         _options(methods, None, ["one/backbone.thread=1"])
 
 
+@pytest.mark.slow
 def test_metrics_are_listed_with_what_they_lack(coz):
     rows = {row["name"]: row for row in json.loads(coz("eval", "metrics", "--json").stdout)}
     assert rows["psnr"]["missing"] is None
@@ -133,6 +137,7 @@ def test_metrics_are_listed_with_what_they_lack(coz):
     assert all(name in text for name in rows)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_results(coz_process, photos, tmp_path):
     for name in "cdef":  # more to do after the kill than a slow machine could finish before it
         shutil.copy(photos / "a.png", photos / f"{name}.png")
@@ -166,6 +171,7 @@ def test_durations_are_in_words():
     assert [format_duration(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2 h 30 min"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     from make_benchmark import clearly, document, evidence, looks

@@ -88,6 +88,7 @@ CASES: dict[int, list[tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "args"), [(code, args) for code, cases in CASES.items() for args in cases])
 def test_every_command_returns_what_is_documented(coz, home, code, args):
     done = coz(*args)
@@ -106,6 +107,7 @@ def test_the_table_is_that_of_the_errors():
         assert f"| {code} | " in reference
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_run_quietly(home):
     coz = [sys.executable, "-m", "chain_of_zoom"]
     zoom = ["zoom", "p.png", *FAST[:-1], "-o", "run"]
@@ -117,6 +119,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(home):
         assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.slow
 def test_ctrl_c(coz, home, monkeypatch):
     def interrupted(*args: object, **more: object) -> RGB8:
         raise KeyboardInterrupt
@@ -157,6 +160,7 @@ def locked(home, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name not in names and access(path, mode))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_fails_alone(coz, home, locked):
     done = coz("zoom", "photos/a.png", "p.png", *FAST, "-o", "z")
     assert done.returncode == 3
@@ -186,6 +190,7 @@ def test_a_folder_without_pictures_is_the_first_thing_said(coz, home):
     assert not (home / "zooms").exists()
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text(coz, home):
     """Photos are refused, since records could not name them; folders are as good as any."""
     name = os.fsdecode(b"caf\xe9")

@@ -21,6 +21,7 @@ def limited(tmp_path, megabytes, *args):
     return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("megabytes", "args", "says"),
     [

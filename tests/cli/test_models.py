@@ -43,6 +43,7 @@ def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # list
 
 
+@pytest.mark.slow
 def test_the_list_says_what_is_there_and_how_to_get_the_rest():
     text = invoke("models")
     for name, item in ITEMS.items():
@@ -127,6 +128,7 @@ def test_get_asks_for_what_the_libraries_read_and_no_more(calls, name, skipped):
     assert set(PUBLISHED[name]) - set(chosen) == skipped
 
 
+@pytest.mark.slow
 def test_get_says_the_licence_and_where_it_lies_and_is_content_the_second_time(calls, monkeypatch):
     file = hub_cache() / "models--xinyu1205--recognize_anything_model/snapshots/a/ram_swin_large_14m.pth"
 
@@ -177,6 +179,7 @@ def test_offline_is_said_without_asking_the_hub(calls, monkeypatch):
     assert calls == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=20e9))
     with pytest.raises(OutputError, match=r"20 GB free; accepted: about 24 GB for sd3, qwen.*HF_HOME"):
@@ -191,6 +194,7 @@ def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_what_is_not_on_the_hub_is_refused_before_anything_is_downloaded(calls):
     with pytest.raises(MissingError) as error:
         invoke("models", "get", "sd3", "sr-lora", "ram-tags")
@@ -243,6 +247,7 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_folder_is_searched_and_everything_lands_where_presets_look(ckpt):
     text = invoke("models", "convert", ckpt)
     assert text.count("SHA-256 as published") == 4
@@ -277,6 +282,7 @@ def test_tensors_survive_and_a_list_keeps_its_order(ckpt):
     assert all(torch.equal(converted[key], was) for key, was in zip(sorted(converted), published, strict=True))
 
 
+@pytest.mark.slow
 def test_converting_again_changes_nothing_and_a_new_source_replaces(ckpt):
     invoke("models", "convert", ckpt)
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in models_dir().rglob("*") if path.is_file()}
@@ -288,6 +294,7 @@ def test_converting_again_changes_nothing_and_a_new_source_replaces(ckpt):
     assert target.read_bytes() == before[target][0]
 
 
+@pytest.mark.slow
 def test_another_file_under_the_published_name_is_refused_unless_trusted(ckpt, tmp_path):
     file = ckpt / "SR_LoRA" / "model_20001.pkl"
     torch.save([torch.ones(1), torch.ones(1)], file)
@@ -301,6 +308,7 @@ def test_another_file_under_the_published_name_is_refused_unless_trusted(ckpt, t
         assert found.metadata() == {"source_sha256": file_sha256(file)}
 
 
+@pytest.mark.slow
 def test_a_file_under_another_name_needs_as(ckpt, tmp_path):
     odd = tmp_path / "mine.safetensors"
     safetensors.save_file({"lora_A": torch.ones(2)}, odd)
@@ -326,6 +334,7 @@ class Evil:
         return os.mkdir, ("executed",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
@@ -357,6 +366,7 @@ def test_bad_files_execute_nothing_and_leave_nothing(tmp_path, monkeypatch, name
     assert not models_dir().exists()
 
 
+@pytest.mark.slow
 def test_wrong_paths_are_one_line_each(tmp_path, ckpt):
     (tmp_path / "empty").mkdir()
     wrong: list[tuple[object, type[ChainOfZoomError], str]] = [

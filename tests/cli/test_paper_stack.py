@@ -53,6 +53,7 @@ def share_within(path: str, case: str, levels: int) -> float:
     return float((difference <= levels).mean())
 
 
+@pytest.mark.slow
 def test_the_command_of_the_issue(run):
     record = run("--zoom", "16", *SD3, "--prompt", "autumn leaf, moss")
     assert [s["prompt"] for s in record["states"]] == [None, "autumn leaf, moss", "autumn leaf, moss"]
@@ -63,6 +64,7 @@ def test_the_command_of_the_issue(run):
     assert {"torch", "diffusers", "transformers"} <= set(record["software"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "args"),
     [
@@ -81,6 +83,7 @@ def test_vlm_texts(run, case, args):
         assert share_within("out/01_4x.png", "vlm_state1.png", 2) >= 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["ram", "dape"])
 def test_tags(run, case):
     expected = json.loads((PARITY / "cases" / "tags_step1.json").read_text())[case]
@@ -90,6 +93,7 @@ def test_tags(run, case):
     assert record["states"][1]["prompter"] == case
 
 
+@pytest.mark.slow
 def test_an_edited_prompt_is_what_the_backbone_reads(run):
     """The text of the published run, typed into the record, gives the picture of the published run."""
     expected = json.loads((PARITY / "cases" / "vlm_prompts_step1.json").read_text())["vlm"]
@@ -102,6 +106,7 @@ def test_an_edited_prompt_is_what_the_backbone_reads(run):
     assert share_within("out/01_4x.png", "vlm_state1.png", 2) >= 0.999
 
 
+@pytest.mark.slow
 def test_candidates_follow_the_noise_of_the_posterior_and_without_it_the_ways_to_turn(run):
     sampled = run("--zoom", "4", *SD3, "--candidates", "2")["candidates"][0]["states"]
     assert [state["variant"]["seed"] for state in sampled] == [1, 1001]
@@ -111,6 +116,7 @@ def test_candidates_follow_the_noise_of_the_posterior_and_without_it_the_ways_to
     assert [state["variant"]["turn"] for state in still] == ["none", "flip-x"]
 
 
+@pytest.mark.slow
 def test_where_the_models_lie_is_recorded_and_how_little_memory_there_was_makes_no_other_run(run, monkeypatch):
     monkeypatch.setattr(placement, "measure_free_memory", lambda: {"cpu": 80 * 10**9})
     record = run("--zoom", "4", *SD3, *VLM)
@@ -131,6 +137,7 @@ def test_where_the_models_lie_is_recorded_and_how_little_memory_there_was_makes_
         run("--zoom", "4", *SD3, *VLM)
 
 
+@pytest.mark.slow
 def test_memory_low_is_for_what_has_models_to_place(run):
     with pytest.raises(UsageError, match="memory 'none'; accepted: auto, low"):
         run("--zoom", "4", *SD3, "--memory", "none")
@@ -138,12 +145,14 @@ def test_memory_low_is_for_what_has_models_to_place(run):
         run("--zoom", "4", "--backbone", "bicubic", "--memory", "low")
 
 
+@pytest.mark.slow
 def test_wavelet_and_the_published_layout(run):
     run("--zoom", "4", *SD3, "--color-fix", "wavelet", "--layout", "published")
     assert share_within("out/per-sample/leaf/1.png", "wavelet/1.png", 2) >= 0.999
     assert share_within("out/per-sample/leaf/1_input.png", "recursive/1_input.png", 0) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
@@ -167,6 +176,7 @@ def test_bad_input_is_one_typed_error_and_leaves_nothing(run, tmp_path, args, co
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_config_file_is_outweighed_by_flags(run):
     Path("c.toml").write_text('[backbone]\nposterior = "mode"\nbase = "nowhere"\n')
     record = run("--zoom", "4", *SD3, "--config", "c.toml")
@@ -186,6 +196,7 @@ def test_without_the_weights_a_preset_says_all_there_is_to_know(run, monkeypatch
         assert part in message
 
 
+@pytest.mark.slow
 def test_upscale_and_eval_take_the_flags_of_loaders_that_zoom_takes(coz, tmp_path):
     with Image.open(LEAF) as leaf:
         leaf.crop((0, 0, 32, 32)).save(tmp_path / "a.png")
@@ -220,6 +231,7 @@ def test_a_flag_that_nobody_takes_is_refused(coz, args):
     assert "lora" in done.stderr
 
 
+@pytest.mark.slow
 def test_libraries_say_nothing_on_the_terminal(tmp_path):
     args = ["zoom", LEAF, "--zoom", "4", "--size", "64x64", "-o", "out", *SD3, *VLM, *ADAPTER]
     command = [sys.executable, "-m", "chain_of_zoom", *args, "-q"]

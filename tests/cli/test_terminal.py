@@ -42,6 +42,7 @@ def check(text: str, lines: int | None = None) -> None:
     assert lines is None or len(rows) == lines
 
 
+@pytest.mark.slow
 def test_names_in_lines(coz, tmp_path, photo):
     done = coz("zoom", photo, *FAST)
     assert done.returncode == 0, done.stderr
@@ -52,6 +53,7 @@ def test_names_in_lines(coz, tmp_path, photo):
     check(coz("animate", folder.name).stdout, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", [[], ["--debug"]])
 def test_names_in_errors(coz, tmp_path, photo, debug):
     check(coz("zoom", f"no{photo}", *FAST, *debug).stderr, None if debug else 1)
@@ -63,6 +65,7 @@ def test_names_in_errors(coz, tmp_path, photo, debug):
     check(coz(f"--{photo}").stderr, 1)
 
 
+@pytest.mark.slow
 def test_json_stays_what_it_is(coz, tmp_path, photo):
     done = coz("zoom", photo, *FAST, "-o", "out", "--json")
     check(done.stdout)
@@ -76,6 +79,7 @@ def test_a_name_that_is_no_text(coz, tmp_path):
     assert (done.returncode, done.stderr) == (0, "") or (done.returncode == 3 and "not UTF-8" in done.stderr)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone(coz, tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
@@ -87,6 +91,7 @@ def test_a_folder_that_is_gone(coz, tmp_path, monkeypatch):
         assert "unexpected" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["zoom"], ["animate"], ["eval", "--methods", "bicubic", "--data"], ["upscale"]])
 def test_names_that_are_too_long(coz, command):
     done = coz(*command, "x" * 300)

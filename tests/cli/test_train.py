@@ -35,6 +35,7 @@ def trained(tmp_path_factory):
     return home / "out", invoke(*args), args
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_does_and_keeps_its_settings(trained):
     folder, said, _ = trained
     assert "1 pictures, 1 a step, 2 steps" in said
@@ -50,6 +51,7 @@ def test_a_run_says_what_it_does_and_keeps_its_settings(trained):
         assert sheet.width > 3 * 384
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on(trained):
     args = trained[2]
     ended = json.loads(invoke(*args, "--json"))
@@ -60,6 +62,7 @@ def test_the_same_command_goes_on(trained):
     assert set(fresh["losses"]) == {"l2", "perceptual", "matching", "generator", "regulariser"}
 
 
+@pytest.mark.slow
 def test_a_photo_is_zoomed_with_what_was_trained(trained, tmp_path):
     common = ["zoom", PHOTO, "--zoom", 16, "--size", "64x64", "--backbone", "osediff-sd3", "--base", TINY, "-q"]
     common += ["--device", "cpu", "--no-animate"]
@@ -74,6 +77,7 @@ def test_a_photo_is_zoomed_with_what_was_trained(trained, tmp_path):
     assert record["options"]["backbone"]["lora"] == str(folder)
 
 
+@pytest.mark.slow
 def test_a_preset_leaves_the_encoder_to_the_folder(trained, tmp_path):
     invoke(
         "zoom", PHOTO, "--preset", "paper-null", "--zoom", 4, "--base", TINY, "--lora", trained[0], "--device", "cpu",
@@ -83,6 +87,7 @@ def test_a_preset_leaves_the_encoder_to_the_folder(trained, tmp_path):
     assert set(record["options"]["backbone"]) == {"base", "lora", "device"}
 
 
+@pytest.mark.slow
 def test_memory_by_count():
     rows = {row["what"]: row for row in json.loads(invoke("train", "--estimate", "--json"))}
     found = {what.partition(":")[0].partition(",")[0]: row for what, row in rows.items()}
@@ -98,6 +103,7 @@ def test_memory_by_count():
     assert any(what.startswith("VGG16") for what in rows)
 
 
+@pytest.mark.slow
 def test_memory_of_another_base_and_other_settings():
     text = invoke("train", "--estimate", "--base", TINY, "--no-checkpointing", "--perceptual", "none")
     assert "122,176" in text
@@ -105,6 +111,7 @@ def test_memory_of_another_base_and_other_settings():
     assert "VGG16" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "error", "told"),
     [

@@ -21,6 +21,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import load
 
 
+@pytest.mark.slow
 def test_a_sheet_with_a_row_for_each_seed(coz, tmp_path):
     done = coz("train", "degrade", PHOTO, "--seeds", 2, "--size", 64)
     assert (done.returncode, done.stderr) == (0, "")
@@ -32,6 +33,7 @@ def test_a_sheet_with_a_row_for_each_seed(coz, tmp_path):
     assert one[0] > 9 * 384  # truth and at least eight operations side by side
 
 
+@pytest.mark.slow
 def test_what_was_drawn_is_printed_as_json(coz, tmp_path):
     done = coz("train", "degrade", PHOTO, "--seeds", 2, "--size", 64, "--json", "-o", "a.png")
     report = json.loads(done.stdout)
@@ -44,6 +46,7 @@ def test_what_was_drawn_is_printed_as_json(coz, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_the_result_on_the_sheet_is_what_training_gets(coz, tmp_path, astronaut):
     coz("train", "degrade", PHOTO, "--stage", "bicubic", "--size", 384)
     crop = Image.fromarray(astronaut[64:448, 64:448])
@@ -53,6 +56,7 @@ def test_the_result_on_the_sheet_is_what_training_gets(coz, tmp_path, astronaut)
     assert np.array_equal(sheet[top : top + 384, left : left + 384], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -82,6 +86,7 @@ def folder(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_captions_are_written_kept_and_read_for_training(coz, folder, tmp_path):
     command = ("train", "captions", "--data", folder, "--prompter", "text", "--set", "prompter.text=grey, grey noise")
     done = coz(*command)
@@ -113,6 +118,7 @@ def test_details_of_the_prompter(tmp_path):
             _details("remote", None, sets)
 
 
+@pytest.mark.slow
 def test_captions_need_pictures_and_a_prompter(coz, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     done = coz("train", "captions", "--data", "empty", "--prompter", "null")

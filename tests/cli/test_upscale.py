@@ -13,6 +13,7 @@ from conftest import PHOTO
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_the_default_is_a_png_in_this_folder(coz, tmp_path):
     Image.open(PHOTO).crop((0, 0, 40, 30)).save(tmp_path / "photo.png")
     done = coz("upscale", "photo.png", "--backbone", "fake")
@@ -32,6 +33,7 @@ def photo(tmp_path):
     return "photo.png"
 
 
+@pytest.mark.slow
 def test_json_and_quiet(coz, tmp_path, photo):
     done = coz("upscale", photo, "--backbone", "bicubic", "--scale", "2.5x", "-o", "out/a.jpg", "--json")
     record = json.loads(done.stdout)
@@ -41,6 +43,7 @@ def test_json_and_quiet(coz, tmp_path, photo):
     assert coz("upscale", photo, "--backbone", "bicubic", "-o", "b.png", "-q").stdout == ""
 
 
+@pytest.mark.slow
 def test_an_estimate(coz, tmp_path, photo):
     done = coz("upscale", photo, "--backbone", "bicubic", "--estimate", "-o", "a.dzi")
     assert done.returncode == 0, done.stderr
@@ -51,6 +54,7 @@ def test_an_estimate(coz, tmp_path, photo):
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -74,6 +78,7 @@ def test_mistakes_are_one_line_and_leave_nothing(coz, tmp_path, photo, arguments
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_bar_says_how_far_it_is(tmp_path, photo):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "chain_of_zoom", "upscale", photo, "--backbone", "bicubic", "-o", "a.png"]
@@ -89,6 +94,7 @@ def test_on_a_terminal_a_bar_says_how_far_it_is(tmp_path, photo):
     assert "200/200" in told  # rows, while it is written
 
 
+@pytest.mark.slow
 def test_torch_stays_out(tmp_path, photo):
     code = (
         "import sys; from chain_of_zoom import upscale; upscale('photo.png', 2, backbone='bicubic'); "

@@ -23,6 +23,7 @@ def size_of(path: Path) -> tuple[int, int]:
 FAST = ("--backbone", "fake", "--size", "64x48")
 
 
+@pytest.mark.slow
 def test_the_main_job_in_a_folder_with_a_difficult_name(coz_process, tmp_path):
     coz = coz_process
     photo = tmp_path / "été à la mer (1).png"
@@ -39,6 +40,7 @@ def test_the_main_job_in_a_folder_with_a_difficult_name(coz_process, tmp_path):
     assert again.stdout.count("kept from before") == 4
 
 
+@pytest.mark.slow
 def test_json_is_the_record_and_nothing_else(coz, tmp_path):
     done = coz("zoom", PHOTO, "--box", "200,90,240,120", *FAST[:2], "--no-animate", "--json", "-o", "out")
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / "record.json").read_bytes())
@@ -48,17 +50,20 @@ def test_json_is_the_record_and_nothing_else(coz, tmp_path):
     assert size_of(tmp_path / "out" / last["file"]) == (512, 384)
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing(coz):
     done = coz("zoom", PHOTO, *FAST, "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_what_is_ignored_and_what_is_beyond_evidence_is_said(coz):
     done = coz("zoom", PHOTO, "--zoom", "4096", "--size", "32x32", "--backbone", "animevideo", "--prompt", "skin")
     assert "animevideo ignores prompts" in done.stdout
     assert "beyond evidence" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
@@ -102,11 +107,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(coz, tmp_path, args, code, say
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(coz):
     assert "Traceback" in coz("zoom", "none.png", "--debug").stderr
     assert "Traceback" not in coz("zoom", "none.png").stderr
 
 
+@pytest.mark.slow
 def test_backbones_are_listed(coz):
     rows = {row["name"]: row for row in json.loads(coz("backbones", "--json").stdout)}
     assert rows["realsr"]["default"]
@@ -123,11 +130,13 @@ def test_bare_coz_is_help(coz):
     assert "Commands:" in done.stdout
 
 
+@pytest.mark.slow
 def test_help_has_examples(coz):
     assert "coz zoom photo.jpg --at 0.62,0.4 --zoom 64" in coz("zoom", "--help").stdout
     assert coz("--version").stdout.startswith("coz ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_resumes_to_the_same_bytes(coz_process, tmp_path, kill):
     coz = coz_process

@@ -42,6 +42,7 @@ def folders(out: Path) -> list[str]:
     return sorted(path.parent.name for path in out.rglob("record.json"))
 
 
+@pytest.mark.slow
 def test_a_folder_goes_through_with_one_bad_photo(coz, tmp_path, photos):
     done = coz("zoom", "photos", *FAST)
     assert done.returncode == 3
@@ -62,6 +63,7 @@ def test_a_folder_goes_through_with_one_bad_photo(coz, tmp_path, photos):
     assert folders(tmp_path / "zooms") == ["a", "c", "d"]
 
 
+@pytest.mark.slow
 def test_one_photo_and_one_spot_is_no_batch(coz, tmp_path, photos):
     assert coz("zoom", "photos/a.png", "--at", "0.5,0.5", *FAST).returncode == 0
     assert (tmp_path / "a_4x" / "record.json").is_file()
@@ -70,6 +72,7 @@ def test_one_photo_and_one_spot_is_no_batch(coz, tmp_path, photos):
     assert folders(tmp_path / "zooms") == ["a"]
 
 
+@pytest.mark.slow
 def test_several_spots_and_lists(coz, tmp_path, photos):
     (tmp_path / "photos" / "list.csv").write_text('photo,at,prompt,name\na.png,"0.1,0.1",a wing,wing\nc.png,,,\n')
     done = coz(
@@ -82,6 +85,7 @@ def test_several_spots_and_lists(coz, tmp_path, photos):
     assert [state["prompt"] for state in record["states"]] == [None, None, "a wing"]
 
 
+@pytest.mark.slow
 def test_json_is_the_summary_and_nothing_else(coz, tmp_path, photos):
     done = coz("zoom", "photos/a.png", "photos/b.png", *FAST, "--json", "-o", "out")
     assert done.returncode == 3
@@ -89,6 +93,7 @@ def test_json_is_the_summary_and_nothing_else(coz, tmp_path, photos):
     assert done.stderr.startswith("error: b.png")
 
 
+@pytest.mark.slow
 def test_quiet_says_only_what_failed(coz, photos):
     done = coz("zoom", photos, *FAST, "-q")
     assert (done.returncode, done.stdout) == (3, "")
@@ -97,6 +102,7 @@ def test_quiet_says_only_what_failed(coz, photos):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_the_first_failure_gives_the_exit_code(coz, photos):
     done = coz("zoom", photos / "a.png", photos / "b.png", "--at", "0.5,0.5", "--at", "300px,5px", *FAST)
     assert done.returncode == 2
@@ -129,6 +135,7 @@ def test_bad_batches_are_one_line_and_leave_nothing(coz, tmp_path, photos, args,
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_empty_folder_fails_in_its_turn(coz, tmp_path, photos):
     (tmp_path / "empty").mkdir()
     done = coz("zoom", "empty", "photos/a.png", *FAST)
@@ -167,6 +174,7 @@ def test_the_bar_counts_enlargements_over_all_photos():
     assert display.seen[-1] == (10, 10), "a failed photo's missing enlargements are not waited for"
 
 
+@pytest.mark.slow
 def test_a_terminal_sees_a_bar_with_the_time_left(tmp_path, photos):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "chain_of_zoom", "zoom", PHOTO, photos / "c.png", "--backbone", "animevideo"]
@@ -192,6 +200,7 @@ def test_a_terminal_sees_a_bar_with_the_time_left(tmp_path, photos):
     assert "0:0" in text
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_is_one_line(tmp_path, photos):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")

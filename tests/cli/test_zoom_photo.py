@@ -42,6 +42,7 @@ def opened(path: Path) -> Image.Image:
     return Image.open(io.BytesIO(path.read_bytes()))
 
 
+@pytest.mark.slow
 def test_metadata_comes_along_only_when_asked(coz, photo, tmp_path):
     assert coz("zoom", photo, "--zoom", 8, "-o", "a", *FAST).returncode == 0
     assert coz("zoom", photo, "--zoom", 8, "-o", "b", "--keep-metadata", *FAST).returncode == 0
@@ -59,6 +60,7 @@ def test_metadata_comes_along_only_when_asked(coz, photo, tmp_path):
     assert not opened(tmp_path / "b" / "sheet.png").getexif()
 
 
+@pytest.mark.slow
 def test_the_profile_is_kept_with_its_pixels_when_asked(coz, photo, tmp_path):
     (tmp_path / "settings.toml").write_text('[photo]\nprofile = "keep"\nmatte = "black"\n')
     args = ("zoom", photo, "--zoom", 1, "--size", "64x64", "--backbone", "fake")
@@ -77,6 +79,7 @@ def test_the_profile_is_kept_with_its_pixels_when_asked(coz, photo, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_animation_is_srgb_whatever_the_states_are_in(coz, photo, tmp_path):
     coz("zoom", photo, "--zoom", 4, "-o", "a", "--set", "photo.profile=keep", *FAST)
     assert coz("animate", "a").returncode == 0
@@ -88,6 +91,7 @@ def test_an_animation_is_srgb_whatever_the_states_are_in(coz, photo, tmp_path):
     assert shown[1] > shown[0] + 20
 
 
+@pytest.mark.slow
 def test_a_run_read_otherwise_is_another_run(coz, photo):
     assert coz("zoom", photo, "--zoom", 4, "-o", "a", *FAST).returncode == 0
     done = coz("zoom", photo, "--zoom", 4, "-o", "a", "--set", "photo.matte=black", *FAST)
@@ -96,6 +100,7 @@ def test_a_run_read_otherwise_is_another_run(coz, photo):
     assert coz("zoom", photo, "--zoom", 4, "-o", "a", "--set", "photo.pixels=1e6", *FAST).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_batch_reads_as_it_is_told(coz, photo, tmp_path):
     (tmp_path / "second.png").write_bytes(photo.read_bytes())
     args = ("zoom", photo, "second.png", "--zoom", 1, "--set", "photo.matte=#102030", "-o", "out", "--backbone", "fake")
@@ -109,6 +114,7 @@ def test_a_batch_reads_as_it_is_told(coz, photo, tmp_path):
     assert anew.returncode != 0  # other states lie there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sets", "code", "says"),
     [
@@ -137,6 +143,7 @@ def test_heif_without_its_extra(coz, tmp_path, monkeypatch):
     assert "pip install 'chain-of-zoom[heif]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_in_python_the_same(photo, tmp_path):
     size = {"size": (32, 32), "magnification": 4, "backbone": "fake"}
     result = zoom(photo, out=tmp_path / "a", photo_options={"metadata": "keep"}, **size)

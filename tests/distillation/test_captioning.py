@@ -45,6 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_each_picture_is_asked_about_once(folder, tmp_path):
     out, prompter, counts = tmp_path / "c.jsonl", Mean(), []
     done = caption_pictures(folder, out, prompter, AUTHOR, counts.append)
@@ -62,6 +63,7 @@ def test_each_picture_is_asked_about_once(folder, tmp_path):
     assert out.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_moved_pictures_keep_their_caption_and_changed_ones_get_another(folder, tmp_path):
     out, prompter = tmp_path / "c.jsonl", Mean()
     caption_pictures(folder, out, prompter, AUTHOR)
@@ -78,6 +80,7 @@ def test_moved_pictures_keep_their_caption_and_changed_ones_get_another(folder, 
     assert "in/02.png" not in new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [0.0, 1e9])
 def test_a_stop_loses_nothing_that_was_said(folder, tmp_path, monkeypatch, every):
     monkeypatch.setattr(captioning, "SAVE_EVERY", every)
@@ -97,6 +100,7 @@ def test_nothing_said_is_nothing_written(folder, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_captions_of_others_are_not_mixed(folder, tmp_path):
     out = tmp_path / "c.jsonl"
     caption_pictures(folder, out, Mean(), AUTHOR)
@@ -109,6 +113,7 @@ def test_captions_of_others_are_not_mixed(folder, tmp_path):
         caption_pictures(folder, out, Mean(), AUTHOR)
 
 
+@pytest.mark.slow
 def test_a_prompter_is_shown_the_whole_picture_at_512(tmp_path, astronaut):
     home = tmp_path / "set"
     home.mkdir()
@@ -119,6 +124,7 @@ def test_a_prompter_is_shown_the_whole_picture_at_512(tmp_path, astronaut):
     assert [shown.shape for shown in prompter.shown] == [(512, 768, 3), (30, 40, 3)]
 
 
+@pytest.mark.slow
 def test_damage_found_later_is_skipped(folder, tmp_path):
     path = folder / "in" / "05.png"
     path.write_bytes(path.read_bytes()[:200])

@@ -40,6 +40,7 @@ def kinds(operations: Sample) -> str:
     return "".join(letters[type(operation)] for operation in operations)
 
 
+@pytest.mark.slow
 def test_the_order_is_the_published_one(samples):
     first, second, end = (Counter(kinds(part) for part in parts) for parts in zip(*map(split, samples), strict=True))
     assert set(first) == {"brnj"}
@@ -111,6 +112,7 @@ def fine(pixels: np.ndarray) -> float:
     return float(np.square(np.diff(pixels.astype(float), axis=1)).mean())
 
 
+@pytest.mark.slow
 def test_detail_goes_and_tones_stay(astronaut):
     crop = astronaut[60:316, 120:376]
     results = [degrade(crop, "real-esrgan", np.random.default_rng(seed)) for seed in range(12)]

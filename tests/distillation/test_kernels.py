@@ -26,6 +26,7 @@ KERNELS = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(KERNELS)
 @hypothesis_settings(max_examples=60)
 def test_every_kernel_keeps_the_mean_and_the_middle(kernel):
@@ -91,6 +92,7 @@ def test_sinc_filters_agree_with_scipy_and_pass_what_is_below_the_cutoff():
     assert passed[20:].max() < 0.2
 
 
+@pytest.mark.slow
 def test_what_is_drawn_has_the_published_frequencies_and_ranges():
     rng, count = np.random.default_rng(0), 4000
     drawn = [sample_kernel(rng, (0.2, 1.5)) for _ in range(count)]

@@ -66,6 +66,7 @@ def test_the_regularisers_loss_moves_the_estimate_and_not_the_latent():
     torch.testing.assert_close(estimate.grad, latents(1.0, 2.0))
 
 
+@pytest.mark.slow
 def test_stlpips_has_gradients_to_the_picture_alone():
     pytest.importorskip("stlpips_pytorch")
     perceptual = load_perceptual("stlpips", CPU)

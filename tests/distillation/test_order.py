@@ -17,6 +17,7 @@ from chain_of_zoom.distillation.data import open_training_set  # noqa: E402
 from chain_of_zoom.errors import BadInputError  # noqa: E402
 
 
+@pytest.mark.slow
 @given(
     batch=st.integers(1, 3), accumulate=st.integers(1, 3), ranks=st.integers(1, 3), start=st.integers(0, 5),
     steps=st.integers(0, 4),

@@ -92,10 +92,12 @@ def backward(trainer: Trainer) -> dict[str, set[str]]:
     return {"generator": by_generator, "regulariser": reached()}
 
 
+@pytest.mark.slow
 def test_each_loss_reaches_its_own_adapters(begun):
     assert backward(begun) == {"generator": {"generator", "encoder"}, "regulariser": {"regulariser"}}
 
 
+@pytest.mark.slow
 def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
     student = begun.student
     ours = {id(p) for group in begun.groups.values() for p in group.values()}
@@ -114,6 +116,7 @@ def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
         assert not any(torch.equal(p, was) for p, was in zip(group.values(), before[name], strict=True)), name
 
 
+@pytest.mark.slow
 def test_the_switch_makes_three_networks_of_one(begun):
     student, batch = begun.student, a_batch(begun)
     z = torch.randn(2, *student.latent_shape(64))
@@ -133,6 +136,7 @@ def test_the_switch_makes_three_networks_of_one(begun):
     assert torch.equal(made[None], original)
 
 
+@pytest.mark.slow
 def test_the_regulariser_learns_what_the_generator_makes(begun):
     student, batch = begun.student, a_batch(begun)
     with torch.no_grad():
@@ -148,6 +152,7 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
     assert found == sorted(found, reverse=True)  # a dozen steps, each of them better
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_no_gradient(begun):
     def gradients() -> list[torch.Tensor]:
         student, batch = begun.student, a_batch(begun)
@@ -166,6 +171,7 @@ def test_checkpointing_changes_no_gradient(begun):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_one_picture_is_learnt(pictures, tmp_path):
     """Weights are random and few are trained, so it is about colours; L2 falls to 0.35 of what it was in 20 steps."""
     (tmp_path / "one").mkdir()
@@ -181,6 +187,7 @@ def test_one_picture_is_learnt(pictures, tmp_path):
     assert np.mean(first[-2:]) < 0.45 * np.mean(first[:2])
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(whole):
     names = {path.name for path in whole.folder.iterdir()}
     assert names == {
@@ -198,6 +205,7 @@ def test_what_a_run_leaves(whole):
     assert [event.value for event in curves.Scalars("loss/generator")] == pytest.approx(written)
 
 
+@pytest.mark.slow
 def test_the_backbone_makes_what_the_trainer_made(whole):
     """Merged and unmerged weights round in another order; a grey level where 8 bits are cut."""
     example = whole.sheet_examples[0]
@@ -212,6 +220,7 @@ def test_the_backbone_makes_what_the_trainer_made(whole):
     assert np.abs(untrained.model.refine(example.lr[None], [""], [0])[0] * 255 - expected).max() > 5
 
 
+@pytest.mark.slow
 def test_the_published_layout_says_the_same_in_half_precision(whole):
     files = {
         "lora": whole.folder / "SR_LoRA" / "model_8.pkl",
@@ -227,6 +236,7 @@ def test_the_published_layout_says_the_same_in_half_precision(whole):
     np.testing.assert_allclose(one([window], [""], [0])[0], other([window], [""], [0])[0], atol=0.02)
 
 
+@pytest.mark.slow
 def test_diffusers_reads_the_adapters_of_the_transformer(whole):
     from diffusers import SD3Transformer2DModel
 
@@ -240,6 +250,7 @@ def test_diffusers_reads_the_adapters_of_the_transformer(whole):
         torch.testing.assert_close(theirs, student.velocity(z, time, batch.texts), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_refused(whole, tmp_path):
     with pytest.raises(UsageError, match="leave vae_encoder out"):
         load_backbone("osediff-sd3", base=TINY, lora=whole.folder, vae_encoder=PARITY / "vae_encoder_tiny.pt")
@@ -266,6 +277,7 @@ def test_files_that_do_not_fit_are_refused(whole, tmp_path):
     merge_trained(transformer, encoder, tensors)
 
 
+@pytest.mark.slow
 def test_killed_resumed_divided_and_whole_are_one_run(whole, pictures, tmp_path):
     script = [sys.executable, str(ROOT / "tests" / "distillation" / "runs.py"), str(pictures), str(tmp_path)]
     done = subprocess.run(script, capture_output=True, text=True, timeout=280, check=False)
@@ -285,6 +297,7 @@ def test_killed_resumed_divided_and_whole_are_one_run(whole, pictures, tmp_path)
     assert len(losses(tmp_path / "shared")) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_more_steps_and_no_other_settings(whole, pictures, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole.folder, folder)
@@ -297,6 +310,7 @@ def test_a_finished_run_goes_on_with_more_steps_and_no_other_settings(whole, pic
     assert not losses(folder)
 
 
+@pytest.mark.slow
 def test_the_second_stage_begins_where_the_first_ended(whole, pictures, tmp_path):
     second = start(pictures, tmp_path / "second", data={"stage": "bicubic"}, run={"init": str(whole.folder)})
     assert second.step == 0
@@ -307,6 +321,7 @@ def test_the_second_stage_begins_where_the_first_ended(whole, pictures, tmp_path
         start(pictures, tmp_path / "third", run={"init": str(pictures)})
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_whole_step(pictures, tmp_path, monkeypatch):
     made = start(pictures, tmp_path / "run", losses={"network": "none"})
     real = trainer.compute_generator_loss
@@ -324,6 +339,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_whole_step(pictures, 
     assert all(torch.isfinite(p).all() for group in resumed.groups.values() for p in group.values())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_after_the_step_and_keeps_it(whole, pictures, tmp_path):
     made = start(pictures, tmp_path / "run")
 
@@ -339,6 +355,7 @@ def test_ctrl_c_ends_after_the_step_and_keeps_it(whole, pictures, tmp_path):
     assert losses(tmp_path / "run") == losses(whole.folder)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_the_checkpoint_before_stays(pictures, tmp_path, monkeypatch):
     made = start(pictures, tmp_path / "run", run={"steps": 7})
     real = os.fsync
@@ -356,6 +373,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(pictures, tmp_path,
     assert start(pictures, tmp_path / "run").step == 3
 
 
+@pytest.mark.slow
 def test_pictures_that_do_not_serve_are_named(pictures, tmp_path):
     shutil.copytree(pictures, tmp_path / "set")
     (tmp_path / "set" / "broken.png").write_bytes(b"no picture")
@@ -370,6 +388,7 @@ def test_pictures_that_do_not_serve_are_named(pictures, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_captions_are_embedded_once_and_reach_the_network(pictures, tmp_path, monkeypatch):
     from chain_of_zoom.distillation.captions import Author, Caption, write_captions
     from chain_of_zoom.weights.files import file_sha256

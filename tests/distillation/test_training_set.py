@@ -61,6 +61,7 @@ def test_a_list_names_pictures_relative_to_itself(folder):
     assert [(name, "no such file" in why) for name, why in data.skipped] == [("absent.png", True)]
 
 
+@pytest.mark.slow
 def test_an_example_is_a_function_of_seed_epoch_and_number(folder):
     data = open_training_set(folder, size=64, seed=3)
     example = data.example(1, 4)
@@ -72,6 +73,7 @@ def test_an_example_is_a_function_of_seed_epoch_and_number(folder):
     assert not same(open_training_set(folder, size=64, seed=4).example(1, 4), example)
 
 
+@pytest.mark.slow
 def test_the_truth_is_cut_out_of_the_picture_and_sometimes_flipped(folder):
     source = noise(90, 120)
     windows = np.lib.stride_tricks.sliding_window_view(source, (64, 64), axis=(0, 1)).transpose(0, 1, 3, 4, 2)

@@ -71,6 +71,7 @@ def chain(picture, *, move=0.0, tint=0.0):
     return views
 
 
+@pytest.mark.slow
 def test_real_pixels_are_consistent(still):
     for found in measure_chain(still):
         assert found.parent.psnr > 50
@@ -81,6 +82,7 @@ def test_real_pixels_are_consistent(still):
         assert hypot(*found.drift) < 0.02
 
 
+@pytest.mark.slow
 def test_a_slow_drift_is_seen_here_and_not_by_niqe(picture, still):
     """A pixel to the right and three levels of red in each step: the pictures stay as natural as they were."""
     drifting = chain(picture, move=1, tint=3)
@@ -101,6 +103,7 @@ def test_a_slow_drift_is_seen_here_and_not_by_niqe(picture, still):
         assert (drifted[name] > clean[name]) == (info.direction == "lower"), name
 
 
+@pytest.mark.slow
 def test_invented_detail_is_free_here_and_wrong_against_real_pixels(still):
     """Texture of the right strength, whose mean over each of the parent's pixels is nothing."""
     parent, true = still[0], still[2].image
@@ -141,6 +144,7 @@ def test_a_bicubic_chain_is_nearly_perfectly_consistent(astronaut):
             assert hypot(*found.parent.shift) < 0.02
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     x=st.floats(0, 60),

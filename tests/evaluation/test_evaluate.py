@@ -59,6 +59,7 @@ def small(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resul
     return run(folder, out, "bicubic,nearest,fake,fake:direct"), out
 
 
+@pytest.mark.slow
 def test_every_number_is_the_metric_of_the_files_it_names(small):
     results, out = small
     files = {(s.picture, s.method): out / s.file for s in results.shown}
@@ -99,6 +100,7 @@ def test_names_are_no_formulas(name):
     assert row == [f"'{name}", "1", "bicubic", "4", "niqe", "-1.5"]
 
 
+@pytest.mark.slow
 def test_a_second_run_computes_nothing_and_one_more_method_only_itself(folder, small, monkeypatch, tmp_path):
     results, out = small
     copy = tmp_path / "copy"
@@ -120,6 +122,7 @@ def test_a_second_run_computes_nothing_and_one_more_method_only_itself(folder, s
     assert [v for v in more.values if v.metric in CHEAP and v.method != "lanczos"] == list(results.values)
 
 
+@pytest.mark.slow
 def test_damaged_states_and_numbers_are_made_again(folder, small, tmp_path):
     results, out = small
     copy = tmp_path / "copy"
@@ -131,6 +134,7 @@ def test_damaged_states_and_numbers_are_made_again(folder, small, tmp_path):
     assert comparable(run(folder, copy, "bicubic,nearest,fake,fake:direct")) == comparable(results)
 
 
+@pytest.mark.slow
 def test_states_made_in_another_way_are_refused_unless_forced(folder, small, tmp_path):
     _, out = small
     copy = tmp_path / "copy"
@@ -140,6 +144,7 @@ def test_states_made_in_another_way_are_refused_unless_forced(folder, small, tmp
     assert run(folder, copy, "fake", seed=1, force=True).values
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(folder, small, tmp_path, monkeypatch):
     monkeypatch.setattr(score, "ENOUGH_ZOOMS", 2)
     results, out = small
@@ -150,6 +155,7 @@ def test_processes_change_nothing(folder, small, tmp_path, monkeypatch):
     assert comparable(run(folder, copy, "bicubic,nearest,fake,fake:direct", jobs=2)) == comparable(results)
 
 
+@pytest.mark.slow
 def test_a_failure_is_reported_and_left_out_pairwise(folder, tmp_path, monkeypatch):
     real = Fake._enlarge
     method = parse_method("fake+wrong")
@@ -177,6 +183,7 @@ def test_a_failure_is_reported_and_left_out_pairwise(folder, tmp_path, monkeypat
     assert pair.difference.mean == pytest.approx(value["two", "fake+wrong"] - value["two", "bicubic"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_a_gap_and_never_a_number(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     results = run(folder, tmp_path, "bicubic", Paper([4]), metrics=("psnr", "musiq", "consistency.psnr"))
@@ -188,6 +195,7 @@ def test_what_cannot_be_measured_is_a_gap_and_never_a_number(folder, tmp_path, m
     assert "no truth at 64x" in run(folder, tmp_path / "b", "bicubic", TrueZoom([4, 64])).gaps[0].why
 
 
+@pytest.mark.slow
 def test_consistency_knows_what_each_state_was_made_from(folder, tmp_path):
     pytest.importorskip("scipy")
     names = ("consistency.psnr", "consistency.1x-psnr")
@@ -199,6 +207,7 @@ def test_consistency_knows_what_each_state_was_made_from(folder, tmp_path):
     assert value["fake", 16, names[0]] != value["fake", 16, names[1]]
 
 
+@pytest.mark.slow
 def test_prompts_are_listed_with_what_they_change(folder, tmp_path):
     pytest.importorskip("scipy")
     results = run(folder, tmp_path, "fake,fake+wrong,bicubic", Paper([4]), metrics=("piqe",), limit=1)

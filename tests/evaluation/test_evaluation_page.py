@@ -26,6 +26,9 @@ from chain_of_zoom.evaluation.page import (
 from chain_of_zoom.evaluation.results import MethodNote, Results, ZoomFailure
 from chain_of_zoom.evaluation.true_zoom import TrueZoom
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 NAME = "50% <b>a&b #1 'é'"
 
 
@@ -47,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
     return results, out
 
 
+@pytest.mark.browser
 def test_the_page_opens_moves_and_fetches_nothing_from_elsewhere(made, browser: Browser):
     _, out = made
     opened = browser.new_page(viewport={"width": 1280, "height": 1600})

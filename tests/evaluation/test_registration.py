@@ -15,6 +15,7 @@ def plane(astronaut):
     return astronaut.astype(float).mean(axis=2)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(x=st.integers(-48, 48), y=st.integers(-48, 48), scale=st.sampled_from([4, 6]))
 def test_fractions_of_a_pixel(x, y, scale):

@@ -25,6 +25,7 @@ def test_the_interval_is_scipys_percentile_bootstrap():
     assert ours.high == pytest.approx(theirs.high, abs=0.06 * width)
 
 
+@pytest.mark.slow
 @given(VALUES)
 @settings(max_examples=50)
 def test_the_interval_holds_the_mean_and_lies_within_the_values(values):
@@ -35,6 +36,7 @@ def test_the_interval_holds_the_mean_and_lies_within_the_values(values):
     assert found.mean - slack <= found.high <= max(values) + slack
 
 
+@pytest.mark.slow
 @given(VALUES, st.integers(0, 5))
 @settings(max_examples=30)
 def test_the_seed_decides(values, seed):

@@ -36,6 +36,7 @@ def test_area_reduction_is_the_rounded_mean(rows, columns, factor):
     np.testing.assert_array_less(np.abs(reduce_photo(pixels, factor, "area") - expected), 0.5 + 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spots", [0, 2])
 def test_inputs_are_the_truth_reduced_and_states_show_its_window(item, tmp_path, spots):
     protocol = TrueZoom(spots=spots)
@@ -58,6 +59,7 @@ def test_inputs_are_the_truth_reduced_and_states_show_its_window(item, tmp_path,
             np.testing.assert_array_equal(reduce_photo(made, depth, "area"), reduce_photo(truth, depth, "area"))
 
 
+@pytest.mark.slow
 def test_a_chain_takes_its_first_window_from_the_reduced_photo(item, tmp_path):
     protocol = TrueZoom([16])
     method = parse_method("fake")
@@ -68,6 +70,7 @@ def test_a_chain_takes_its_first_window_from_the_reduced_photo(item, tmp_path):
     assert not any(state.fallbacks for state in states)
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_force_replaces(item, tmp_path):
     home = tmp_path / "states"
     (before,) = TrueZoom([4]).prepare_cases(item, home)
@@ -78,6 +81,7 @@ def test_other_settings_are_refused_and_force_replaces(item, tmp_path):
     assert after.inputs[4][1] != before.inputs[4][1]
 
 
+@pytest.mark.slow
 def test_pinned_spots_are_taken_and_kept_inside(item, tmp_path):
     pinned = ManifestItem(id="p", path=item.path, sha256=item.sha256, spots=((0, 0), (300, 300), (701, 603)))
     corners = [case.boxes[16][:2] for case in TrueZoom(spots=3).prepare_cases(pinned, tmp_path / "states")]
@@ -85,6 +89,7 @@ def test_pinned_spots_are_taken_and_kept_inside(item, tmp_path):
     assert len(TrueZoom(spots=2).prepare_cases(pinned, tmp_path / "two")) == 2
 
 
+@pytest.mark.slow
 def test_small_photos_and_absent_truths_are_named(tmp_path):
     Image.fromarray(noise(500, 700)).save(tmp_path / "small.png")
     item = read_data(tmp_path / "small.png").items[0]

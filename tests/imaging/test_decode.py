@@ -173,6 +173,7 @@ def test_heif_is_not_given_to_a_libheif_with_holes(monkeypatch):
         load(DATA / "turned.heic")
 
 
+@pytest.mark.slow
 def test_an_ordinary_picture_imports_nothing_for_the_others(tmp_path):
     path = at(tmp_path / "a.png", saved(FLAT, "RGB", "PNG"))
     program = (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ sizes = st.builds(Size, sides, sides)
 fractions = st.fractions(0, 1)
 
 
+@pytest.mark.slow
 @given(picture=sizes, share=st.tuples(fractions, fractions), at=st.tuples(fractions, fractions))
 def test_a_window_is_whole_inside_and_as_centred_as_the_border_allows(picture, share, at):
     size = Size(max(1, int(picture.width * share[0])), max(1, int(picture.height * share[1])))
@@ -30,6 +32,7 @@ def test_a_window_is_whole_inside_and_as_centred_as_the_border_allows(picture, s
         assert abs(centre - wanted) <= Fraction(1, 2) or low == 0 or high == limit
 
 
+@pytest.mark.slow
 @given(picture=sizes, output=sizes)
 def test_the_1x_frame_touches_one_pair_of_borders_and_fits(picture, output):
     scale = fit_scale(picture, output)

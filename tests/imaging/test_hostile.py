@@ -149,6 +149,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> fuzz.Report:
     return fuzz.run(fuzz.jobs(MUTANTS, SEED, sorted(map(str, folder.iterdir()))))
 
 
+@pytest.mark.slow
 def test_bombs_mazes_and_mutants_are_read_or_refused_soon_and_small_and_nothing_else(report):
     assert report.troubles == []
     assert report.files == MUTANTS + len(hostile())
@@ -204,11 +205,13 @@ def test_whatever_a_decoder_raises_is_bad_input(tmp_path, monkeypatch, error):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_the_same_numbers_give_the_same_mutant():
     assert fuzz.mutant(3, 17) == fuzz.mutant(3, 17)
     assert fuzz.mutant(3, 17) != fuzz.mutant(4, 17)
 
 
+@pytest.mark.slow
 def test_every_original_of_the_fuzzer_is_whole():
     pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
     for data in fuzz.originals().values():

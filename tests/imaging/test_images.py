@@ -167,6 +167,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     edges=st.tuples(*[st.floats(0, 1)] * 4),

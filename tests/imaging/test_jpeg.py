@@ -150,6 +150,7 @@ def test_a_thumbnail_inside_ends_nothing():
     assert read_markers(whole[:-2]).end is None
 
 
+@pytest.mark.slow
 def test_files_read_at_the_same_time_keep_their_own_warnings():
     good, bad = VARIANTS["restarts"], VARIANTS["4:2:0"]
     at = bad.index(b"\xff\xda") + 50

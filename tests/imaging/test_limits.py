@@ -14,6 +14,7 @@ from chain_of_zoom.imaging.decode import decode_bytes
 from chain_of_zoom.imaging.reading import DEFAULT_LIMITS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "megabytes"), [("GIF", 78), ("PNG", 60), ("TIFF", 39), ("WEBP", 108)])
 def test_what_does_not_fit_into_memory_is_not_decoded(tmp_path, monkeypatch, kind, megabytes):
     buffer = io.BytesIO()

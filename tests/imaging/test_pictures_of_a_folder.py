@@ -27,6 +27,7 @@ def test_pictures_by_extension_in_order(tmp_path):
         pictures_in(tmp_path / "absent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF"])
 def test_the_size_is_read_without_the_pixels(tmp_path, kind):
     path = tmp_path / "picture"

@@ -349,6 +349,7 @@ DEEP = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the process from the kernel")
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_pictures_take_little_more_than_their_samples(tmp_path, name):

@@ -20,6 +20,7 @@ from chain_of_zoom.imaging.tiling import (
 )
 
 
+@pytest.mark.slow
 @given(length=st.integers(1, 3000), halo=st.integers(0, 40), extra=st.integers(1, 200))
 def test_cores_partition_the_length_and_tiles_carry_their_halo(length, halo, extra):
     tile = 2 * halo + extra
@@ -69,6 +70,7 @@ def test_spread_spans_cover_overlap_and_mirror(units, tile, overlap, step):
     assert len(spans) == 1 or (len(spans) - 1) * (tile - overlap) < units - overlap  # no fewer would do
 
 
+@pytest.mark.slow
 @given(
     units=st.integers(1, 300),
     tile=st.integers(2, 40),
@@ -92,6 +94,7 @@ def test_fades_sum_to_one_inside_their_spans_and_mirror(units, tile, overlap, sh
         np.testing.assert_allclose(weights[0], weights[1][::-1], atol=1e-6)
 
 
+@pytest.mark.slow
 @given(length=st.integers(1, 1000), tile=st.integers(2, 100), overlap=st.integers(0, 99))
 def test_the_published_grid_ends_at_the_border(length, tile, overlap):
     overlap = min(overlap, tile - 1)
@@ -136,6 +139,7 @@ def test_the_published_vae_tiles(length, tile, pad, expected):
     assert (spans[0].keep_start, spans[-1].keep_stop) == (0, length)
 
 
+@pytest.mark.slow
 @given(length=st.integers(1, 30_000), grid=st.sampled_from([(1024, 32), (128, 11)]))
 def test_the_published_vae_tiles_partition_any_side(length, grid):
     spans = published_vae_spans(length, *grid)

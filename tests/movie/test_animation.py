@@ -26,6 +26,7 @@ def duration(frame: Image.Image) -> int:
     return frame.info["duration"]
 
 
+@pytest.mark.slow
 def test_the_file_plays_for_as_long_as_planned_and_says_what_it_is(run, tmp_path):
     file = animate(run.folder, tmp_path / "zoom.webp", seconds=2)
     with Image.open(file) as image:
@@ -57,6 +58,7 @@ def colours(strip: np.ndarray) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in strip[8:].reshape(-1, 3)} & {*COLOURS.values(), BEYOND}
 
 
+@pytest.mark.slow
 def test_every_frame_is_labelled_by_the_least_certain_state_in_sight(run):
     made = Animation(run.states, seconds=4)
     said = [colours(frame[96:]) for frame in made]
@@ -70,12 +72,14 @@ def test_every_frame_is_labelled_by_the_least_certain_state_in_sight(run):
     assert {BEYOND} in said
 
 
+@pytest.mark.slow
 def test_the_same_states_give_the_same_bytes_also_from_a_folder(run, tmp_path):
     first = animate(run.folder, tmp_path / "a.webp", seconds=0.4).read_bytes()
     made = Animation(run.states, seconds=0.4)
     assert encode(made, iter(made), ".webp", "into astronaut.png with fake") == first
 
 
+@pytest.mark.slow
 def test_frames_are_made_one_at_a_time(run, tmp_path):
     """Memory does not grow with the length: at no time are more than a few frames alive."""
     seen: list[weakref.ref] = []

@@ -22,6 +22,7 @@ def windows(spot_x: Fraction, spot_y: Fraction, magnification: int) -> list:
     return [step.window.floats() for step in plan_chain(aim, 4)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(FRACTIONS, FRACTIONS, st.integers(2, 4096))
 def test_the_path_runs_from_the_first_window_to_the_last_inside_the_first(x, y, magnification):
@@ -35,6 +36,7 @@ def test_the_path_runs_from_the_first_window_to_the_last_inside_the_first(x, y, 
     assert ratios == pytest.approx([ratios[0]] * 50), "the relative speed is constant"
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(FRACTIONS, FRACTIONS, st.integers(5, 4096))
 def test_the_view_agrees_with_the_windows_of_the_states_between(x, y, magnification):
@@ -48,6 +50,7 @@ def test_the_view_agrees_with_the_windows_of_the_states_between(x, y, magnificat
         assert max(abs(a - b) for a, b in zip(view, window, strict=True)) <= 0.08 * width
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(FRACTIONS, st.integers(16, 4096))
 def test_the_spot_never_jumps_on_the_screen(x, magnification):

@@ -65,6 +65,7 @@ def displacement(frame: np.ndarray, truth: np.ndarray) -> tuple[float, float, fl
     return tuple(-found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spot", [("1/2", "1/2"), ("2/5", "2/9"), ("97/100", "1/50")])
 def test_every_frame_lies_where_the_camera_looks(spot):
     centre = Fraction(spot[0]), Fraction(spot[1])
@@ -101,6 +102,7 @@ def changes(states: list[ScaleState]) -> tuple[np.ndarray, np.ndarray]:
     return np.abs(every).mean((1, 2, 3)), np.abs(every.mean((1, 2, 3)))
 
 
+@pytest.mark.slow
 def test_a_change_of_state_is_no_cut(drifting, monkeypatch):
     difference, brightness = changes(drifting)
     monkeypatch.setattr(frames, "FADE", (1 - 1e-9, 1))

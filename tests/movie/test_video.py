@@ -19,6 +19,7 @@ def states():
     return zoom(PHOTO, at=(0.42, 0.22), magnification=20, size=(161, 91), backbone="fake").states
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_a_film_shows_the_frames_and_carries_the_label(states, tmp_path):
     file = animate(states, tmp_path / "zoom.mp4", seconds=0.4)
@@ -36,6 +37,7 @@ def test_a_film_shows_the_frames_and_carries_the_label(states, tmp_path):
         assert error.mean() < 6  # what halved colours and crf 20 cost; another matrix of colours would cost more
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_the_same_states_give_the_same_film(states, tmp_path):
     films = [animate(states, tmp_path / name, seconds=0.3).read_bytes() for name in ("a.mp4", "b.mp4")]

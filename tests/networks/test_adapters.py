@@ -23,6 +23,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration  #
 from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.networks.vlm.adapters import Adapter, attach, inject, merge, read_adapter, rename_keys  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 KINDS = ("q_proj", "o_proj", "gate_proj", "down_proj", "k_proj", "up_proj", "v_proj")
 OLD_TARGETS = rf"^(model).*\.({'|'.join(KINDS)})$"
 NEW_TARGETS = rf"^model\.language_model\..*\.({'|'.join(KINDS)})$"

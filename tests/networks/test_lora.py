@@ -104,6 +104,7 @@ def test_encoder_files_that_do_not_fit_are_refused(encoder, spoil):
         merge_encoder(encoder, list(state) if spoil == "list" else state)
 
 
+@pytest.mark.slow
 def test_every_published_tensor_is_used_exactly_once_at_full_size():
     keys = json.loads((PARITY / "published_keys.json").read_text())
     with torch.device("meta"):

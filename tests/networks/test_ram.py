@@ -18,6 +18,9 @@ from chain_of_zoom.errors import MissingError
 from chain_of_zoom.networks.ram.network import MEAN, STD, RamSizes, normalise_pictures
 from chain_of_zoom.networks.ram.weights import RamPlan, load_ram, plan_keys
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 State = dict[str, Tensor]
 FULL = RamSizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 4, 4585, 512, 768, 3072, 2, 4)
 QKV = "visual_encoder.layers.0.blocks.0.attn.qkv."

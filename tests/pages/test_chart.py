@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from chain_of_zoom.pages.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axes, nice_ticks
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=10))
 @example([5e-324])
 @example([1e6, 1e6 + 2e-10])

@@ -25,6 +25,7 @@ def test_examples(raw, cleaned):
     assert clean(raw) == cleaned
 
 
+@pytest.mark.slow
 @given(st.text(max_size=2000))
 def test_always_short_single_line_and_stable(raw):
     text = clean(raw)

@@ -129,6 +129,7 @@ def test_single_scale_and_options(server: Server) -> None:
     np.testing.assert_array_equal(only, context().zoomed)
 
 
+@pytest.mark.slow
 def test_order_and_bounded_concurrency(server: Server) -> None:
     server.script(*({"sleep": 1.5 - index / 10} for index in range(8)))  # the first to arrive is answered last
     contexts = [context(10 * index) for index in range(8)]
@@ -378,6 +379,7 @@ def test_one_failure_ends_the_call_and_cancels_the_others(server: Server) -> Non
     assert len(server.requests()) <= 4 + 1  # those behind them were never sent, but one may have had the free slot
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_at_once(server: Server) -> None:
     server.script({"sleep": 30})
     program = (
@@ -442,6 +444,7 @@ def test_urls_that_are_none(url: Any) -> None:
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"model": " "}, {"max_new_tokens": 0}, {"max_new_tokens": True}, {"timeout": 0}, {"timeout": float("nan")}]

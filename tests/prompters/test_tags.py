@@ -14,6 +14,9 @@ from chain_of_zoom.prompters import tags
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.tags import Dape
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 TINY = PARITY / "tiny_ram"
 RAM, DAPE = TINY / "ram_tiny.pth", TINY / "dape_tiny.pth"
 LISTS = (TINY / "ram_tag_list.txt", TINY / "ram_tag_list_threshold.txt")

@@ -77,6 +77,7 @@ def broken(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "adapter", "multi_scale"),
     [("vlm", ADAPTER, True), ("vlm_base", None, True), ("vlm, one image (recursive)", ADAPTER, False)],
@@ -86,6 +87,7 @@ def test_the_text_is_that_of_the_published_code(step1, case, adapter, multi_scal
     assert Vlm(str(QWEN), adapter, multi_scale)([step1]) == [expected]
 
 
+@pytest.mark.slow
 def test_alone_and_in_company_the_text_is_the_same_and_in_order(aligned, step1):
     contexts = [context(1), step1, context(2, 96)]
     together = aligned(contexts)
@@ -94,6 +96,7 @@ def test_alone_and_in_company_the_text_is_the_same_and_in_order(aligned, step1):
     assert aligned([]) == []
 
 
+@pytest.mark.slow
 def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(aligned):
     """Pictures of different sizes make prompts of different lengths; float sums differ, these texts do not."""
     contexts = [context(1), context(2, 160), context(3, 96)]
@@ -106,6 +109,7 @@ def test_a_batch_as_on_a_gpu_is_padded_on_the_left_and_gives_the_same_texts(alig
     assert inputs["attention_mask"][0, -1] == 1
 
 
+@pytest.mark.slow
 def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, monkeypatch):
     """What is compiled on CUDA; here it only runs. The batch is filled up to its one size."""
     model, asked = aligned._loaded().model, []
@@ -123,6 +127,7 @@ def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, m
     assert texts == aligned(contexts)
 
 
+@pytest.mark.slow
 def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(aligned, monkeypatch):
     contexts = [context(1), context(2), context(3)]
     expected = aligned(contexts)
@@ -162,6 +167,7 @@ def test_with_little_memory_the_weights_are_in_int8(step1):
     assert low._residence.as_record() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}
 
 
+@pytest.mark.slow
 def test_the_picture_is_rounded_to_multiples_of_28_and_the_question_is_a_system_turn(aligned, step1, monkeypatch):
     model, processor = aligned._loaded()
     seen: dict[str, Any] = {}
@@ -180,6 +186,7 @@ def test_the_picture_is_rounded_to_multiples_of_28_and_the_question_is_a_system_
     assert seen["max_new_tokens"] == 32
 
 
+@pytest.mark.slow
 def test_a_model_that_samples_is_repeatable_and_leaves_random_numbers_alone(step1):
     vlm = Vlm(str(QWEN), max_new_tokens=12)
     greedy = vlm([step1])
@@ -193,6 +200,7 @@ def test_a_model_that_samples_is_repeatable_and_leaves_random_numbers_alone(step
     assert vlm([context(4), step1])[1] == sampled[0] != greedy[0]
 
 
+@pytest.mark.slow
 def test_the_number_of_new_tokens(aligned, step1):
     assert aligned([step1])[0].startswith(Vlm(str(QWEN), ADAPTER, max_new_tokens=4)([step1])[0])
     assert len(Vlm(str(QWEN), ADAPTER, max_new_tokens=4)([step1])[0].split()) == 4
@@ -263,6 +271,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_another_family_of_models(llava):
     vlm = Vlm(str(llava), max_new_tokens=5)
     black, white = (
@@ -274,6 +283,7 @@ def test_another_family_of_models(llava):
     assert all(0 < len(text.split()) <= 5 for text in texts)
 
 
+@pytest.mark.slow
 def test_making_one_reads_nothing():
     vlm = Vlm("/no/such/folder", "/no/such/adapter")
     assert (vlm.name, vlm.multi_scale, vlm.max_new_tokens) == ("vlm", True, 32)
@@ -340,6 +350,7 @@ def test_a_hub_name_without_a_cache_asks_no_network(tmp_path, monkeypatch):
     fails("OpenGVLab/InternVL3-2B-hf", "type: hf download OpenGVLab/InternVL3-2B-hf")
 
 
+@pytest.mark.slow
 def test_a_hub_name_in_the_cache_is_found_there_without_network(tmp_path, monkeypatch, step1):
     no_network(tmp_path, monkeypatch)
     entry = tmp_path / "models--Qwen--Qwen2.5-VL-3B-Instruct"
@@ -354,6 +365,7 @@ def test_a_model_that_is_no_vlm():
     fails(PARITY / "tiny_sd3" / "text_encoder", "is a clip_text_model, no vision-language model")
 
 
+@pytest.mark.slow
 def test_damaged_models(broken):
     weights = broken / "model.safetensors"
     tensors = weights.read_bytes()

@@ -38,6 +38,7 @@ def test_repetition_by_hand(text, expected):
     assert measure_repetition(text) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @given(st.text("ab ", max_size=60))
 def test_repetition_is_a_share(text):
     assert 0 <= measure_repetition(text) < 1

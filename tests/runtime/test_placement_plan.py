@@ -136,6 +136,7 @@ def test_decoding_is_compiled_for_many_pictures_and_weights_that_stay(gigabytes,
     assert plan({"cuda:0": gigabytes * GB}, PAPER, pictures=pictures).static == static
 
 
+@pytest.mark.slow
 @given(
     free=st.dictionaries(st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]), st.integers(0, 90 * GB)), low=st.booleans()
 )

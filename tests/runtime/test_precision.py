@@ -26,6 +26,8 @@ from chain_of_zoom.runtime.precision import (  # noqa: E402
 from chain_of_zoom.weights.files import count_parameters  # noqa: E402
 from chain_of_zoom.weights.hub import find_model  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 def test_the_tiny_vae_in_bfloat16_is_measured_and_stays_as_it_was():
     from diffusers import AutoencoderKL

@@ -29,6 +29,7 @@ def test_the_viewer_is_the_one_that_was_looked_at():
     assert VIEWER_SHA256 in NOTICE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_pyramid_is_whole_and_its_tiles_are_the_picture(tmp_path):
     photo = picture(200, 330)
     record = upscale(photo, 4, out=tmp_path / "a.dzi", backbone=Double(max_pixels=None), quality=95).record
@@ -56,6 +57,8 @@ def test_alpha_makes_tiles_of_png(tmp_path):
         assert tile.getextrema()[3] == (99, 99)
 
 
+@pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wall.dzi", "a b#1%2ü <b>.dzi"])
 def test_the_page_shows_the_deepest_tiles_without_a_server(tmp_path, browser: Browser, name):
     out = tmp_path / name
@@ -86,6 +89,7 @@ def _saved(page, folder: Path) -> Path:
     return folder / "shot.png"
 
 
+@pytest.mark.slow
 def test_the_page_has_the_tile_source_inside(tmp_path):
     upscale(picture(40, 60), 4, out=tmp_path / "a.dzi", backbone="fake")
     text = (tmp_path / "a.html").read_text()

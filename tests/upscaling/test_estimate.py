@@ -23,6 +23,7 @@ def job(tmp_path, suffix="png", scale=4.0, backbone=None, photo=None):
     return prepare(decode(tmp_path / "photo.png"), UpscaleRequest(scale=scale), chain, tmp_path / f"a.{suffix}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "dzi"])
 def test_an_estimate_is_near_what_comes_out(tmp_path, suffix):
     planned = job(tmp_path, suffix)
@@ -60,6 +61,7 @@ def test_a_disk_that_cannot_hold_it_is_said_before_anything_is_computed(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "tif", "dzi", "jpg"])
 def test_no_run_takes_more_disk_than_was_said(tmp_path, suffix, monkeypatch):
     from chain_of_zoom.upscaling.folder import UpscaleFolder

@@ -121,6 +121,7 @@ def test_whole_pictures_are_grey_too_but_as_published(blend):
     assert is_grey(image) == (blend == "smooth")
 
 
+@pytest.mark.slow
 def test_a_stopped_grey_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     def stop(call, result):
         if call == 3:

@@ -36,6 +36,7 @@ def worst(colour: np.ndarray, alpha: np.ndarray, faintest: int = 1) -> int:
     return int(np.abs(colour.astype(int) - RED)[alpha >= faintest].max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ground", GROUNDS)
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("scale", [2.7, 4, 16])

@@ -26,6 +26,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_an_edited_prompt_changes_only_what_it_reaches(tmp_path):
     backbone = load_backbone(
         "osediff-sd3",

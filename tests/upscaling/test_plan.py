@@ -16,6 +16,7 @@ from chain_of_zoom.upscaling.plan import OVERSIZE, choose_halo, choose_side, pla
 SCALES = st.fractions(Fraction(51, 50), 300, max_denominator=50)
 
 
+@pytest.mark.slow
 @given(width=st.integers(1, 9000), height=st.integers(1, 9000), scale=SCALES, factor=st.sampled_from([2, 4]))
 def test_steps_lead_from_the_photo_to_the_scale(width, height, scale, factor):
     steps = plan_steps(Size(width, height), scale, factor)
@@ -32,6 +33,7 @@ def test_steps_lead_from_the_photo_to_the_scale(width, height, scale, factor):
     assert last.source.width * factor >= width * scale
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     width=st.integers(1, 700),

@@ -18,6 +18,7 @@ def file_of(pixels: np.ndarray, rows: int = 5, tags: Tags | None = None, *, pack
     return b"".join(stream_png(Size(pixels.shape[1], len(pixels)), strips, tags or Tags(), packed=packed))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     height=st.integers(1, 40),
@@ -49,6 +50,7 @@ def test_texts_profile_and_exif_are_where_readers_look():
     assert image.getexif()[0x0110] == "Camera"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_what_has_texture_is_packed_as_well_as_pillow_does(astronaut, rows):
     enlarged = np.asarray(Image.fromarray(astronaut[100:228, 100:228]).resize((512, 512), Image.Resampling.BICUBIC))

@@ -138,6 +138,7 @@ def test_exif_that_a_jpeg_does_not_hold_is_left_out_and_said(tmp_path):
         assert not image.getexif()
 
 
+@pytest.mark.slow
 def test_pages_of_a_large_tiff_have_no_unit_either(tmp_path):
     upscale(picture(160, 200), 4, out=tmp_path / "a.tif", backbone=Double())
     with Image.open(tmp_path / "a.tif") as image:
@@ -147,6 +148,7 @@ def test_pages_of_a_large_tiff_have_no_unit_either(tmp_path):
             assert image.tag_v2[296] == 1
 
 
+@pytest.mark.slow
 def test_states_carry_a_resolution_in_kept_exif_alone(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(saved("JPEG", dpi=(300, 300), exif=exif(x11A=300.0, x11B=300.0, x128=2)))
     for keep in (False, True):

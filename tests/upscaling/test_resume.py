@@ -43,6 +43,7 @@ def start(out: Path) -> tuple[int, int]:
         os._exit(0)
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments(tmp_path):
     began = time.perf_counter()
     record = enlarge(tmp_path / "whole.png")
@@ -73,6 +74,7 @@ def test_twenty_kills_at_random_moments(tmp_path):
     assert "tiles" in stages
 
 
+@pytest.mark.slow
 def test_a_kill_before_its_record_is_whole(tmp_path):
     (tmp_path / "a.png.work").mkdir()
     (tmp_path / "a.png.work" / ".0123456789abcdef.coz.tmp").write_bytes(b"{")
@@ -80,6 +82,7 @@ def test_a_kill_before_its_record_is_whole(tmp_path):
     assert not (tmp_path / "a.png.work").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "dzi", "tif"])
 def test_a_kill_between_the_output_and_its_record(tmp_path, suffix, monkeypatch):
     from chain_of_zoom.upscaling.folder import UpscaleFolder
@@ -96,6 +99,7 @@ def test_a_kill_between_the_output_and_its_record(tmp_path, suffix, monkeypatch)
     assert suffix == "tif" or out.read_bytes() == data  # libvips writes the tiles of a TIFF in any order
 
 
+@pytest.mark.slow
 def test_an_interrupted_network_goes_on_to_the_same_bytes(astronaut, tmp_path):
     def stop(progress):
         if progress.done == 2:
@@ -111,6 +115,7 @@ def test_an_interrupted_network_goes_on_to_the_same_bytes(astronaut, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "jpg", "dzi"])
 def test_ctrl_c_while_writing_leaves_no_half_output(tmp_path, suffix):
     def stop(progress):
@@ -126,6 +131,7 @@ def test_ctrl_c_while_writing_leaves_no_half_output(tmp_path, suffix):
     assert not backbone.shapes
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_writing_is_said(tmp_path, monkeypatch):
     from chain_of_zoom.upscaling import writers
 

@@ -34,6 +34,7 @@ def test_tiles_leave_the_result_as_it_would_be_without_them():
     assert difference(result.image, resize(photo, Size(600, 440), "bicubic")) == 0
 
 
+@pytest.mark.slow
 def test_a_real_network_leaves_no_seam(astronaut):
     photo = astronaut[:90, :130]
     (untiled,) = load_backbone("animevideo")([photo])
@@ -56,6 +57,7 @@ def test_a_last_step_below_the_factor_is_the_mean_of_areas(scale):
     assert difference(result.image, to_uint8(area_reduce(enlarged, whole_picture(size_of(enlarged)), size))) <= 1
 
 
+@pytest.mark.slow
 def test_larger_scales_are_chained():
     photo = picture(20, 30)
     result = upscale(photo, 24, backbone=Double())
@@ -149,6 +151,7 @@ def test_plain_resampling_is_not_called_generated(tmp_path):
         assert "DigitalSourceType" not in image.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "says"),
     [
@@ -267,6 +270,7 @@ def test_a_wrong_array_is_refused():
         upscale(np.zeros((4, 4, 3)), 2)
 
 
+@pytest.mark.slow
 def test_the_default_name_and_a_folder_that_is_not_there_yet(tmp_path):
     out = tmp_path / "new" / "folder" / "a.jpg"
     assert upscale(PHOTO, 1.1, out=out, backbone="nearest").path == out

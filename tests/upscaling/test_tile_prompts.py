@@ -73,6 +73,7 @@ def edited(tmp_path, scale: float, row: int, col: int, text: str, name="edited.j
     return path, tuple(tile["box"])
 
 
+@pytest.mark.slow
 def test_an_edited_prompt_changes_its_tile_and_nothing_else(tmp_path):
     first = run(tmp_path / "a.png", prompter=Looking())
     before = decode(tmp_path / "a.png").colour
@@ -94,6 +95,7 @@ def test_an_edited_prompt_changes_its_tile_and_nothing_else(tmp_path):
     assert not untouched.prompts
 
 
+@pytest.mark.slow
 def test_in_a_chain_what_depends_on_the_tile_is_made_again_too(tmp_path):
     chain = {"scale": 6, "size": (50, 70)}
     run(tmp_path / "a.png", **chain, prompter=Looking())
@@ -140,6 +142,7 @@ def test_a_prompts_file_that_does_not_fit_is_refused(tmp_path, text, says):
     assert [path.name for path in tmp_path.iterdir()] == ["one.json"]
 
 
+@pytest.mark.slow
 def test_prompts_are_kept_when_a_run_stops(tmp_path):
     def stop(progress):
         if progress.stage == "tiles" and progress.done == 1:

@@ -33,6 +33,7 @@ def test_bands_make_the_picture_and_the_record(tmp_path):
     assert prompts["tiles"][6]["box"] == [64, 64, 128, 128]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [3, 1.7, 10])
 def test_other_scales_are_reduced_by_area_band_by_band(tmp_path, scale):
     photo = picture(33, 41)
@@ -45,6 +46,7 @@ def test_other_scales_are_reduced_by_area_band_by_band(tmp_path, scale):
     assert np.abs(decode(tmp_path / "a.png").colour.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_an_edited_prompt_makes_its_own_piece_anew(tmp_path):
     run(tmp_path / "a.png", prompter=Fixed("leaf"))
     before = decode(tmp_path / "a.png").colour
@@ -62,6 +64,7 @@ def test_an_edited_prompt_makes_its_own_piece_anew(tmp_path):
     assert len(list((tmp_path / "a.png.work" / "step1.pieces").iterdir())) == 20  # the old piece is gone
 
 
+@pytest.mark.slow
 def test_a_failing_tile_ends_the_run_and_the_pieces_before_it_are_kept(tmp_path):
     with pytest.raises(BackboneError, match="tile 9 is broken"):
         run(tmp_path / "a.png", Banded(lambda number: "is broken" if number == 9 else None))
@@ -86,6 +89,7 @@ def test_a_finished_step_is_not_run_again(tmp_path):
     assert [step.kept for step in record.steps] == [step.tiles for step in record.steps]
 
 
+@pytest.mark.slow
 def test_published_drops_what_fills_no_latent_and_scales_by_the_factor_only(tmp_path):
     record = run(tmp_path / "a.png", blend="published", photo=picture(51, 71))
     assert record.output.size == (280, 200)

@@ -88,6 +88,7 @@ def make_qwen(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_is_a_leaf_that_imports_nothing_heavy():
     code = (
         "import sys, chain_of_zoom.weights.presets as p; p.find_preset('paper'); "
@@ -121,6 +122,7 @@ def test_folders_follow_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert hub_cache() == tmp_path / "hf" / "hub"
 
 
+@pytest.mark.slow
 def test_hub_cache_agrees_with_huggingface_hub(tmp_path: Path):
     code = (
         "from chain_of_zoom.weights.hub import hub_cache; from huggingface_hub import constants; "

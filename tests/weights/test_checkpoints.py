@@ -13,6 +13,8 @@ from safetensors.torch import save_file  # noqa: E402
 from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 class Evil:
     """Unpickled in the ordinary way it makes a folder."""

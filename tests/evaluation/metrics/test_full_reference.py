@@ -60,6 +60,7 @@ def test_ssim_is_that_of_scikit_image(pairs):
         assert load_metric("ssim")(image, truth) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_ms_ssim_is_that_of_torchmetrics(pairs):
     """To 1e-3 as a whole, as torchmetrics mirrors the border of its last scale; to 1e-6 from its parts without it."""
     torch = pytest.importorskip("torch")
@@ -80,11 +81,13 @@ def test_ms_ssim_is_that_of_torchmetrics(pairs):
         assert value == pytest.approx(product, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_negative_correlation_counts_as_none(astronaut):
     assert load_metric("ms-ssim")(255 - astronaut, astronaut) == 0
     assert load_metric("ssim")(255 - astronaut, astronaut) < 0
 
 
+@pytest.mark.slow
 def test_ssimulacra2_is_the_package_under_the_published_blur(pairs, monkeypatch):
     """The same maps, scales and weights; the package's own blur moves the score of the bad picture by 7 points."""
     package = pytest.importorskip("ssimulacra2.ssimulacra2")
@@ -120,6 +123,7 @@ def test_the_blur_of_ssimulacra2_is_a_gaussian_that_ends():
     assert blur(np.ones((5, 5, 1)))[0, 0, 0] < 0.5  # black beyond the edges, as published
 
 
+@pytest.mark.slow
 def test_noise_against_noise_is_finite_everywhere():
     for name in ("psnr", "psnr-y", "ssim", "ms-ssim", "ssimulacra2"):
         assert np.isfinite(load_metric(name)(noise(256, 256), noise(256, 256, 1)))

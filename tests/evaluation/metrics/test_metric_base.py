@@ -14,6 +14,9 @@ from chain_of_zoom.errors import BadInputError, MetricError, MissingError, Usage
 from chain_of_zoom.evaluation.metrics.base import MetricInfo, PictureMetric
 from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 HERE = [name for name in METRICS if load_metric(name).missing() is None]
 OF_PICTURES = [name for name in HERE if isinstance(load_metric(name), PictureMetric)]
 

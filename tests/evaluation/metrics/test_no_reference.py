@@ -45,6 +45,7 @@ def pictures(astronaut):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOLDEN)
 def test_niqe_is_that_of_basicsr(name, pictures):
     """To 0.002: basicsr computes in float32, and in flat areas NIQE counts the signs of rounding errors."""

@@ -70,6 +70,7 @@ def test_licences_are_said():
     assert all("NON-COMMERCIAL" in load_metric(name).info.licence for name in RESEARCH if name != "lpips")
 
 
+@pytest.mark.slow
 def test_without_the_packages_they_are_named_gaps():
     for name in RESEARCH:
         metric = load_metric(name)

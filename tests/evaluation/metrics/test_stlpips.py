@@ -60,6 +60,7 @@ def published(monkeypatch):
         del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_it_is_the_published_network(published, astronaut):
     truth = astronaut[150:250, 200:333]
     ours, theirs = published
@@ -68,6 +69,7 @@ def test_it_is_the_published_network(published, astronaut):
         assert ours(image, truth) == pytest.approx(theirs(image, truth), rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_a_shift_counts_less_than_a_blur(astronaut):
     from scipy.ndimage import gaussian_filter
 
