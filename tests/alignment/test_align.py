@@ -39,6 +39,9 @@ from chain_of_zoom.prompters.base import chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, convert_pictures  # noqa: E402
 from chain_of_zoom.settings import format_toml  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 CPU = torch.device("cpu")
 
 

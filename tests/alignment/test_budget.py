@@ -12,6 +12,9 @@ from chain_of_zoom.alignment.training.config import resolve  # noqa: E402
 from chain_of_zoom.errors import UsageError  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import LoadedVlm  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 LAYERS, HIDDEN, INNER, WORDS = 36, 2048, 11008, 151936
 PROMPT, NEW = 700, 32
 

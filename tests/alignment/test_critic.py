@@ -131,6 +131,8 @@ def test_a_url_is_a_server(monkeypatch):
         make_critic("http://127.0.0.1:1/v1")
 
 
+@pytest.mark.torch
+@pytest.mark.slow
 def test_anything_else_is_a_model_of_this_machine(tmp_path):
     pytest.importorskip("transformers")
     critic = make_critic(str(tmp_path / "nowhere"), device="cpu")

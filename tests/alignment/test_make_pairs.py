@@ -386,6 +386,7 @@ def test_numbers_that_make_no_sense(folder, tmp_path, field, value):
         made(folder, tmp_path / "out", msgspec.structs.replace(SMALL, **{field: value}))
 
 
+@pytest.mark.slow
 def test_real_photos(tmp_path, monkeypatch):
     """Two real ones: sky and blur are left out, what is kept has detail; and the astronaut, whose short side is 512."""
     monkeypatch.setattr(spots, "CELL", 512)

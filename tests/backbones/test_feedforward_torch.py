@@ -18,6 +18,9 @@ from chain_of_zoom.imaging.images import to_uint8  # noqa: E402
 from chain_of_zoom.networks.rrdb.ncnn_weights import read_network  # noqa: E402
 from chain_of_zoom.networks.rrdb.network import from_ncnn  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 # Parameters of the published networks: RRDB with 23 and 6 blocks, the compact one with 16 inner convolutions, and SPAN.
 SIZES = {
     "realsr": 16_697_987,

@@ -11,6 +11,9 @@ pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 
 from chain_of_zoom import MissingError, UsageError, load_backbone, zoom
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 LEAF = PARITY / "cases" / "leaf.png"
 TINY = {
     "base": PARITY / "tiny_sd3",

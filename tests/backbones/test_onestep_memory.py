@@ -18,6 +18,9 @@ from chain_of_zoom.runtime import placement  # noqa: E402
 from chain_of_zoom.runtime.plan import NetworkPart  # noqa: E402
 from chain_of_zoom.runtime.precision import TOLERANCE, measure_relative_error  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 GB = 10**9
 PARTS = (
     NetworkPart(name="clip", stage="texts", parameters=8 * GB // 10),

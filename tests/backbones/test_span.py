@@ -13,6 +13,7 @@ from chain_of_zoom import load_backbone
 from chain_of_zoom.errors import MissingError
 
 
+@pytest.mark.slow
 def test_tiles_are_the_whole_to_the_last_digits(astronaut):
     """It sees 21 px, and a halo of 24 holds them all; sums in another order differ by 1e-6 and less."""
     crop = astronaut[60:200, 180:330]

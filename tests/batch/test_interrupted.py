@@ -24,6 +24,9 @@ from chain_of_zoom.batch.summary import Summary
 from chain_of_zoom.imaging import sheet
 from chain_of_zoom.runs.lock import lock_folder
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 TINY = {"backbone": "fake", "size": (24, 16)}
 
 

@@ -75,6 +75,7 @@ def test_mutants_are_taken_or_refused_in_words(home, how):
             pytest.fail(f"seed {seed}: {type(error).__name__}: {error}; {data[:3000]!r}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

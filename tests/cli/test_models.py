@@ -30,6 +30,8 @@ from chain_of_zoom.weights import convert as converter  # noqa: E402
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture(autouse=True)
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

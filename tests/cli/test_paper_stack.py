@@ -21,6 +21,9 @@ from chain_of_zoom.chain.record import SCHEMA
 from chain_of_zoom.cli.app import app
 from chain_of_zoom.runtime import placement, plan
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 LEAF = str(PARITY / "cases" / "leaf.png")
 SD3 = [
     "--backbone", "osediff-sd3", "--base", str(PARITY / "tiny_sd3"), "--lora", str(PARITY / "model_tiny.pkl"),

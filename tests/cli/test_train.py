@@ -15,6 +15,9 @@ pytest.importorskip("diffusers", reason="needs the extra [train]")
 
 from chain_of_zoom import MissingError, UsageError
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 TINY = PARITY / "tiny_sd3"
 
 

@@ -15,6 +15,9 @@ from chain_of_zoom.distillation.losses import load_perceptual  # noqa: E402
 from chain_of_zoom.errors import MissingError, UsageError  # noqa: E402
 from chain_of_zoom.networks.sd.sd3 import to_tensor  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 CPU = torch.device("cpu")
 
 

@@ -16,6 +16,8 @@ from chain_of_zoom.distillation import order  # noqa: E402
 from chain_of_zoom.distillation.data import open_training_set  # noqa: E402
 from chain_of_zoom.errors import BadInputError  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.mark.slow
 @given(

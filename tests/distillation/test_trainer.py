@@ -28,6 +28,8 @@ from chain_of_zoom.distillation.validation import restore_example  # noqa: E402
 from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, OutputError  # noqa: E402
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():

@@ -102,6 +102,7 @@ def test_small_photos_and_absent_truths_are_named(tmp_path):
             TrueZoom(scales)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not KLEIBER.is_file(), reason="the photo's package (lomiri-wallpapers-20.04) is not installed")
 def test_the_figures_that_the_evidence_stands_on(tmp_path):
     """As measured before this command on the crop alone, where bicubic sees no pixel beyond the crop's edge."""

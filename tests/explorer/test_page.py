@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page
 
 from chain_of_zoom.imaging.images import load
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 READY = "Boolean(window.explorer && explorer.view.look())"
 
 

@@ -155,6 +155,7 @@ def test_bombs_mazes_and_mutants_are_read_or_refused_soon_and_small_and_nothing_
     assert report.files == MUTANTS + len(hostile())
 
 
+@pytest.mark.slow
 def test_the_search_gets_past_the_door(report):
     """A fuzzer whose files are all read, or all refused at once, would test nothing."""
     assert report.outcomes["picture"] > report.files / 10

@@ -19,6 +19,9 @@ from chain_of_zoom.networks.sd.lora import (  # noqa: E402
 )
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 SD3_MEDIUM = {
     "sample_size": 128, "patch_size": 2, "in_channels": 16, "num_layers": 24, "attention_head_dim": 64,
     "num_attention_heads": 24, "joint_attention_dim": 4096, "caption_projection_dim": 1536,

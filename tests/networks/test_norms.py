@@ -6,6 +6,8 @@ torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 
 from chain_of_zoom.networks.sd.norms import fix_norms, pool_norms  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture
 def net():

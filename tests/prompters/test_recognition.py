@@ -121,6 +121,7 @@ def test_confidences(words: Recognizer, monkeypatch: pytest.MonkeyPatch):
     assert all(0 <= word.confidence <= 1 for word in spoken)
 
 
+@pytest.mark.slow
 def test_both_pictures_are_looked_at_and_no_other(astronaut: RGB8, words: Recognizer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(prompter, "OBJECT_THRESHOLD", 0.0)
     plain = context(astronaut, 0, 0, 512)
@@ -155,6 +156,7 @@ def test_short_memory(monkeypatch: pytest.MonkeyPatch):
         FeatureNetwork()
 
 
+@pytest.mark.slow
 def test_no_torch_at_run_time():
     code = (
         "import sys, numpy; from chain_of_zoom import load_prompter; "
@@ -165,6 +167,7 @@ def test_no_torch_at_run_time():
     assert done.stdout == "[''] False\n"
 
 
+@pytest.mark.slow
 def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: Coz, tmp_path: Path):
     data = pytest.importorskip("skimage.data")
     Image.fromarray(data.coffee()).save(tmp_path / "coffee.png")
@@ -181,6 +184,7 @@ def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: C
     assert "bicubic ignores prompts; the text is recorded and was not used" in done.stdout
 
 
+@pytest.mark.slow
 def test_faces_have_no_words(words: Recognizer):
     data = pytest.importorskip("skimage.data")
     for face in data.lfw_subset()[:100:12]:

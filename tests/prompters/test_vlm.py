@@ -29,6 +29,9 @@ from chain_of_zoom.prompters.vlm import Vlm, generate_answers  # noqa: E402
 from chain_of_zoom.runtime import placement  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 QWEN, ADAPTER = PARITY / "tiny_qwen", PARITY / "tiny_qwen_adapter"
 
 TEMPLATE = (

@@ -9,6 +9,9 @@ torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 from chain_of_zoom.runtime.plan import Need, NetworkPart, plan  # noqa: E402
 from chain_of_zoom.runtime.residence import Residence  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
 PARTS = [NetworkPart(name=stage, stage=stage, parameters=10**9) for stage in ("prompts", "texts", "image")]
 
 

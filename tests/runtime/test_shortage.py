@@ -6,6 +6,8 @@ torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 
 from chain_of_zoom.runtime.shortage import compute_in_batches, try_in_memory  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 def run(room: int, batch: int, count: int = 7):
     """Squares of numbers, on a device with room for so many at once."""

@@ -14,6 +14,8 @@ from chain_of_zoom import load_backbone, upscale
 from chain_of_zoom.imaging.decode import decode
 from upscaling.doubles import picture
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

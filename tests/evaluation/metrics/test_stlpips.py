@@ -19,6 +19,8 @@ pytest.importorskip("stlpips_pytorch")
 
 from chain_of_zoom.networks import stlpips  # noqa: E402
 
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
 
 @pytest.fixture
 def published(monkeypatch):
