@@ -136,8 +136,8 @@ def test_a_draft_is_shown_first_and_is_never_taken_for_the_tile(tmp_path):
 
 
 def test_which_backbone_draws_first():
-    assert choose_draft(ChainOfZoom("realsr"), "auto").backbone.info.name == "animevideo"
-    for name in ("animevideo", "bicubic", "fake"):
+    assert choose_draft(ChainOfZoom("realsr"), "auto").backbone.info.name == "span"
+    for name in ("span", "animevideo", "bicubic", "fake"):
         assert choose_draft(ChainOfZoom(name), "auto") is None
     assert choose_draft(ChainOfZoom("realsr"), "none") is None
     with pytest.raises(UsageError, match="--draft none"):

@@ -39,7 +39,7 @@ def explore(
     ] = None,
     backbone: BackboneName = None,
     draft: Annotated[
-        str, option("NAME", "A quick backbone that draws first: auto (animevideo before a slow one), none.", panel=MAIN)
+        str, option("NAME", "A quick backbone that draws first: auto (span before a slow one), none.", panel=MAIN)
     ] = "auto",
     port: Annotated[int | None, option("N", "Where to listen; a free port from 8642 by default.", panel=MAIN)] = None,
     browser: Annotated[bool, switch("--browser/--no-browser", "Open the page in your browser.", panel=MAIN)] = True,
@@ -77,7 +77,7 @@ def explore(
     \b
     Examples:
       coz explore photo.jpg
-      coz explore photo.jpg --backbone animevideo     # quick, for drawings and for trying
+      coz explore photo.jpg --backbone span           # the quickest and truest; soft at depth
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """

@@ -25,7 +25,7 @@ MAX_WORDS = 2_000
 """Characters of a prompt."""
 TREES_HELD = 64
 PHOTOS_HELD = 16
-QUICK_BACKBONE, QUICK_FACTOR = "animevideo", 4
+QUICK_BACKBONES, QUICK_FACTOR = ("span", "animevideo"), 4
 TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
 """Tiles of a view, each of which may be wanted as a draft, too."""
 _DRAFT_FIRST = 1_000
@@ -278,8 +278,8 @@ def choose_draft(chain: ChainOfZoom, name: str) -> ChainOfZoom | None:
     """Make the chain that draws first: by name, none for "none", what suits for "auto". Raises UsageError."""
     info = chain.backbone.info
     if name == "auto":  # a backbone that takes windows of any size computes next to nothing
-        is_slow = info.max_pixels is not None and info.name != QUICK_BACKBONE and info.factor == QUICK_FACTOR
-        name = QUICK_BACKBONE if is_slow else "none"
+        is_slow = info.max_pixels is not None and info.name not in QUICK_BACKBONES and info.factor == QUICK_FACTOR
+        name = QUICK_BACKBONES[0] if is_slow else "none"
     if name == "none":
         return None
     draft = ChainOfZoom(name)
