@@ -107,6 +107,7 @@ def test_weights_larger_than_the_memory_are_noted(plain, monkeypatch, facts, not
     assert cli.examine()["presets"]["paper"]["note"] == note
 
 
+@pytest.mark.slow
 def test_missing_packages_are_named_with_the_command(plain, tiny, monkeypatch):
     monkeypatch.setattr(cli, "_version", lambda name: None if name in ("peft", "httpx") else "1.0")
     text = invoke("doctor")

@@ -217,6 +217,7 @@ def test_a_photo_is_uploaded_and_remembered(server, tmp_path):
         assert uploads.find("0" * 32) is None
 
 
+@pytest.mark.slow
 def test_uploads_are_bounded_before_they_are_decoded(session):
     small = ExplorerServer(session, Uploads(session, None, limit=10_000))
     assert ask(small, "PUT", "/api/photos", content=b"x" * 10_001).status_code == 413

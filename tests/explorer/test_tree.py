@@ -30,6 +30,7 @@ def walk(tree, steps: list[tuple[int, int]], target: TilePlace) -> list[TilePlac
     return [*places, target]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     first=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6),

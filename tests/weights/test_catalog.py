@@ -265,6 +265,7 @@ def test_every_item_says_what_a_user_must_know():
 # presets
 
 
+@pytest.mark.slow
 def test_presets_give_options_that_backbones_and_prompters_take():
     pytest.importorskip("peft", reason="the extra [diffusion] is not installed")
     for name, preset in PRESETS.items():

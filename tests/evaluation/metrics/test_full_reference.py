@@ -30,6 +30,7 @@ def pairs(astronaut):
     ]
 
 
+@pytest.mark.slow
 def test_psnr_is_that_of_scikit_image(pairs):
     from skimage.metrics import peak_signal_noise_ratio
 
