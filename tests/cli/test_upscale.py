@@ -34,6 +34,20 @@ def photo(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (("--prompter", "words"), "bicubic ignores prompts; the prompter words was not asked"),
+        (("--prompt", "moss"), "bicubic ignores prompts; the text is recorded and was not used"),
+        ((), ""),
+    ],
+)
+def test_words_for_a_backbone_that_reads_none_are_said_to_be_ignored(coz, tmp_path, photo, words, note):
+    done = coz("upscale", photo, "--backbone", "bicubic", *words, "-o", "a.png")
+    assert [line for line in done.stdout.splitlines() if "ignores" in line] == [f"note: {note}"] * bool(note)
+
+
+@pytest.mark.slow
 def test_json_and_quiet(coz, tmp_path, photo):
     done = coz("upscale", photo, "--backbone", "bicubic", "--scale", "2.5x", "-o", "out/a.jpg", "--json")
     record = json.loads(done.stdout)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.explorer.grid import Grid, PixelArea, SightRect, TilePlace
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.explorer.grid import Grid, SightRect, TilePlace
+from chain_of_zoom.imaging.geometry import PixelRect, Size
 
 INFOS = [load_backbone(name).info for name in ("realsr", "animevideo", "bicubic", "fake", "osediff-sd3")]
 INFOS += [replace(INFOS[2], factor=factor) for factor in (2, 3, 8)]
@@ -40,7 +40,7 @@ def test_tiles_partition_their_level(case):
     assert grid.has(place)
     assert 0 <= area.x0 < area.x1 <= size.width
     assert 0 <= area.y0 < area.y1 <= size.height
-    corner = PixelArea(area.x1 - 1, area.y1 - 1, area.x1, area.y1)
+    corner = PixelRect(area.x1 - 1, area.y1 - 1, area.x1, area.y1)
     assert list(grid.covering(place.level, area)) == [place]
     assert list(grid.covering(place.level, corner)) == [place]
     columns, rows = grid.counts(place.level)

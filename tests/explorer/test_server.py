@@ -19,11 +19,12 @@ from PIL import Image
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OutputError, UsageError
-from chain_of_zoom.explorer.grid import PixelArea, SightRect, TilePlace
+from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.run import bind, choose_token
 from chain_of_zoom.explorer.server import ExplorerServer
 from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
 from chain_of_zoom.explorer.uploads import Uploads, clean_name
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import decode_png
 
 HERE = "http://127.0.0.1:8642"
@@ -280,7 +281,7 @@ def test_a_view_is_saved_as_zoom_saves_it(server, tmp_path):
     assert "cut from tiles of coz explore at 16x" in last.fallbacks[0]
     shown = decode_png((tmp_path / "small_4x" / "01_4x.png").read_bytes())
 
-    tiles = session.maker.read(session.find_tree(tree["id"]), 2, PixelArea(240, 160, 480, 320))
+    tiles = session.maker.read(session.find_tree(tree["id"]), 2, PixelRect(240, 160, 480, 320))
     np.testing.assert_array_equal(shown, tiles)
 
 

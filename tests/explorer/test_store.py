@@ -13,8 +13,9 @@ import pytest
 from explorer.sessions import SmallTiles, photo_pixels, plant
 
 from chain_of_zoom.errors import OutputError, UsageError
-from chain_of_zoom.explorer.grid import PixelArea, TilePlace
+from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.store import TileStore, parse_budget
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import decode_png
 
 PHOTO_ID = "a" * 32
@@ -22,12 +23,12 @@ _MAKE_TILES = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from chain_of_zoom.explorer.grid import PixelArea
 from explorer.sessions import SmallTiles, photo_pixels, plant
+from chain_of_zoom.imaging.geometry import PixelRect
 maker, tree = plant(Path(sys.argv[1]), SmallTiles(), photo_pixels())
 print("ready", flush=True)
 for level in (1, 2, 3):
-    for place in tree.grid.covering(level, PixelArea(0, 0, *tree.grid.size(level))):
+    for place in tree.grid.covering(level, PixelRect(0, 0, *tree.grid.size(level))):
         if not maker.has(tree, place):
             maker.make(tree, place)
 """
@@ -57,7 +58,7 @@ def test_a_kill_at_any_moment_leaves_no_broken_tile_and_the_tree_goes_on(tmp_pat
     maker, tree = plant(tmp_path, SmallTiles(), photo_pixels())
     assert len(maker.store) == before > 0
     clean, same = plant(tmp_path / "clean", SmallTiles(), photo_pixels())
-    area = PixelArea(0, 0, *tree.grid.size(2))
+    area = PixelRect(0, 0, *tree.grid.size(2))
     for place in tree.grid.covering(2, area):
         maker.make(tree, place)
         clean.make(same, place)

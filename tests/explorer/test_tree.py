@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
-from chain_of_zoom.explorer.grid import PixelArea, TilePlace
+from chain_of_zoom.explorer.grid import TilePlace
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import decode_png, enlarge, load, to_uint8
 
 FAKE = SmallTiles()
@@ -98,9 +99,9 @@ def test_neighbours_agree_with_the_whole_level_to_one_grey_level(tmp_path):
     pixels = photo_pixels(300, 220)
     maker, tree = plant(tmp_path, backbone, pixels)
     whole = enlarge(pixels, 4)
-    for place in tree.grid.covering(1, PixelArea(0, 0, *tree.grid.size(1))):
+    for place in tree.grid.covering(1, PixelRect(0, 0, *tree.grid.size(1))):
         maker.make(tree, place)
-    joined = maker.read(tree, 1, PixelArea(0, 0, *tree.grid.size(1)))
+    joined = maker.read(tree, 1, PixelRect(0, 0, *tree.grid.size(1)))
     assert np.abs(joined.astype(int) - whole).max() <= 1
     assert len(maker.store) == 12
 
@@ -162,7 +163,7 @@ def test_tiles_of_a_network_join_without_a_step_and_in_any_order(tmp_path):
     backbone = load_backbone("animevideo", device="cpu")
     pixels = load(PHOTO).pixels[60:170, 150:290]
     maker, tree = plant(tmp_path / "a", backbone, pixels)
-    whole = PixelArea(0, 0, *tree.grid.size(1))
+    whole = PixelRect(0, 0, *tree.grid.size(1))
     places = list(tree.grid.covering(1, whole))
     assert len(places) == 4
     for place in places:

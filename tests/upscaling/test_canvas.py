@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.canvas import Canvas, PixelRect
+from chain_of_zoom.imaging.geometry import PixelRect, Size
+from chain_of_zoom.upscaling.canvas import Canvas
 
 SIZE = Size(40, 30)
 BOX = PixelRect(5, 3, 25, 20)

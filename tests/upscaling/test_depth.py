@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chain_of_zoom.upscaling.canvas import PixelRect
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.upscaling.depth import PhotoSource, enlarge_alpha, enlarge_detail
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import ADOBE_PROFILE
+from imaging.makers import ADOBE_PROFILE
 from PIL import Image, ImageCms
 
 from chain_of_zoom import upscale

@@ -177,8 +177,11 @@ def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     if record.prompts_sha256:
         lines.append(f"{job.prompts_path}  the prompts: edit a copy and give it back with --prompts-from")
         lines.append(f"note: {job.work} keeps the tiles for that; remove it when you are done")
+    prompter = job.chain.prompter.name
     if record.settings.prompt and not info.text_aware:
         lines.append(f"note: {info.name} ignores prompts; the text is recorded and was not used")
+    elif prompter != "null" and not info.text_aware:
+        lines.append(f"note: {info.name} ignores prompts; the prompter {prompter} was not asked")
     return lines + [f"note: {note}" for note in (*record.notes, *(n for step in record.steps for n in step.fallbacks))]
 
 

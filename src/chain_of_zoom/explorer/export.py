@@ -17,10 +17,10 @@ from chain_of_zoom.chain.run import ZoomModels, ZoomRun
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Origin, Step
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.explorer.grid import PixelArea, SightRect
+from chain_of_zoom.explorer.grid import SightRect
 from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.tree import ZoomTree
-from chain_of_zoom.imaging.geometry import Size, fit_scale
+from chain_of_zoom.imaging.geometry import PixelRect, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, resize
 
 MAX_SIDE = 4096
@@ -84,7 +84,7 @@ class TreeRun(ZoomRun):
         for level in range(fitting, 0, -1):
             scale = self.tree.grid.scale(level)
             region = step.window.scaled(scale, scale)
-            area = PixelArea(*region.hull().whole())
+            area = PixelRect(*region.hull().whole())
             try:
                 pixels = self.maker.read(self.tree, level, area)
             except KeyError:

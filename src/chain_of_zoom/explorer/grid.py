@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 
 from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.geometry import PixelRect, Size
 
 TILE_SIDE = 384
 """Side of a generated tile, in its own pixels, where the backbone takes windows that are large enough for it."""
@@ -41,28 +41,6 @@ class TilePlace(NamedTuple):
     """Its column in the level, from 0 at the left."""
     row: int
     """Its row in the level, from 0 at the top."""
-
-
-class PixelArea(NamedTuple):
-    """A rectangle of whole pixels of one level."""
-
-    x0: int
-    """Its first column."""
-    y0: int
-    """Its first row."""
-    x1: int
-    """The first column to its right."""
-    y1: int
-    """The first row below it."""
-
-    @property
-    def size(self) -> Size:
-        """Width and height."""
-        return Size(self.x1 - self.x0, self.y1 - self.y0)
-
-    def shifted(self, x: int, y: int) -> PixelArea:
-        """Move by (x, y)."""
-        return PixelArea(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
 
 
 class SightRect(NamedTuple):
@@ -160,24 +138,24 @@ class Grid:
         columns, rows = self.counts(place.level)
         return 0 <= place.column < columns and 0 <= place.row < rows
 
-    def area(self, place: TilePlace) -> PixelArea:
+    def area(self, place: TilePlace) -> PixelRect:
         """Return the pixels of its level that a tile owns."""
         side, size = self.side(place.level), self.size(place.level)
         x, y = place.column * side, place.row * side
-        return PixelArea(x, y, min(x + side, size.width), min(y + side, size.height))
+        return PixelRect(x, y, min(x + side, size.width), min(y + side, size.height))
 
-    def window(self, place: TilePlace) -> PixelArea:
+    def window(self, place: TilePlace) -> PixelRect:
         """Return the pixels of the level above that a generated tile is made from, cut at the edge of the picture."""
         area, halo = self.area(place), self.halo(place.level)
         above = self.size(place.level - 1)
-        return PixelArea(
+        return PixelRect(
             max(area.x0 // self.factor - halo, 0),
             max(area.y0 // self.factor - halo, 0),
             min(-(-area.x1 // self.factor) + halo, above.width),
             min(-(-area.y1 // self.factor) + halo, above.height),
         )
 
-    def crop(self, place: TilePlace) -> PixelArea:
+    def crop(self, place: TilePlace) -> PixelRect:
         """Return the part of its enlarged window that is the tile, in pixels of that."""
         window = self.window(place)
         return self.area(place).shifted(-window.x0 * self.factor, -window.y0 * self.factor)
@@ -186,7 +164,7 @@ class Grid:
         """List the generated tiles that a tile is made from; none at level 1, which is made from the photo."""
         return tuple(self.covering(place.level - 1, self.window(place))) if place.level > 1 else ()
 
-    def covering(self, level: int, area: PixelArea) -> Iterator[TilePlace]:
+    def covering(self, level: int, area: PixelRect) -> Iterator[TilePlace]:
         """Yield the tiles that own the pixels of an area of their level, row by row."""
         side = self.side(level)
         for row in range(area.y0 // side, -(-area.y1 // side)):

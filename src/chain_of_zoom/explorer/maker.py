@@ -8,11 +8,12 @@ from collections import OrderedDict
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone
-from chain_of_zoom.explorer.grid import PixelArea, TilePlace
+from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 
@@ -56,7 +57,7 @@ class TileMaker:
         self.store.write(tree.photo.id, key, data)
         self._hold(key, pixels)
 
-    def read(self, tree: ZoomTree, level: int, area: PixelArea) -> RGB8:
+    def read(self, tree: ZoomTree, level: int, area: PixelRect) -> RGB8:
         """Return the pixels of an area of one level. Raises KeyError where a tile of it is absent."""
         if level <= 0:
             return tree.photo.cut(level, area)

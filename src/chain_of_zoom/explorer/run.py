@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import secrets
 import socket
 from typing import TYPE_CHECKING
@@ -61,13 +62,10 @@ def address_of(listener: socket.socket, host: str, token: str | None) -> str:
 
 
 def check_extra() -> None:
-    """Raises MissingError where the extra [web] is not installed."""
-    try:
-        import starlette
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingError(f"coz explore needs {error.name}; type: pip install 'chain-of-zoom[web]'") from error
-    del starlette
+    """Raise MissingError where the extra [web] is not installed."""
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingError(f"coz explore needs {package}; type: pip install 'chain-of-zoom[web]'")
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:

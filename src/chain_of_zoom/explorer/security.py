@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "coz_explore"
-SAFE_METHODS = ("GET", "HEAD")
 # Of the one style sheet that OpenSeadragon puts into a page: no ring around the focus where nobody hovers.
 _VIEWER_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
 HEADERS = {

@@ -9,8 +9,8 @@ from collections import OrderedDict
 import msgspec
 import numpy as np
 
-from chain_of_zoom.explorer.grid import Grid, PixelArea, TilePlace, reduced_size
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.explorer.grid import Grid, TilePlace, reduced_size
+from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import RGB8, Picture, resize
 from chain_of_zoom.imaging.orientation import Turn
 
@@ -57,7 +57,7 @@ class OpenPhoto:
         """The name of its file, without folders."""
         return self.picture.path.name or "photo"
 
-    def cut(self, level: int, area: PixelArea) -> RGB8:
+    def cut(self, level: int, area: PixelRect) -> RGB8:
         """Return the pixels of an area of level 0 or below."""
         assert level <= 0, level
         with self._lock:

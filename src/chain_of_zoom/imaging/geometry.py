@@ -89,6 +89,36 @@ class Box(NamedTuple):
         return float(self.x0), float(self.y0), float(self.x1), float(self.y1)
 
 
+class PixelRect(NamedTuple):
+    """A rectangle of whole pixels: columns x0 to x1, rows y0 to y1, ends not included."""
+
+    x0: int
+    """First column."""
+    y0: int
+    """First row."""
+    x1: int
+    """Column after the last."""
+    y1: int
+    """Row after the last."""
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return Size(self.x1 - self.x0, self.y1 - self.y0)
+
+    @property
+    def pixels(self) -> int:
+        """Number of its pixels."""
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+    def shifted(self, x: int, y: int) -> PixelRect:
+        """Return the rectangle moved by (x, y)."""
+        return PixelRect(self.x0 + x, self.y0 + y, self.x1 + x, self.y1 + y)
+
+    def __str__(self) -> str:
+        return f"{self.x0},{self.y0},{self.x1},{self.y1}"
+
+
 def whole_picture(size: Size) -> Box:
     """Return the box of a whole picture."""
     return pixel_box(0, 0, size.width, size.height)

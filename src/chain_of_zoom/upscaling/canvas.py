@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -22,35 +22,9 @@ from numpy.typing import NDArray
 
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import make_inner_folder, open_inner, write_atomic
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.parsing import parse_json
-
-
-class PixelRect(NamedTuple):
-    """A rectangle of whole pixels: columns x0 to x1, rows y0 to y1, ends not included."""
-
-    x0: int
-    """First column."""
-    y0: int
-    """First row."""
-    x1: int
-    """Column after the last."""
-    y1: int
-    """Row after the last."""
-
-    @property
-    def size(self) -> Size:
-        """Width and height in pixels."""
-        return Size(self.x1 - self.x0, self.y1 - self.y0)
-
-    @property
-    def pixels(self) -> int:
-        """Number of its pixels."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
-
-    def __str__(self) -> str:
-        return f"{self.x0},{self.y0},{self.x1},{self.y1}"
 
 
 class _Entry(msgspec.Struct, frozen=True):

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chain_of_zoom.imaging.geometry import Box, Size
+from chain_of_zoom.imaging.geometry import Box, PixelRect, Size
 from chain_of_zoom.imaging.images import RGBF, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
-from chain_of_zoom.upscaling.canvas import PixelRect
 
 REACH = 4
 """Pixels around a part that its bicubic enlargement depends on, and some."""

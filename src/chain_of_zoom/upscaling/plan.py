@@ -15,9 +15,8 @@ from typing import Any
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WholePictureBackbone
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.geometry import Box, Size, round_half_up
+from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, round_half_up
 from chain_of_zoom.imaging.tiling import plan_spans
-from chain_of_zoom.upscaling.canvas import PixelRect
 from chain_of_zoom.upscaling.request import UpscaleRequest
 
 SIDE = 512

@@ -19,11 +19,11 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone, Blend
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import Photo, read_photo
+from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.raster import Raster, Samples
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.runs.progress import OnProgress, ignore_progress
 from chain_of_zoom.settings import check_settings
-from chain_of_zoom.upscaling.canvas import PixelRect
 from chain_of_zoom.upscaling.estimate import check_disk, check_memory
 from chain_of_zoom.upscaling.folder import PROMPTS, UpscaleFolder, read_finished, remove_work
 from chain_of_zoom.upscaling.job import UpscaleJob, prepare

@@ -20,11 +20,11 @@ import numpy as np
 from chain_of_zoom.backbones.base import WholePictureBackbone
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
-from chain_of_zoom.imaging.geometry import Box, Size
+from chain_of_zoom.imaging.geometry import Box, PixelRect, Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, to_8_bits
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.runs.progress import OnProgress, Progress
-from chain_of_zoom.upscaling.canvas import Canvas, PieceStore, PixelRect
+from chain_of_zoom.upscaling.canvas import Canvas, PieceStore
 from chain_of_zoom.upscaling.depth import PhotoSource, PixelSource, enlarge_alpha, enlarge_detail
 from chain_of_zoom.upscaling.job import UpscaleJob
 from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep, blend_options, is_one_piece
