@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
 from chain_of_zoom.explorer.uploads import Uploads
 from chain_of_zoom.imaging.images import RGB8, RGBF, Picture
+from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 
 class SmallTiles(Fake):
@@ -56,19 +57,40 @@ def photo_pixels(width: int = 60, height: int = 40) -> RGB8:
     return np.dstack([x * 4 % 256, y * 6 % 256, (x * 7 + y * 11) % 256]).astype(np.uint8)
 
 
-def plant(folder: Path, backbone: Backbone, pixels: RGB8, words: str = "") -> tuple[TileMaker, ZoomTree]:
+class Namer(Prompter):
+    """Names what it looks at by the mean of its pixels, and counts how often it was asked."""
+
+    name = "namer"
+
+    def __init__(self) -> None:
+        self.contexts: list[PromptContext] = []
+
+    def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
+        self.contexts += contexts
+        return [f"shade {int(context.zoomed.mean())} of {int(context.states[-1].mean())}" for context in contexts]
+
+
+def plant(
+    folder: Path, backbone: Backbone, pixels: RGB8, words: str = "", prompter: Prompter | None = None
+) -> tuple[TileMaker, ZoomTree]:
     """A tree and what makes its tiles, without a session."""
     photo = OpenPhoto(Picture.of_pixels(pixels))
-    recipe = Recipe(backbone=backbone.info.name, weights=None, options={}, device=None, words=words)
+    writer = prompter.name if prompter else ""
+    recipe = Recipe(backbone=backbone.info.name, weights=None, options={}, device=None, words=words, prompter=writer)
     tree = ZoomTree(photo, Grid.plan(photo.size, backbone.info), recipe)
-    return TileMaker(backbone, TileStore(folder)), tree
+    return TileMaker(backbone, TileStore(folder), prompter), tree
 
 
 @contextmanager
 def opened_session(
-    folder: Path, pixels: RGB8 | None = None, backbone: str | Backbone = "fake", draft: str | None = None
+    folder: Path,
+    pixels: RGB8 | None = None,
+    backbone: str | Backbone = "fake",
+    draft: str | None = None,
+    prompter: str | Prompter = "null",
 ) -> Iterator[ExplorerSession]:
-    session = ExplorerSession(ChainOfZoom(backbone), TileStore(folder), draft=ChainOfZoom(draft) if draft else None)
+    chain = ChainOfZoom(backbone, prompter)
+    session = ExplorerSession(chain, TileStore(folder), draft=ChainOfZoom(draft) if draft else None)
     if pixels is not None:
         session.open_photo(Picture.of_pixels(pixels, "small.png"))
     try:

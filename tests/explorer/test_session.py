@@ -7,8 +7,9 @@ from typing import Any
 from explorer.sessions import SmallTiles, opened_session, photo_pixels, wait_for
 
 from chain_of_zoom.errors import BackboneError, OutputError
+from chain_of_zoom.explorer.forest import PHOTOS_HELD
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
-from chain_of_zoom.explorer.session import PHOTOS_HELD, ExplorerSession
+from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.imaging.images import RGB8, RGBF, Picture
 
 WHOLE = SightRect(0, 0, 1, 1)

@@ -14,6 +14,7 @@ from chain_of_zoom.cli.flags import (
     Debug,
     Loaders,
     PresetName,
+    PrompterName,
     Quiet,
     Sets,
     option,
@@ -22,6 +23,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.terminal import echo
+from chain_of_zoom.errors import UsageError
 from chain_of_zoom.resources import human_size
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT
 
@@ -63,6 +65,7 @@ def explore(
     ] = None,
     seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
     preset: PresetName = None,
+    prompter: PrompterName = None,
     *,
     loaders: Loaders,
     sets: Sets = None,
@@ -78,6 +81,7 @@ def explore(
     Examples:
       coz explore photo.jpg
       coz explore photo.jpg --backbone span           # the quickest and truest; soft at depth
+      coz explore photo.jpg --backbone osediff-sd3 --prompter vlm
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
@@ -96,7 +100,9 @@ def explore(
     from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
     from chain_of_zoom.explorer.uploads import Uploads
 
-    chain = make_chain(backbone, None, preset, worded=False, config=config, sets=sets, flags=loaders)
+    if prompter == "text":
+        raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
+    chain = make_chain(backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders)
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)
     draft_chain = choose_draft(chain, draft)
@@ -106,6 +112,8 @@ def explore(
                 echo(f"reading {reader.backbone.info.name} ...", err=True)
             reader.load(words=False)
     session = ExplorerSession(chain, store, draft=draft_chain, seed=seed)
+    if chain.prompter.name != "null" and not session.prompter_name and not quiet:
+        echo(f"note: {chain.backbone.info.name} ignores words; {chain.prompter.name} is not asked", err=True)
     for picture in pictures:
         session.open_photo(picture)
     uploads = Uploads(session, store.folder if is_loopback(host) else None)

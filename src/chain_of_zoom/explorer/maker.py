@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+import msgspec
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
+from chain_of_zoom.explorer.words import BY_USER, TileWords, ask_words
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
+from chain_of_zoom.prompters.base import Prompter
 
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
@@ -24,9 +27,11 @@ PIXELS_HELD = 128
 class TileMaker:
     """Makes tiles with one backbone and keeps them in a store. One thread at a time makes, others may read."""
 
-    def __init__(self, backbone: Backbone, store: TileStore) -> None:
+    def __init__(self, backbone: Backbone, store: TileStore, prompter: Prompter | None = None) -> None:
+        """Take what makes and keeps tiles. prompter: asked about the tiles of trees that name one."""
         self.backbone = backbone
         self.store = store
+        self.prompter = prompter
         self._pixels: OrderedDict[str, RGB8] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -37,25 +42,51 @@ class TileMaker:
     def make(self, tree: ZoomTree, place: TilePlace) -> None:
         """Make a generated tile, and before it those of its ancestors that are absent, and keep it.
 
-        Raises BackboneError and MissingError as the backbone does, and OutputError where it cannot be written.
+        Its words are kept before it is made, so that it has the same whenever it is made again.
+        Raises BackboneError and MissingError as backbone and prompter do, and OutputError where it cannot be written.
         """
         for parent in tree.grid.parents(place):
             if not self.has(tree, parent):
                 self.make(tree, parent)
-        recipe = tree.recipe
-        window = turn_pixels(self.read(tree, place.level - 1, tree.grid.window(place)), recipe.turn)
-        (turned,) = self.backbone([window], [recipe.words], [tree.seed(place)])
-        enlarged = turn_back(turned, recipe.turn)
+        window = self.read(tree, place.level - 1, tree.grid.window(place))
+        words = self.find_words(tree, place) or self._write_words(tree, place, window)
+        turn = tree.settle(place).turn
+        (turned,) = self.backbone([turn_pixels(window, turn)], [words.text], [tree.seed(place)])
+        enlarged = turn_back(turned, turn)
         core = tree.grid.crop(place)
         part = enlarged[core.y0 : core.y1, core.x0 : core.x1]
         if tree.photo.picture.is_grey and not is_grey(part):
             part = to_luma(part)
         pixels = to_uint8(part)
         source_type = None if self.backbone.info.resample else TRAINED_MODEL
-        data = encode_png(pixels, *label(describe_tile(tree, place), source_type), fast=True)
+        data = encode_png(pixels, *label(describe_tile(tree, place, words.text), source_type), fast=True)
         key = tree.key(place)
         self.store.write(tree.photo.id, key, data)
         self._hold(key, pixels)
+
+    def find_words(self, tree: ZoomTree, place: TilePlace) -> TileWords | None:
+        """Return the words of a generated tile; None where a prompter is still to write them."""
+        decided = tree.settle(place).words
+        if decided is not None:
+            return TileWords(text=decided, by=BY_USER)
+        if not tree.recipe.prompter:
+            return TileWords(text=tree.recipe.words, by=BY_USER if tree.recipe.words else "")
+        data = self.store.read_words(tree.photo.id, tree.words_key(place))
+        try:
+            return None if data is None else msgspec.json.decode(data, type=TileWords)
+        except msgspec.DecodeError:
+            return None
+
+    def _write_words(self, tree: ZoomTree, place: TilePlace, window: RGB8) -> TileWords:
+        """Ask the prompter, which looks at the window, and at the tile above that holds the middle of it."""
+        assert self.prompter is not None, tree.recipe.prompter
+        grid, area = tree.grid, tree.grid.window(place)
+        column, row = (area.x0 + area.x1) // 2, (area.y0 + area.y1) // 2
+        (above,) = grid.covering(place.level - 1, PixelRect(column, row, column + 1, row + 1))
+        parent = self.read(tree, above.level, grid.area(above))
+        words = ask_words(self.prompter, parent, window, grid.factor, float(grid.scale(place.level)))
+        self.store.write_words(tree.photo.id, tree.words_key(place), msgspec.json.encode(words))
+        return words
 
     def read(self, tree: ZoomTree, level: int, area: PixelRect) -> RGB8:
         """Return the pixels of an area of one level. Raises KeyError where a tile of it is absent."""
@@ -101,9 +132,10 @@ class TileMaker:
                 self._pixels.popitem(last=False)
 
 
-def describe_tile(tree: ZoomTree, place: TilePlace) -> str:
-    """Say what a generated tile is, for the label inside its file."""
+def describe_tile(tree: ZoomTree, place: TilePlace, words: str = "") -> str:
+    """Say what a generated tile is, and by which words, for the label inside its file."""
     recipe, area = tree.recipe, tree.grid.area(place)
     weights = f" (weights SHA-256 {recipe.weights})" if recipe.weights else ""
     where = f"pixels {area.x0}, {area.y0} to {area.x1}, {area.y1} at {tree.grid.scale(place.level)}x the photo's own"
-    return f"GENERATED by the model {recipe.backbone}{weights}, not photographed: {where}, photo {tree.photo.id}"
+    by = f', by the words "{words}"' if words else ""
+    return f"GENERATED by the model {recipe.backbone}{weights}, not photographed: {where}, photo {tree.photo.id}{by}"

@@ -11,7 +11,11 @@ from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.explorer.tree import OpenPhoto, ZoomTree
 from chain_of_zoom.imaging.orientation import TURNS
 
+MAX_ALTERNATIVES = 6
+"""Alternatives of a tile that are looked at side by side."""
 Name = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
+Index = Annotated[int, Meta(ge=0, le=1 << 40)]
+Candidate = Annotated[int, Meta(ge=1, le=99)]
 Share = Annotated[float, Meta(ge=-1e9, le=1e9)]
 
 
@@ -22,8 +26,19 @@ class TreeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Name of the photo."""
     words: str = ""
     """The text for a backbone that reads prompts."""
-    candidate: Annotated[int, Meta(ge=1, le=99)] = 1
+    candidate: Candidate = 1
     """Number of the alternative; 1 is the plain one."""
+    branch: str = ""
+    """Name of the decisions on single tiles; empty for none."""
+
+
+class TileDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Decides about one tile; one that decides nothing takes a decision back."""
+
+    words: str | None = None
+    """The text for the backbone; null leaves it to the tree."""
+    candidate: Candidate | None = None
+    """Number of the alternative; null leaves it to the tree."""
 
 
 class ViewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +50,10 @@ class ViewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Index of the level that fits the screen; 0 is the shallowest."""
     sight: tuple[Share, Share, Share, Share]
     """The rectangle in sight, as fractions of the photo: left, top, right, bottom."""
+    place: tuple[Index, Index, Index] | None = None
+    """Level, column and row of the tile whose alternatives are looked at."""
+    alternatives: Annotated[tuple[Name, ...], Meta(max_length=MAX_ALTERNATIVES)] = ()
+    """Names of the trees that it is looked at in."""
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +138,9 @@ class TreeDescription(msgspec.Struct, frozen=True, kw_only=True):
     photo: PhotoDescription
     """The photo."""
     words: str
-    """The words that it is made with."""
+    """The words that all of it is made with."""
+    branch: str
+    """Name of the decisions on single tiles; empty where there are none."""
     levels: tuple[LevelDescription, ...]
     """All levels, the shallowest first."""
     native: int
@@ -133,11 +154,61 @@ class TreeDescription(msgspec.Struct, frozen=True, kw_only=True):
             id=tree.id,
             photo=PhotoDescription.of(tree.photo),
             words=tree.recipe.words,
+            branch=tree.branch,
             levels=tuple(
                 LevelDescription(scale=float(grid.scale(level)), side=grid.side(level)) for level in grid.levels
             ),
             native=-grid.shallowest,
         )
+
+
+class TileDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A generated tile: by which words it is made, and what else was decided."""
+
+    is_made: bool
+    """Whether it is there."""
+    words: str
+    """The text for the backbone; empty as long as the prompter has not written it."""
+    by: str
+    """Who wrote it: the name of a prompter, "user", or empty where nobody did."""
+    note: str
+    """What did not go the plain way."""
+    is_decided: bool
+    """Whether a person decided about this tile alone."""
+    seed: int
+    """Seed that the backbone gets for it."""
+    turn: str
+    """How its window is turned or mirrored for the backbone; "none" for not at all."""
+
+
+class AlternativeDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several ways to make a tile."""
+
+    candidate: int
+    """Its number; 1 is the plain one."""
+    tree: str
+    """Name of the tree that it is a tile of."""
+    seed: int
+    """Seed that the backbone gets for it."""
+    turn: str
+    """How its window is turned or mirrored for the backbone."""
+    is_current: bool
+    """Whether it is the one in use."""
+
+
+class BranchDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A branch of a photo, told by the latest of its decisions."""
+
+    name: str
+    """Its name."""
+    decisions: int
+    """How many decisions it has."""
+    scale: float
+    """Pixels of the tile of the latest decision for each pixel of the photo."""
+    words: str | None
+    """The words that were decided, null for none."""
+    candidate: int | None
+    """The alternative that was decided, null for none."""
 
 
 class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +220,8 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What makes the tiles."""
     draft: str
     """Name of the backbone that draws first; empty where there is none."""
+    prompter: str
+    """Name of the prompter that writes the words of tiles; empty where none is asked."""
     upload_bytes: int
     """Bytes of the largest photo that may be uploaded."""
 

@@ -12,8 +12,10 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qs
 
+import msgspec
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +46,11 @@ def is_loopback(host: str) -> bool:
 def refusal(status: int, message: str, **headers: str) -> Response:
     """Answer no, with the reason in one line."""
     return JSONResponse({"error": message}, status, headers)
+
+
+def answer_json(value: Any, status: int = 200) -> Response:
+    """Answer with Structs, lists or dicts as JSON."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class Gate:

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
+from chain_of_zoom.explorer import decisions
 from chain_of_zoom.explorer.export import export_view, plan_export
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.protocol import (
@@ -30,7 +31,7 @@ from chain_of_zoom.explorer.protocol import (
     ViewRequest,
 )
 from chain_of_zoom.explorer.scheduler import CLIENTS
-from chain_of_zoom.explorer.security import Gate, refusal
+from chain_of_zoom.explorer.security import Gate, answer_json, refusal
 from chain_of_zoom.explorer.session import Event, ExplorerSession
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.uploads import BusyError, TooLargeError, Uploads
@@ -46,6 +47,7 @@ PATIENCE = 0.5
 """Seconds after which a stream looks whether the server stops."""
 DRAFT_HEADER = "X-Coz-Draft"
 """Names the backbone of a tile that is shown until the real one is made."""
+TILE = "/api/trees/{tree}/tiles/{level}/{column}/{row}"
 VIEWER_SCRIPT = "openseadragon.min.js"
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -62,11 +64,6 @@ def list_files() -> dict[str, bytes]:
     contents = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
     contents[VIEWER_SCRIPT] = (files("chain_of_zoom.pages") / "vendor" / VIEWER_SCRIPT).read_bytes()
     return {name: data for name, data in contents.items() if name.rpartition(".")[2] in _TYPES}
-
-
-def answer_json(value: Any, status: int = 200) -> Response:
-    """Answer with a Struct or dict as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 class ExplorerServer:
@@ -95,7 +92,11 @@ class ExplorerServer:
             Route("/api/events", self._answer(ExplorerServer.stream_events)),
             Route("/api/photos", self._answer(ExplorerServer.take_photo), methods=["PUT"]),
             Route("/api/trees", self._answer(ExplorerServer.plant_tree), methods=["POST"]),
-            Route("/api/trees/{tree}/tiles/{level}/{column}/{row}.png", self._answer(ExplorerServer.show_tile)),
+            Route(TILE + ".png", self._answer(ExplorerServer.show_tile)),
+            Route(TILE, self._answer(decisions.show_decision)),
+            Route(TILE, self._answer(decisions.decide), methods=["PUT"]),
+            Route(TILE + "/alternatives/{count}", self._answer(decisions.list_alternatives)),
+            Route("/api/trees/{tree}/branches", self._answer(decisions.list_branches)),
             Route("/api/trees/{tree}/export", self._answer(ExplorerServer.save_view), methods=["POST"]),
             Route("/api/viewers/{viewer}/view", self._answer(ExplorerServer.take_view), methods=["PUT"]),
             Route("/api/viewers/{viewer}/view", self._answer(ExplorerServer.drop_view), methods=["DELETE"]),
@@ -152,6 +153,7 @@ class ExplorerServer:
                 photos=tuple(map(PhotoDescription.of, self.listed)),
                 backbone=BackboneDescription.of(self.session.chain.backbone.info),
                 draft=self.session.draft_name,
+                prompter=self.session.prompter_name,
                 upload_bytes=self.uploads.limit,
             )
         )
@@ -168,22 +170,17 @@ class ExplorerServer:
 
     async def plant_tree(self, request: Request) -> Response:
         """Return the tree of a photo."""
-        wish = await self._read(request, TreeRequest)
+        wish = await self.read_body(request, TreeRequest)
         photo = await run_in_threadpool(self.uploads.find, wish.photo)
         if photo is None:
             return refusal(404, "no such photo; open it again")
-        tree = await run_in_threadpool(self.session.plant, photo, wish.words, wish.candidate)
+        tree = await run_in_threadpool(self.session.plant, photo, wish.words, wish.candidate, wish.branch)
         return answer_json(TreeDescription.of(tree))
 
     async def show_tile(self, request: Request) -> Response:
         """Return a tile: 200 with its PNG, 204 as long as it is not made. It never waits."""
-        tree = self._find_tree(request.path_params["tree"])
-        texts = [request.path_params[name] for name in ("level", "column", "row")]
-        if tree is None or not all(_NUMBER.fullmatch(text) for text in texts):
-            return refusal(404, "no such tile")
-        level, column, row = map(int, texts)
-        place = TilePlace(level + tree.grid.shallowest, column, row)
-        if not tree.grid.has(place):
+        tree, place = self.find_place(request)
+        if tree is None or place is None:
             return refusal(404, "no such tile")
         data, is_draft = await run_in_threadpool(self.session.read_tile, tree, place)
         if data is None:
@@ -195,8 +192,8 @@ class ExplorerServer:
 
     async def save_view(self, request: Request) -> Response:
         """Return a view as a zip file of states, sheet and record."""
-        wish = await self._read(request, ExportRequest)
-        tree = self._find_tree(request.path_params["tree"])
+        wish = await self.read_body(request, ExportRequest)
+        tree = self.find_tree(request.path_params["tree"])
         if tree is None:
             return refusal(404, "no such tree; open the photo again")
         if self._exporting.locked():
@@ -211,13 +208,16 @@ class ExplorerServer:
 
     async def take_view(self, request: Request) -> Response:
         """Take note of what a page has in sight."""
-        view = await self._read(request, ViewRequest)
-        viewer, tree = request.path_params["viewer"], self._find_tree(view.tree)
+        view = await self.read_body(request, ViewRequest)
+        viewer, tree = request.path_params["viewer"], self.find_tree(view.tree)
         if tree is None or not self.session.has_viewer(viewer):
             return refusal(410, "the page is from before; it has to begin anew")
         level = view.level + tree.grid.shallowest
+        place = view.place and TilePlace(view.place[0] + tree.grid.shallowest, *view.place[1:])
         try:
-            waiting = await run_in_threadpool(self.session.look, viewer, tree, level, SightRect(*view.sight))
+            waiting = await run_in_threadpool(
+                self.session.look, viewer, tree, level, SightRect(*view.sight), place, view.alternatives
+            )
         except KeyError:  # the page went away in between
             return refusal(410, "the page is from before; it has to begin anew")
         return answer_json({"waiting": waiting}, 202)
@@ -267,10 +267,21 @@ class ExplorerServer:
         finally:
             self.session.leave(viewer)
 
-    def _find_tree(self, name: str) -> ZoomTree | None:
+    def find_place(self, request: Request) -> tuple[ZoomTree | None, TilePlace | None]:
+        """Return the tree and the tile that the address of a request names, None where there is none."""
+        tree = self.find_tree(request.path_params["tree"])
+        texts = [request.path_params[name] for name in ("level", "column", "row")]
+        if tree is None or not all(_NUMBER.fullmatch(text) for text in texts):
+            return tree, None
+        level, column, row = map(int, texts)
+        place = TilePlace(level + tree.grid.shallowest, column, row)
+        return tree, place if tree.grid.has(place) else None
+
+    def find_tree(self, name: str) -> ZoomTree | None:
+        """Return the tree of a name that came from a client, None where there is none."""
         return self.session.find_tree(name) if _NAME.fullmatch(name) else None
 
-    async def _read(self, request: Request, kind: type[Body]) -> Body:
+    async def read_body(self, request: Request, kind: type[Body]) -> Body:
         """Read a body of bounded length as `kind`. Raises TooLargeError and msgspec.DecodeError."""
         body = bytearray()
         async for chunk in request.stream():

@@ -1,30 +1,24 @@
-"""Hold what a server shows: photos, their trees, who looks where, and the one thread that makes tiles."""
+"""Hold what a server shows: the trees of photos, who looks where, and the one thread that makes tiles."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.chain.choice import Variant
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
-from chain_of_zoom.explorer.grid import Grid, SightRect, TilePlace
+from chain_of_zoom.explorer.forest import Forest
+from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
-from chain_of_zoom.explorer.protocol import count_candidates
 from chain_of_zoom.explorer.scheduler import WANTED_PER_CLIENT, TileScheduler
 from chain_of_zoom.explorer.store import TileStore
-from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
-from chain_of_zoom.imaging.images import Picture
+from chain_of_zoom.explorer.tree import ZoomTree
 
-MAX_WORDS = 2_000
-"""Characters of a prompt."""
-TREES_HELD = 64
-PHOTOS_HELD = 16
 QUICK_BACKBONES, QUICK_FACTOR = ("span", "animevideo"), 4
 TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
 """Tiles of a view, each of which may be wanted as a draft, too."""
@@ -51,94 +45,29 @@ class Viewer:
     """Called with every event that concerns the page, from any thread."""
     tree: str = ""
     """Name of the tree that it shows."""
+    alternatives: frozenset[str] = frozenset()
+    """Names of the trees of which it looks at a tile besides."""
     waiting: int = field(default=0)
     """Tiles that it was last told to wait for."""
 
 
-class ExplorerSession:
-    """Photos, trees and viewers. Call it from any thread; `close` ends the thread that makes tiles."""
+class ExplorerSession(Forest):
+    """A forest with viewers. Call it from any thread; `close` ends the thread that makes tiles."""
 
     def __init__(
         self, chain: ChainOfZoom, store: TileStore, *, draft: ChainOfZoom | None = None, seed: int = 0
     ) -> None:
         """Start the thread that makes tiles. draft: a faster chain of the same factor, which draws first."""
-        self.chain = chain
-        self.draft = draft
+        super().__init__(chain, store, draft, seed)
         self.store = store
-        self.seed = seed
-        self.maker = TileMaker(chain.backbone, store)
+        self.maker = TileMaker(chain.backbone, store, chain.prompter)
         self.drafter = TileMaker(draft.backbone, store) if draft else None
-        self.photos: OrderedDict[str, OpenPhoto] = OrderedDict()
         self._seconds: dict[str, float] = {}
-        self._trees: OrderedDict[str, ZoomTree] = OrderedDict()
         self._viewers: dict[str, Viewer] = {}
         self._scheduler = TileScheduler[TileId](self._has_tile, self._list_needed)
-        self._change = threading.Condition(threading.RLock())
         self._is_closed = False
         self._worker = threading.Thread(target=self._work, name="tiles", daemon=True)
         self._worker.start()
-
-    @property
-    def draft_name(self) -> str:
-        """The name of the backbone that draws first; empty where there is none."""
-        return self.draft.backbone.info.name if self.draft else ""
-
-    # Photos and trees
-
-    def open_photo(self, picture: Picture) -> OpenPhoto:
-        """Take a photo among those that can be looked at; of more than PHOTOS_HELD the oldest is let go."""
-        photo = OpenPhoto(picture)
-        with self._change:
-            photo = self.photos.setdefault(photo.id, photo)
-            self.photos.move_to_end(photo.id)
-            while len(self.photos) > PHOTOS_HELD:
-                oldest, _ = self.photos.popitem(last=False)
-                for name in [name for name, tree in self._trees.items() if tree.photo.id == oldest]:
-                    del self._trees[name]
-        return photo
-
-    def plant(self, photo: OpenPhoto, words: str = "", candidate: int = 1) -> ZoomTree:
-        """Return the tree of a photo with these words.
-
-        candidate: number of the alternative, as for `coz zoom`; 1 is the plain one. Raises UsageError for words that
-        are too long, and for a candidate that there is not.
-        """
-        if len(words) > MAX_WORDS:
-            raise UsageError(f"{len(words)} characters of words; accepted: up to {MAX_WORDS}; shorten them")
-        grid = Grid.plan(photo.size, self.chain.backbone.info)
-        draft = self._register(ZoomTree(photo, grid, self._write_recipe(self.draft, words, 1))) if self.draft else None
-        return self._register(ZoomTree(photo, grid, self._write_recipe(self.chain, words, candidate), draft))
-
-    def _write_recipe(self, chain: ChainOfZoom, words: str, candidate: int) -> Recipe:
-        """Say what tiles are made with; the weights are read, since it is only then that the device is known."""
-        chain.load(words=False)
-        info, options = chain.backbone.info, chain.options["backbone"]
-        if candidate > count_candidates(info):
-            raise UsageError(f"candidate {candidate}; accepted: 1 to {count_candidates(info)}; choose another version")
-        variant = Variant.of(candidate, self.seed, seeded=info.seeded)
-        return Recipe(
-            backbone=info.name,
-            weights=chain.backbone_record.weights_sha256,
-            options={name: value for name, value in options.items() if name not in ("device", "threads")},
-            device=chain.backbone.runs_on(),
-            words=words if info.text_aware else "",
-            seed=variant.seed if info.seeded else 0,
-            turn=variant.turn,
-        )
-
-    def _register(self, tree: ZoomTree) -> ZoomTree:
-        """Hold a tree, or return the one of the same name; of more than TREES_HELD the oldest is let go."""
-        with self._change:
-            tree = self._trees.setdefault(tree.id, tree)
-            self._trees.move_to_end(tree.id)
-            while len(self._trees) > TREES_HELD:
-                self._trees.popitem(last=False)
-        return tree
-
-    def find_tree(self, name: str) -> ZoomTree | None:
-        """Return the tree of that name, None where there is none."""
-        with self._change:
-            return self._trees.get(name)
 
     def read_tile(self, tree: ZoomTree, place: TilePlace) -> tuple[bytes | None, bool]:
         """Return a tile as PNG, None where it is not made yet, and whether it is only a draft of it."""
@@ -170,8 +99,19 @@ class ExplorerSession:
         """Count the pages that are open."""
         return len(self._viewers)
 
-    def look(self, name: str, tree: ZoomTree, level: int, sight: SightRect) -> int:
-        """Make what a page has in sight, and nothing that only it had before; return how many tiles that takes."""
+    def look(
+        self,
+        name: str,
+        tree: ZoomTree,
+        level: int,
+        sight: SightRect,
+        place: TilePlace | None = None,
+        alternatives: Sequence[str] = (),
+    ) -> int:
+        """Make what a page has in sight, and nothing that only it had before; return how many tiles that takes.
+
+        place, alternatives: a tile that it looks at in other trees, by their names, too; these are made first.
+        """
         level = min(level, tree.grid.deepest)
         tiles = tree.grid.in_sight(level, sight, TILES_IN_SIGHT) if level > 0 else []
         wishes = [(distance, TileId(tree.id, place)) for distance, place in tiles]
@@ -182,8 +122,13 @@ class ExplorerSession:
                 if not self.maker.has(tree, place)
             ]
         with self._change:
+            trees = [compared for compared in map(self._trees.get, alternatives) if compared]
+            if place is not None and tree.grid.has(place):
+                first = Fraction(-2 * _DRAFT_FIRST)
+                wishes += [(first + number, TileId(compared.id, place)) for number, compared in enumerate(trees)]
             viewer = self._viewers[name]
             viewer.tree = tree.id
+            viewer.alternatives = frozenset(compared.id for compared in trees)
             self._scheduler.want(name, wishes)
             self._scheduler.forgive()
             viewer.waiting = len(self._scheduler.list_waiting(name))
@@ -264,6 +209,8 @@ class ExplorerSession:
                 current = self._trees.get(viewer.tree)
                 if current is not None and tree in (current, current.draft):
                     viewer.hear({**event, "tree": viewer.tree})
+                elif tree.id in viewer.alternatives:
+                    viewer.hear({**event, "tree": tree.id})
                 waiting = len(self._scheduler.list_waiting(name))
                 if waiting or viewer.waiting:
                     viewer.waiting = waiting

@@ -75,6 +75,17 @@ class TileStore:
         for unused in surplus:
             self._forget(unused)
 
+    def read_words(self, photo_id: str, key: str) -> bytes | None:
+        """Return what was kept of the words of a tile, None where nothing was. key: 32 hexadecimal digits."""
+        try:
+            return (self.folder / photo_id / key[:2] / f"{key}.json").read_bytes()
+        except OSError:
+            return None
+
+    def write_words(self, photo_id: str, key: str, data: bytes) -> None:
+        """Keep the words of a tile, which outlive it: made again, it has them, too. Raises OutputError."""
+        write_atomic(make_inner_folder(self.folder, photo_id, key[:2]) / f"{key}.json", data)
+
     def clear(self) -> int:
         """Remove all tiles and what else is kept with them, and return how many tiles they were."""
         with self._lock:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -14,7 +16,7 @@ from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import RGB8, Picture, resize
 from chain_of_zoom.imaging.orientation import Turn
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same key would name other pixels."""
 _KEYS_HELD = 50_000
 
@@ -31,11 +33,26 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None
     """Where it runs, as it says once its weights are read; None where it has no choice."""
     words: str = ""
-    """The text that a backbone which reads prompts is given."""
+    """The text that a backbone which reads prompts is given for every tile."""
+    prompter: str = ""
+    """Name of the prompter that writes the words of every tile; empty where there is none."""
+    prompter_details: dict[str, str] = {}
+    """Its loader details, and the SHA-256 of its weights by their roles."""
     seed: int = 0
     """Seed of the whole tree; every tile has one that follows from it and the place."""
     turn: Turn = "none"
     """How windows are turned or mirrored for the backbone; what it makes is turned back."""
+
+
+class TileRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tile is made with, where a person decided on it."""
+
+    words: str | None
+    """The text that the backbone is given; None leaves it to the tree."""
+    seed: int
+    """Seed from which, with its place, that of the tile follows."""
+    turn: Turn
+    """How its window is turned or mirrored for the backbone."""
 
 
 class OpenPhoto:
@@ -70,33 +87,64 @@ class OpenPhoto:
 class ZoomTree:
     """All tiles of one photo by one recipe. It makes none; `id` names the tree, also in URLs."""
 
-    def __init__(self, photo: OpenPhoto, grid: Grid, recipe: Recipe, draft: ZoomTree | None = None) -> None:
-        """Lay out the tree. draft: one of the same grid, made faster, whose tiles are shown until those of this are."""
+    def __init__(
+        self,
+        photo: OpenPhoto,
+        grid: Grid,
+        recipe: Recipe,
+        draft: ZoomTree | None = None,
+        *,
+        branch: str = "",
+        tiles: Mapping[TilePlace, TileRecipe] = MappingProxyType({}),
+    ) -> None:
+        """Lay out the tree.
+
+        draft: one of the same grid, made faster, whose tiles are shown until those of this are. branch: name of the
+        decisions on single tiles, and tiles: what they are made with.
+        """
         self.photo = photo
         self.grid = grid
         self.recipe = recipe
         self.draft = draft
-        self._stem = msgspec.json.encode((VERSION, recipe, photo.id, grid.factor, grid.cores, grid.halos))
-        self.id = _digest(self._stem)
+        self.branch = branch
+        self.plain_tile = TileRecipe(words=None, seed=recipe.seed, turn=recipe.turn)
+        self.decided_tiles = {place: tile for place, tile in tiles.items() if tile != self.plain_tile}
+        layout = photo.id, grid.factor, grid.cores, grid.halos
+        self._stem = msgspec.json.encode((VERSION, recipe, *layout))
+        self._words_stem = msgspec.json.encode((VERSION, recipe.prompter, recipe.prompter_details, *layout))
+        self.id = _digest(self._stem + branch.encode())
         self._keys: OrderedDict[TilePlace, str] = OrderedDict()
         self._lock = threading.RLock()
 
+    def settle(self, place: TilePlace) -> TileRecipe:
+        """Return what a tile is made with."""
+        return self.decided_tiles.get(place, self.plain_tile)
+
     def key(self, place: TilePlace) -> str:
-        """Name a generated tile by its recipe, its place and the keys of the tiles that it is made from."""
+        """Name a generated tile by its recipe, its place and the keys of the tiles that it is made from.
+
+        So what grows from a tile that a person decided on has other names, too, and all else keeps its own.
+        """
         assert place.level > 0, place
         with self._lock:
             if place in self._keys:
                 self._keys.move_to_end(place)
                 return self._keys[place]
             parents = [self.key(parent) for parent in self.grid.parents(place)]
-            key = self._keys[place] = _digest(self._stem + msgspec.json.encode((place, parents)))
+            decided = self.decided_tiles.get(place)
+            key = self._keys[place] = _digest(self._stem + msgspec.json.encode((place, parents, decided)))
             if len(self._keys) > _KEYS_HELD:
                 self._keys.popitem(last=False)
             return key
 
+    def words_key(self, place: TilePlace) -> str:
+        """Name what the prompter writes about a tile, which is the same for all its alternatives."""
+        parents = [self.key(parent) for parent in self.grid.parents(place)]
+        return _digest(self._words_stem + msgspec.json.encode((place, parents)))
+
     def seed(self, place: TilePlace) -> int:
         """Give a tile a seed of its own, so that noise does not repeat from tile to tile."""
-        digest = hashlib.blake2b(msgspec.json.encode((self.recipe.seed, place)), digest_size=4).digest()
+        digest = hashlib.blake2b(msgspec.json.encode((self.settle(place).seed, place)), digest_size=4).digest()
         return int.from_bytes(digest) >> 1
 
 
