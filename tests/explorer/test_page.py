@@ -245,14 +245,15 @@ def test_other_words_make_other_tiles_and_the_first_ones_come_back(browser: Brow
     with opened_page(browser, address) as page:
         go_to(page, 20)
         plain = canvas_pixels(page)
+        page.keyboard.press("w")
         page.fill("#words", "a butterfly's wing")
-        page.click("text=Make anew")
+        page.click("#words-everywhere")
         until(page, "explorer.view.tree.words !== ''")
         wait_until_made(page)
         page.wait_for_timeout(400)
         assert difference(canvas_pixels(page), plain) > 4
         page.fill("#words", "")
-        page.click("text=Make anew")
+        page.click("#words-everywhere")
         until(page, "explorer.view.tree.words === ''")
         wait_until_made(page)
         page.wait_for_timeout(400)

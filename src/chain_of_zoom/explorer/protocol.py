@@ -99,6 +99,8 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Linear enlargement from level to level."""
     reads_words: bool
     """Whether words change what it makes."""
+    is_seeded: bool
+    """Whether another seed gives another result."""
     candidates: int
     """How many alternatives it has; 1 where there is nothing to choose."""
     is_plain: bool
@@ -115,6 +117,7 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
             licence=info.licence,
             factor=info.factor,
             reads_words=info.text_aware,
+            is_seeded=info.seeded,
             candidates=count_candidates(info),
             is_plain=info.resample is not None,
             evidence_limit=info.evidence_limit,

@@ -34,6 +34,7 @@ export function listenToKeys(acts) {
     t: acts.trust,
     c: acts.compare,
     v: acts.version,
+    w: acts["tile-open"],
     s: acts.stop,
     l: acts.link,
     e: acts.export,

@@ -8,6 +8,7 @@ import { formatNumber, formatTime } from "./origin.js";
 import { readLink, writeLink } from "./link.js";
 import { listenToKeys } from "./keys.js";
 import { listenToFiles } from "./files.js";
+import { TilePanel } from "./tile.js";
 
 /**
  * @typedef {import("./protocol.js").Session} Session
@@ -28,6 +29,7 @@ class Page {
   isStopped = false;
   words = "";
   version = 1;
+  branch = "";
   waiting = 0;
   /** @type {number | null} */
   eta = null;
@@ -40,6 +42,7 @@ class Page {
     this.backbone = session.backbone;
     this.connection = new Connection();
     this.view = new PictureView(byId("viewer"), session.backbone);
+    this.panel = new TilePanel(this.view, session);
     this.photos = session.photos;
     this.#describe();
     this.#wire();
@@ -48,14 +51,13 @@ class Page {
   #describe() {
     const { name, licence, reads_words: reads, is_plain: isPlain, evidence_limit: limit } = this.backbone;
     const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)}× the photo's own resolution.`;
-    const words = reads ? "" : ` ${name} ignores words.`;
+    const words = !reads ? ` ${name} ignores words.` : this.session.prompter ? ` Its words are written by ${this.session.prompter}.` : "";
     const draft = this.session.draft ? ` ${this.session.draft} draws it first.` : "";
     byId("about").textContent = isPlain
       ? `Below the photo's own pixels everything is enlarged by ${name}, which makes nothing up.${words}`
       : `Past the photo's last pixel every tile is made by ${name} (${licence}).${draft}${evidence}${words}`;
     byId("version-label").hidden = this.backbone.candidates < 2;
     byId("version").replaceChildren(...Array.from({ length: this.backbone.candidates }, (_, index) => new Option(String(index + 1))));
-    byId("words-form").hidden = !reads;
     byId("split-right").textContent = `${isPlain ? "enlarged" : "made"} by ${name}`;
     byId("limits").textContent = `Up to ${Math.round(this.session.upload_bytes / 1e6)} MB: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP; HEIF where it is installed.`;
   }
@@ -76,6 +78,7 @@ class Page {
       ({ waiting: this.waiting, eta: this.eta } = /** @type {CustomEvent} */ (event).detail);
       this.#redraw();
     });
+    this.#wirePanel();
     addEventListener("hashchange", () => this.openLink());
     /** @type {Record<string, () => void>} */
     const acts = {
@@ -87,25 +90,41 @@ class Page {
       compare: () => this.toggleCompare(),
       link: () => this.copyLink(),
       export: () => this.saveView(),
+      "tile-open": () => this.panel.toggle(),
       stop: () => this.toggleStop(),
       help: () => byId("keys").showModal(),
     };
     for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
     byId("version").addEventListener("change", (/** @type {any} */ event) => this.takeVersion(Number(event.target.value)));
-    byId("photos").addEventListener("change", (/** @type {any} */ event) => this.open(event.target.value, null));
+    byId("photos").addEventListener("change", (/** @type {any} */ event) => this.open(event.target.value, null, true));
     byId("split-slider").addEventListener("input", (/** @type {any} */ event) => {
       view.split = Number(event.target.value) / 100;
       byId("stage").style.setProperty("--split", String(view.split));
       this.#redraw();
     });
-    byId("words-form").addEventListener("submit", (/** @type {Event} */ event) => {
-      event.preventDefault();
-      this.words = byId("words").value.trim();
-      if (view.tree) this.open(view.tree.photo.id, view.spot);
-    });
     const next = () => this.takeVersion((this.version % this.backbone.candidates) + 1);
     listenToKeys({ ...acts, view, version: next, stop: () => this.toggleStop() });
     listenToFiles(byId("stage"), byId("file"), [byId("open"), byId("open-large")], (file) => this.upload(file));
+  }
+
+  #wirePanel() {
+    const { panel } = this;
+    /** @param {string} type @param {(detail: any) => void} act */
+    const on = (type, act) => panel.addEventListener(type, (event) => act(/** @type {CustomEvent} */ (event).detail));
+    on("change", () => this.#redraw());
+    on("look", () => this.#look());
+    on("problem", (text) => this.say(text, true));
+    on("decided", ({ branch }) => this.#turnTo({ branch }));
+    on("branch", (branch) => this.#turnTo({ branch }));
+    on("everywhere", (words) => this.#turnTo({ words }));
+  }
+
+  /** Show another tree of the photo in the same view; the browser's way back leads to the one before. @param {{words?: string, branch?: string}} change */
+  async #turnTo(change) {
+    history.pushState(null, "", location.hash);
+    Object.assign(this, change);
+    const { tree, spot } = this.view;
+    if (tree) await this.open(tree.photo.id, spot);
   }
 
   /** Open what the address says, or the first photo. */
@@ -115,16 +134,17 @@ class Page {
     this.words = link.words;
     this.version = Math.min(link.version, this.backbone.candidates);
     byId("version").value = String(this.version);
-    byId("words").value = link.words;
+    this.branch = link.branch;
     byId("empty").hidden = Boolean(photo);
     if (photo) await this.open(photo, link.spot);
   }
 
-  /** @param {string} photo @param {import("./view.js").Spot | null} spot */
-  async open(photo, spot) {
+  /** @param {string} photo @param {import("./view.js").Spot | null} spot @param {boolean} [isOther] whether decisions are left behind */
+  async open(photo, spot, isOther = false) {
     const { view } = this;
+    if (isOther) this.branch = "";
     try {
-      const tree = await ask("POST", "/api/trees", { photo, words: this.words, candidate: this.version });
+      const tree = await ask("POST", "/api/trees", { photo, words: this.words, candidate: this.version, branch: this.branch });
       if (!this.photos.some(({ id }) => id === tree.photo.id)) this.photos = [...this.photos, tree.photo];
       byId("empty").hidden = true;
       if (view.tree?.id === tree.id) {
@@ -135,7 +155,9 @@ class Page {
       byId("title").textContent = tree.photo.name;
       document.title = `${tree.photo.name} · Chain-of-Zoom`;
       this.#listPhotos(tree.photo.id);
-      this.#lookSoon();
+      this.#look();
+      this.panel.settle();
+      this.panel.listBranches();
     } catch (error) {
       byId("empty").hidden = Boolean(view.tree);
       this.say(/** @type {Error} */ (error).message, true);
@@ -152,7 +174,7 @@ class Page {
     try {
       const photo = await ask("PUT", `/api/photos?name=${encodeURIComponent(file.name)}`, file);
       this.say("");
-      await this.open(photo.id, null);
+      await this.open(photo.id, null, true);
       byId("viewer").focus();
     } catch (error) {
       this.say(/** @type {Error} */ (error).message, true);
@@ -230,6 +252,7 @@ class Page {
   /** @param {TileEvent} event */
   #hearTile({ tree, tile, problem, final }) {
     const { view } = this;
+    this.panel.hear({ tree, tile, problem });
     if (view.tree?.id !== tree || !view.feed) return;
     const key = TileFeed.key(tile[0] + view.tree.native, tile[1], tile[2]);
     if (problem === undefined) view.feed.arrive(key).then(() => view.refresh());
@@ -252,11 +275,13 @@ class Page {
     const { view } = this;
     const aim = view.aim();
     if (!aim || !view.tree) return;
-    const link = writeLink({ photo: view.tree.photo.id, spot: view.spot, words: this.words, version: this.version });
+    this.panel.settle();
+    const { words, version, branch } = this;
+    const link = writeLink({ photo: view.tree.photo.id, spot: view.spot, words, version, branch });
     if (link !== location.hash) history.replaceState(null, "", link);
     if (this.isStopped) return;
     try {
-      const waiting = await this.connection.look(aim);
+      const waiting = await this.connection.look({ ...aim, ...this.panel.wish });
       if (waiting !== null) {
         this.waiting = waiting;
         this.eta = null; // the server says it with the next tile
@@ -279,7 +304,7 @@ class Page {
     const sight = this.view.look();
     this.view.clip();
     const split = this.view.isComparing ? this.view.split : 0;
-    drawOverlay(byId("overlay"), this.isMarking ? sight : null, split, byId("viewer").querySelector(".navigator"));
+    drawOverlay(byId("overlay"), this.isMarking ? sight : null, split, byId("viewer").querySelector(".navigator"), this.panel.isOpen && this.panel.place ? this.view.box(this.panel.place) : null);
     if (!sight) return;
     byId("magnification").textContent = `${formatNumber(sight.magnification)}×`;
     byId("scale").textContent = sight.scale >= 1

@@ -11,18 +11,33 @@ const GAP = 30;
  * @param {HTMLCanvasElement} canvas @param {Sight | null} sight null clears
  * @param {number} split share of the width at whose left the plain enlargement is shown
  * @param {HTMLElement | null} map
+ * @param {number[] | null} middle box of the tile that is spoken of
  */
-export function drawOverlay(canvas, sight, split, map) {
+export function drawOverlay(canvas, sight, split, map, middle) {
   const context = canvas.getContext("2d");
   if (!context) return;
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
   canvas.width = width * devicePixelRatio;
   canvas.height = height * devicePixelRatio;
-  if (!sight) return;
   context.scale(devicePixelRatio, devicePixelRatio);
   const style = getComputedStyle(canvas);
-  const edge = split * width;
+  if (sight) drawTiles(context, style, sight, split * width);
+  if (middle) drawFrame(context, style, middle);
+  if (map) context.clearRect(map.offsetLeft, map.offsetTop, map.offsetWidth, map.offsetHeight);
+}
+
+/** @param {CanvasRenderingContext2D} context @param {CSSStyleDeclaration} style @param {number[]} box */
+function drawFrame(context, style, [x, y, w, h]) {
+  for (const [stroke, width] of /** @type {[string, number][]} */ ([["rgb(0 0 0 / 0.5)", 6], [style.getPropertyValue("--link"), 3]])) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.strokeRect(x + 2, y + 2, w - 4, h - 4);
+  }
+}
+
+/** @param {CanvasRenderingContext2D} context @param {CSSStyleDeclaration} style @param {Sight} sight @param {number} edge */
+function drawTiles(context, style, sight, edge) {
   for (const { origin, isThere, box } of sight.tiles) {
     const [x, y, w, h] = box;
     const left = Math.max(x, edge);
@@ -35,7 +50,6 @@ export function drawOverlay(canvas, sight, split, map) {
     const start = Math.max(first?.box[0] ?? 0, 0);
     drawTile(context, style, [start, top, edge - start, bottom - top], sight.scale > 1.001 ? "interpolated" : "measured", true);
   }
-  if (map) context.clearRect(map.offsetLeft, map.offsetTop, map.offsetWidth, map.offsetHeight);
 }
 
 /**

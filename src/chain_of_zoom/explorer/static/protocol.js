@@ -3,10 +3,10 @@
 /**
  * @typedef {{id: string, name: string, width: number, height: number, notes: string[]}} Photo
  * @typedef {{scale: number, side: number}} Level
- * @typedef {{id: string, photo: Photo, words: string, levels: Level[], native: number}} Tree
- * @typedef {{name: string, summary: string, licence: string, factor: number, candidates: number, reads_words: boolean, is_plain: boolean,
+ * @typedef {{id: string, photo: Photo, words: string, branch: string, levels: Level[], native: number}} Tree
+ * @typedef {{name: string, summary: string, licence: string, factor: number, candidates: number, reads_words: boolean, is_seeded: boolean, is_plain: boolean,
  *   evidence_limit: number | null}} Backbone
- * @typedef {{photos: Photo[], backbone: Backbone, draft: string, upload_bytes: number}} Session
+ * @typedef {{photos: Photo[], backbone: Backbone, draft: string, prompter: string, upload_bytes: number}} Session
  * @typedef {{tree: string, tile: [number, number, number], seconds?: number, problem?: string, final?: boolean}} TileEvent
  */
 
@@ -63,7 +63,7 @@ export class Connection extends EventTarget {
 
   /**
    * Say what is in sight; the same twice is said once.
-   * @param {{tree: string, level: number, sight: number[]}} view
+   * @param {{tree: string, level: number, sight: number[], place?: number[], alternatives?: string[]}} view
    * @returns {Promise<number | null>} how many tiles that takes, null where nothing new was said
    */
   async look(view) {

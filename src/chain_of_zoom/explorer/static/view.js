@@ -13,6 +13,7 @@ import { chooseLevel, leastCertain, listTiles, originOf, shownLevel } from "./or
  *   drafts: number, failed: number, tiles: {place: Place, origin: Origin, isThere: boolean, isDraft: boolean, box: number[]}[]}} Sight
  */
 
+const EXCHANGE_AFTER = 400; // ms for which another tree of the photo may stay below
 const OSD = /** @type {any} */ (globalThis).OpenSeadragon;
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -67,6 +68,12 @@ export class PictureView extends EventTarget {
    * @param {Tree} tree @param {Spot | null} spot
    */
   async show(tree, spot) {
+    if (this.tree?.photo.id === tree.photo.id && this.viewer.isOpen()) {
+      await this.#exchange(tree);
+      if (spot) this.goTo(spot);
+      this.#tell("settle");
+      return;
+    }
     this.tree = tree;
     this.feed = new TileFeed(tree);
     this.#plain = null;
@@ -78,6 +85,33 @@ export class PictureView extends EventTarget {
     if (spot) this.goTo(spot, true);
     if (this.isComparing) this.compare(true);
     this.#tell("settle");
+  }
+
+  /** Show another tree of the same photo in the same view; the one before stays below until the first tiles are there. @param {Tree} tree */
+  async #exchange(tree) {
+    const before = this.viewer.world.getItemAt(0);
+    this.tree = tree;
+    this.feed = new TileFeed(tree);
+    const item = await new Promise((resolve) => {
+      this.viewer.addTiledImage({ tileSource: this.feed?.source(), index: 1, success: (/** @type {any} */ event) => resolve(event.item) });
+    });
+    await new Promise((resolve) => {
+      item.addOnceHandler("fully-loaded-change", resolve);
+      setTimeout(resolve, EXCHANGE_AFTER);
+    });
+    this.viewer.world.removeItem(before);
+  }
+
+  /** The generated tile in the middle of the view; null where that is the photo itself. @returns {Place | null} */
+  middle() {
+    const aim = this.aim();
+    if (!aim || !this.tree || aim.level <= this.tree.native) return null;
+    const [x0, y0, x1, y1] = aim.sight;
+    const { scale, side } = this.tree.levels[aim.level];
+    const { width, height } = this.tree.photo;
+    const [column, row] = [[(x0 + x1) / 2, width], [(y0 + y1) / 2, height]].map(([share, length]) =>
+      Math.floor(Math.min(Math.max(share * length * scale, 0), Math.ceil(length * scale) - 1) / side));
+    return { level: aim.level, column, row };
   }
 
   /** @returns {Spot} */
@@ -168,7 +202,7 @@ export class PictureView extends EventTarget {
       const shown = shownLevel(tree, place, (...key) => feed.has(...key));
       const isDraft = feed.isDraft(place.level, place.column, place.row);
       const isThere = level <= tree.native || (shown === level && !isDraft);
-      return { place, isDraft, origin: originOf(tree, this.backbone, shown, scale), isThere, box: this.#box(place) };
+      return { place, isDraft, origin: originOf(tree, this.backbone, shown, scale), isThere, box: this.box(place) };
     });
     return {
       magnification: zoom / this.#port.getHomeZoom(),
@@ -198,7 +232,7 @@ export class PictureView extends EventTarget {
   }
 
   /** Where a tile lies on the screen. @param {Place} place @returns {number[]} x, y, width, height */
-  #box({ level, column, row }) {
+  box({ level, column, row }) {
     const tree = /** @type {Tree} */ (this.tree);
     const { scale, side } = tree.levels[level];
     const bounds = this.#port.getBounds(true);
