@@ -45,6 +45,12 @@ def lack_of_memory(needed: float, threads: int = 0) -> str | None:
     return f"{human_size(needed)} needed, {human_size(room)} allowed"
 
 
+def resident_memory(root: Path = ROOT) -> int | None:
+    """Return the bytes of memory that this process takes now, or None where nobody says."""
+    pages = _numbers(root / "proc/self/statm")
+    return pages[1] * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
+
+
 def share_heap() -> None:
     """Let threads to come share one heap where the address space is limited: glibc reserves 64 MB for each other."""
     if any(_limits_of_process(ROOT, 0)):

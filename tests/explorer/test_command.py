@@ -33,7 +33,7 @@ def test_it_serves_until_it_is_interrupted_even_with_a_page_open(tmp_path):
 
         page = threading.Thread(target=listen)
         page.start()
-        wait_for(lambda: httpx.get(address + "api/health").json()["viewers"] == 1)
+        wait_for(lambda: "coz_pages 1\n" in httpx.get(address + "metrics").text)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         page.join(60)

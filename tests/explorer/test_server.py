@@ -311,7 +311,7 @@ def test_other_names_are_refused(server, host):
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8642", "localhost:1", "LOCALHOST", "[::1]:8642", "127.0.0.1"])
 def test_own_names_are_not(server, host):
-    assert ask(server, "GET", "/api/health", headers={"host": host}).status_code == 200
+    assert ask(server, "GET", "/metrics", headers={"host": host}).status_code == 200
 
 
 def test_a_proxy_has_a_name_of_its_own(session):
@@ -323,7 +323,7 @@ def test_a_proxy_has_a_name_of_its_own(session):
         ("evil.example", 421),
         ("10.1.2.3:8642", 200),
     ):
-        assert ask(server, "GET", "/api/health", headers={**bearer, "host": host}).status_code == status
+        assert ask(server, "GET", "/metrics", headers={**bearer, "host": host}).status_code == status
     origin = {"host": "zoom.example", "origin": "https://zoom.example"}
     assert ask(server, "POST", "/api/trees", headers={**bearer, **origin}, content=b"{").status_code == 422
 
@@ -383,8 +383,8 @@ def test_a_token_is_asked_of_everybody_and_becomes_a_cookie(session):
     assert "SameSite=strict" in cookie
     assert ask(server, "GET", "/", headers={"cookie": cookie.partition(";")[0]}).status_code == 200
     assert ask(server, "GET", "/", headers={"cookie": "coz_explore=nonsense-of-20-letters"}).status_code == 401
-    assert ask(server, "GET", "/api/health", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    assert ask(server, "GET", "/api/health", headers={"authorization": "Bearer ü".encode("latin-1")}).status_code == 401
+    assert ask(server, "GET", "/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert ask(server, "GET", "/metrics", headers={"authorization": "Bearer ü".encode("latin-1")}).status_code == 401
     assert ask(server, "GET", f"/?token={TOKEN}", headers={"host": "evil.example"}).status_code == 421
 
 

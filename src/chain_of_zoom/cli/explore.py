@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +64,12 @@ def explore(
     token: Annotated[
         str | None, option("TEXT", "What everybody who opens the page has to know.", panel=ADVANCED)
     ] = None,
+    log_format: Annotated[
+        str,
+        option(
+            "NAME", "What is written while it runs: plain (problems), json (a line for every tile).", panel=ADVANCED
+        ),
+    ] = "plain",
     seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
     preset: PresetName = None,
     prompter: PrompterName = None,
@@ -85,6 +92,7 @@ def explore(
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
+    from chain_of_zoom.explorer.journal import log_event, start_logging
     from chain_of_zoom.explorer.run import address_of, bind, check_extra, choose_token, make_server, serve
     from chain_of_zoom.explorer.store import TileStore, default_folder, parse_budget
     from chain_of_zoom.imaging.images import load
@@ -95,6 +103,7 @@ def explore(
         return
     check_extra()
     token = choose_token(host, token)
+    start_logging(log_format, sys.stderr)
     from chain_of_zoom.explorer.security import is_loopback
     from chain_of_zoom.explorer.server import ExplorerServer
     from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
@@ -128,10 +137,12 @@ def explore(
         echo("stop with Ctrl-C; tiles are kept", err=True)
     if browser:
         webbrowser.open(address)
+    log_event("started", backbone=chain.backbone.info.name, draft=session.draft_name, tiles=len(store))
     try:
         serve(server, listener)
     finally:
         session.close()
+        log_event("stopped", tiles=len(store))
 
 
 def _clear(store: TileStore, *, quiet: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import signal
 import socket
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
@@ -74,6 +76,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
     config = uvicorn.Config(
         app,
+        log_config=None,  # `journal.start_logging` says where lines go
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -89,8 +92,15 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
 
 def serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serve until the process is interrupted, which is no error."""
+    """Serve until the process is interrupted or told to end (SIGTERM), neither of which is an error."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)  # the server raises the signal again once everything is closed
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # raised again once everything is closed
+    except KeyboardInterrupt:
         return
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -142,6 +142,10 @@ class ZoomTree:
         parents = [self.key(parent) for parent in self.grid.parents(place)]
         return _digest(self._words_stem + msgspec.json.encode((place, parents)))
 
+    def name_tile(self, place: TilePlace) -> str:
+        """Name any tile: a generated one by its key, one of the photo's own by photo and place."""
+        return self.key(place) if place.level > 0 else f"{self.photo.id}/{place.level}/{place.column}/{place.row}"
+
     def seed(self, place: TilePlace) -> int:
         """Give a tile a seed of its own, so that noise does not repeat from tile to tile."""
         digest = hashlib.blake2b(msgspec.json.encode((self.settle(place).seed, place)), digest_size=4).digest()
