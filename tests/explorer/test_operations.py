@@ -18,7 +18,7 @@ from chain_of_zoom.errors import BackboneError, UsageError
 from chain_of_zoom.explorer import answers
 from chain_of_zoom.explorer.endpoints import ENDPOINTS
 from chain_of_zoom.explorer.grid import SightRect
-from chain_of_zoom.explorer.journal import LOGGER, start_logging
+from chain_of_zoom.explorer.logbook import LOGGER, start_logging
 from chain_of_zoom.explorer.openapi import describe_endpoints, format_openapi
 from chain_of_zoom.explorer.server import ExplorerServer
 from chain_of_zoom.imaging.images import RGB8, RGBF

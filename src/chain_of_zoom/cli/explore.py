@@ -92,7 +92,7 @@ def explore(
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
-    from chain_of_zoom.explorer.journal import log_event, start_logging
+    from chain_of_zoom.explorer.logbook import log_event, start_logging
     from chain_of_zoom.explorer.run import address_of, bind, check_extra, choose_token, make_server, serve
     from chain_of_zoom.explorer.store import TileStore, default_folder, parse_budget
     from chain_of_zoom.imaging.images import load

@@ -1,11 +1,11 @@
-"""Write what a journal counted, and what a session has to do, in the text format of Prometheus."""
+"""Write what a logbook counted, and what a session has to do, in the text format of Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
-from chain_of_zoom.explorer.journal import BUCKETS, Journal
+from chain_of_zoom.explorer.logbook import BUCKETS, Logbook
 from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.resources import resident_memory
 
@@ -14,7 +14,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4"
 
 def format_metrics(session: ExplorerSession) -> str:
     """Return the text: what it counts since the start, and how things are now."""
-    journal, store = session.journal, session.store
+    logbook, store = session.logbook, session.store
     gauges = {
         "coz_tiles_waiting": ("Tiles still to be made for all pages.", session.count_waiting()),
         "coz_pages": ("Pages that are open.", session.count_viewers()),
@@ -23,20 +23,20 @@ def format_metrics(session: ExplorerSession) -> str:
         "coz_cache_budget_bytes": ("Bytes that tiles may take on disk.", store.budget),
         "process_resident_memory_bytes": ("Memory of the server.", resident_memory()),
     }
-    lines = [*_list_times(journal)]
-    lines += _list_counts("coz_tiles_failed_total", "Tiles that could not be made.", "backbone", journal.failures)
-    lines += _list_counts("coz_answers_total", "Answers of the server.", "status", journal.answers)
+    lines = [*_list_times(logbook)]
+    lines += _list_counts("coz_tiles_failed_total", "Tiles that could not be made.", "backbone", logbook.failures)
+    lines += _list_counts("coz_answers_total", "Answers of the server.", "status", logbook.answers)
     for name, (meaning, value) in gauges.items():
         if value is not None:
             lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value}"]
     return "\n".join([*lines, ""])
 
 
-def _list_times(journal: Journal) -> Iterator[str]:
+def _list_times(logbook: Logbook) -> Iterator[str]:
     name = "coz_tile_seconds"
     yield f"# HELP {name} Seconds that a tile took."
     yield f"# TYPE {name} histogram"
-    for backbone, times in sorted(journal.times.items()):
+    for backbone, times in sorted(logbook.times.items()):
         label = f'backbone="{_escape(backbone)}"'
         totals = list(accumulate(times.counts))
         for bound, total in zip((*map(str, BUCKETS), "+Inf"), totals, strict=True):

@@ -76,7 +76,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
     config = uvicorn.Config(
         app,
-        log_config=None,  # `journal.start_logging` says where lines go
+        log_config=None,  # `logbook.start_logging` says where lines go
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
 from chain_of_zoom.explorer.endpoints import ENDPOINTS, Handler
 from chain_of_zoom.explorer.grid import TilePlace
-from chain_of_zoom.explorer.journal import PROBLEM, AnswerWatch
+from chain_of_zoom.explorer.logbook import PROBLEM, AnswerWatch
 from chain_of_zoom.explorer.security import Gate, refusal
 from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.explorer.tree import ZoomTree
@@ -52,7 +52,7 @@ class ExplorerServer:
         self.exporting = asyncio.Lock()
         self.listed = tuple(session.photos.values())
         routes = [Route(endpoint.path, self._answer(endpoint.act), methods=[endpoint.method]) for endpoint in ENDPOINTS]
-        watch = Middleware(AnswerWatch, journal=session.journal)
+        watch = Middleware(AnswerWatch, logbook=session.logbook)
         self.app = Starlette(routes=routes, middleware=[watch, Middleware(Gate, host=host, names=names, token=token)])
 
     def _answer(self, act: Handler) -> Callable[[Request], Awaitable[Response]]:

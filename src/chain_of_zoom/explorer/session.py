@@ -14,7 +14,7 @@ from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.explorer.forest import Forest
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
-from chain_of_zoom.explorer.journal import Journal
+from chain_of_zoom.explorer.logbook import Logbook
 from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.scheduler import WANTED_PER_CLIENT, TileScheduler
 from chain_of_zoom.explorer.store import TileStore
@@ -63,7 +63,7 @@ class ExplorerSession(Forest):
         self.store = store
         self.maker = TileMaker(chain.backbone, store, chain.prompter)
         self.drafter = TileMaker(draft.backbone, store) if draft else None
-        self.journal = Journal()
+        self.logbook = Logbook()
         self._seconds: dict[str, float] = {}
         self._viewers: dict[str, Viewer] = {}
         self._scheduler = TileScheduler[TileId](self._has_tile, self._list_needed)
@@ -206,10 +206,10 @@ class ExplorerSession(Forest):
         with self._change:
             if problem:
                 event |= {"type": "failed", "problem": problem, "final": self._scheduler.fail(tile)}
-                self.journal.note_failure(tree, tile.place, problem, is_final=event["final"])
+                self.logbook.note_failure(tree, tile.place, problem, is_final=event["final"])
             else:
                 self._scheduler.finish(tile)
-                self.journal.note_tile(tree, tile.place, spent)
+                self.logbook.note_tile(tree, tile.place, spent)
                 name = tree.recipe.backbone
                 self._seconds[name] = 0.7 * self._seconds.get(name, spent) + 0.3 * spent
                 event["seconds"] = round(spent, 3)

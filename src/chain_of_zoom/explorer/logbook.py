@@ -42,7 +42,7 @@ class TileTimes:
         self.total += seconds
 
 
-class Journal:
+class Logbook:
     """What happened since the start. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -79,18 +79,18 @@ class Journal:
 
 
 class AnswerWatch:
-    """The ASGI middleware that notes the answers in a journal; the outermost, so that it sees refusals, too."""
+    """The ASGI middleware that notes the answers in a logbook; the outermost, so that it sees refusals, too."""
 
-    def __init__(self, app: ASGIApp, *, journal: Journal) -> None:
+    def __init__(self, app: ASGIApp, *, logbook: Logbook) -> None:
         self.app = app
-        self.journal = journal
+        self.logbook = logbook
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request on, and note how it is answered."""
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.journal.note_answer(message["status"], scope)
+                self.logbook.note_answer(message["status"], scope)
             await send(message)
 
         await self.app(scope, receive, send_noted)
