@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +23,7 @@ from chain_of_zoom.explorer.protocol import (
 )
 from chain_of_zoom.explorer.security import answer_json, refusal
 from chain_of_zoom.explorer.uploads import BusyError
+from chain_of_zoom.movie.encoding import find_ffmpeg
 from chain_of_zoom.parsing import parse_whole
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 DRAFT_HEADER = "X-Coz-Draft"
 """Names the backbone of a tile that is shown until the real one is made."""
 VIEWER_SCRIPT = "openseadragon.min.js"
+_SAVED_TYPES = {".zip": "application/zip", ".png": "image/png", ".webp": "image/webp", ".mp4": "video/mp4"}
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
 
@@ -67,6 +70,7 @@ async def show_session(server: ExplorerServer, request: Request) -> Response:
             backbone=BackboneDescription.of(server.session.chain.backbone.info),
             draft=server.session.draft_name,
             prompter=server.session.prompter_name,
+            makes_films=find_ffmpeg() is not None,
             upload_bytes=server.uploads.limit,
         )
     )
@@ -113,7 +117,7 @@ async def show_tile(server: ExplorerServer, request: Request) -> Response:
 
 
 async def save_view(server: ExplorerServer, request: Request) -> Response:
-    """Return a view as a zip file of states, sheet and record."""
+    """Return a view as a file: states, sheet and record in a zip, an animation, or what is in sight."""
     wish = await server.read_body(request, ExportRequest)
     tree = server.find_tree(request.path_params["tree"])
     if tree is None:
@@ -122,6 +126,6 @@ async def save_view(server: ExplorerServer, request: Request) -> Response:
         raise BusyError("another view is being saved; accepted: one at a time; try again in a moment")
     async with server.exporting:
         run = plan_export(server.session.chain, server.session.maker, tree, SightRect(*wish.sight), wish.size)
-        name, data = await run_in_threadpool(export_view, run)
+        name, data = await run_in_threadpool(export_view, run, wish.kind)
     disposition = f'attachment; filename="{name.encode("ascii", "replace").decode().replace("?", "_")}"'
-    return Response(data, media_type="application/zip", headers={"Content-Disposition": disposition})
+    return Response(data, media_type=_SAVED_TYPES[Path(name).suffix], headers={"Content-Disposition": disposition})

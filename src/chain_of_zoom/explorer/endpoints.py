@@ -109,7 +109,7 @@ ENDPOINTS = (
         path="/api/trees/{tree}/export",
         act=answers.save_view,
         takes=ExportRequest,
-        gives="application/zip",
+        gives=ANY_FILE,
         besides=(404, 413, 422, 503),
     ),
     Endpoint(method="GET", path="/api/events", act=viewing.stream_events, gives=ServerEvent, besides=(503,)),

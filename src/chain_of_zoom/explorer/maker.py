@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from fractions import Fraction
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,13 +17,24 @@ from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.words import BY_USER, TileWords, ask_words
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
-from chain_of_zoom.imaging.geometry import PixelRect
-from chain_of_zoom.imaging.images import RGB8, decode_png, to_uint8
+from chain_of_zoom.imaging.geometry import PixelRect, pixel_box
+from chain_of_zoom.imaging.images import RGB8, decode_png, resize, to_uint8
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 from chain_of_zoom.prompters.base import Prompter
 
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
+
+
+class ShownArea(NamedTuple):
+    """An area of a level as the screen shows it."""
+
+    pixels: RGB8
+    """Its pixels, uint8, H x W x 3."""
+    deepest: int
+    """The deepest level that any of them is taken from."""
+    absent: int
+    """How many of its tiles are not made yet."""
 
 
 class TileMaker:
@@ -102,6 +115,31 @@ class TileMaker:
                 y0 - owned.y0 : y1 - owned.y0, x0 - owned.x0 : x1 - owned.x0
             ]
         return pixels
+
+    def read_shown(self, tree: ZoomTree, level: int, area: PixelRect) -> ShownArea:
+        """Return the pixels of an area as the screen shows them: absent tiles are enlarged from the level above."""
+        if level <= 0:
+            return ShownArea(self.read(tree, level, area), level, 0)
+        pixels = np.empty((area.size.height, area.size.width, 3), np.uint8)
+        deepest, absent = 0, 0
+        for place in tree.grid.covering(level, area):
+            owned = tree.grid.area(place)
+            part = PixelRect(*map(max, owned[:2], area[:2]), *map(min, owned[2:], area[2:]))
+            try:
+                shown = ShownArea(self.read(tree, level, part), level, 0)
+            except KeyError:
+                shown = self._enlarge_shown(tree, level, part)
+                absent += 1
+            deepest = max(deepest, shown.deepest)
+            pixels[part.y0 - area.y0 : part.y1 - area.y0, part.x0 - area.x0 : part.x1 - area.x0] = shown.pixels
+        return ShownArea(pixels, deepest, absent)
+
+    def _enlarge_shown(self, tree: ZoomTree, level: int, part: PixelRect) -> ShownArea:
+        box = pixel_box(*part).scaled(*[Fraction(1, tree.grid.factor)] * 2)
+        hull = PixelRect(*box.hull().whole())
+        above = self.read_shown(tree, level - 1, hull)
+        pixels = resize(above.pixels, part.size, "bicubic", box.shifted(-hull.x0, -hull.y0))
+        return ShownArea(pixels, above.deepest, above.absent)
 
     def pixels(self, tree: ZoomTree, place: TilePlace) -> RGB8:
         """Return the pixels of a tile. Raises KeyError where it is absent."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +13,7 @@ from chain_of_zoom.imaging.orientation import TURNS
 
 MAX_ALTERNATIVES = 6
 """Alternatives of a tile that are looked at side by side."""
+ExportKind = Literal["zip", "sheet", "webp", "mp4", "png", "dzi"]
 Name = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 Index = Annotated[int, Meta(ge=0, le=1 << 40)]
 Candidate = Annotated[int, Meta(ge=1, le=99)]
@@ -59,6 +60,8 @@ class ViewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Asks for a view as a file."""
 
+    kind: ExportKind = "zip"
+    """Which file: all that `coz zoom` writes, its sheet, an animation or a film to here, or what is in sight."""
     sight: tuple[Share, Share, Share, Share]
     """The rectangle in sight, as fractions of the photo: left, top, right, bottom."""
     size: tuple[Annotated[int, Meta(ge=1, le=16_384)], Annotated[int, Meta(ge=1, le=16_384)]]
@@ -225,6 +228,8 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the backbone that draws first; empty where there is none."""
     prompter: str
     """Name of the prompter that writes the words of tiles; empty where none is asked."""
+    makes_films: bool
+    """Whether views can be saved as MP4, which takes ffmpeg."""
     upload_bytes: int
     """Bytes of the largest photo that may be uploaded."""
 

@@ -8,6 +8,7 @@ import { formatNumber, formatTime } from "./origin.js";
 import { readLink, writeLink } from "./link.js";
 import { listenToKeys } from "./keys.js";
 import { listenToFiles } from "./files.js";
+import { listenToSaves } from "./save.js";
 import { TilePanel } from "./tile.js";
 
 /**
@@ -59,6 +60,7 @@ class Page {
     byId("version-label").hidden = this.backbone.candidates < 2;
     byId("version").replaceChildren(...Array.from({ length: this.backbone.candidates }, (_, index) => new Option(String(index + 1))));
     byId("split-right").textContent = `${isPlain ? "enlarged" : "made"} by ${name}`;
+    byId("film").hidden = !this.session.makes_films;
     byId("limits").textContent = `Up to ${Math.round(this.session.upload_bytes / 1e6)} MB: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP; HEIF where it is installed.`;
   }
 
@@ -89,7 +91,7 @@ class Page {
       trust: () => this.toggleMarks(),
       compare: () => this.toggleCompare(),
       link: () => this.copyLink(),
-      export: () => this.saveView(),
+      export: () => byId("save").showModal(),
       "tile-open": () => this.panel.toggle(),
       stop: () => this.toggleStop(),
       help: () => byId("keys").showModal(),
@@ -104,6 +106,7 @@ class Page {
     });
     const next = () => this.takeVersion((this.version % this.backbone.candidates) + 1);
     listenToKeys({ ...acts, view, version: next, stop: () => this.toggleStop() });
+    listenToSaves(byId("save"), view, (text, isError) => this.say(text, isError));
     listenToFiles(byId("stage"), byId("file"), [byId("open"), byId("open-large")], (file) => this.upload(file));
   }
 
@@ -153,6 +156,7 @@ class Page {
         await view.show(tree, spot);
       }
       byId("title").textContent = tree.photo.name;
+      byId("command").textContent = `coz upscale "${tree.photo.name}" --scale 4 --backbone ${this.backbone.name}`;
       document.title = `${tree.photo.name} · Chain-of-Zoom`;
       this.#listPhotos(tree.photo.id);
       this.#look();
@@ -218,24 +222,6 @@ class Page {
       this.say("The link to this view is copied.");
     } catch {
       this.say(location.href);
-    }
-  }
-
-  async saveView() {
-    const aim = this.view.aim();
-    const size = this.view.viewer.viewport.getContainerSize();
-    if (!aim) return;
-    this.say("Saving the view ...");
-    try {
-      const response = await ask("POST", `/api/trees/${aim.tree}/export`, { sight: aim.sight, size: [Math.round(size.x), Math.round(size.y)] });
-      const anchor = document.createElement("a");
-      anchor.href = URL.createObjectURL(await response.blob());
-      anchor.download = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1] ?? "view.zip";
-      anchor.click();
-      URL.revokeObjectURL(anchor.href);
-      this.say(`${anchor.download} is saved: states, sheet and record.`);
-    } catch (error) {
-      this.say(/** @type {Error} */ (error).message, true);
     }
   }
 
