@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.explorer import run
+from chain_of_zoom.explorer.client import ExplorerClient, ServerAnswer
 from chain_of_zoom.explorer.grid import Grid
 from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.server import ExplorerServer
@@ -101,6 +104,21 @@ def opened_session(
 
 def make_server(session: ExplorerSession, **options: Any) -> ExplorerServer:
     return ExplorerServer(session, Uploads(session, session.store.folder), **options)
+
+
+def connect(server: ExplorerServer) -> ExplorerClient:
+    """A client of a server in this process, without a network between them."""
+
+    def send(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(app=server.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8642") as client:
+                return await client.request(method, path, content=body, headers=headers)
+
+        answer = asyncio.run(ask())
+        return ServerAnswer(answer.status_code, answer.headers, answer.content)
+
+    return ExplorerClient("http://127.0.0.1:8642", send=send)
 
 
 @contextmanager
