@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from chain_of_zoom.explorer.protocol import (
     ExportRequest,
     PhotoDescription,
     SessionDescription,
+    StateDescription,
     TreeDescription,
     TreeRequest,
 )
@@ -114,6 +116,23 @@ async def show_tile(server: ExplorerServer, request: Request) -> Response:
     if is_draft:
         headers = {"Cache-Control": "no-store", DRAFT_HEADER: server.session.draft_name}
     return Response(data, media_type="image/png", headers=headers)
+
+
+async def list_states(server: ExplorerServer, request: Request) -> Response:
+    """Return the states on the way to a view, from 1x on, which are those that it is saved with."""
+    wish = await server.read_body(request, ExportRequest)
+    tree = server.find_tree(request.path_params["tree"])
+    if tree is None:
+        return refusal(404, "no such tree; open the photo again")
+    run = plan_export(server.session.chain, server.session.maker, tree, SightRect(*wish.sight), wish.size)
+    width, height = tree.photo.size
+    windows = [step.window.scaled(Fraction(1, width), Fraction(1, height)).floats() for step in run.steps]
+    return answer_json(
+        [
+            StateDescription(magnification=float(step.magnification), sight=window)
+            for step, window in zip(run.steps, windows, strict=True)
+        ]
+    )
 
 
 async def save_view(server: ExplorerServer, request: Request) -> Response:

@@ -17,6 +17,7 @@ from chain_of_zoom.explorer.protocol import (
     QueueDescription,
     ServerEvent,
     SessionDescription,
+    StateDescription,
     TileDecision,
     TileDescription,
     TreeDescription,
@@ -103,6 +104,14 @@ ENDPOINTS = (
         act=decisions.list_branches,
         gives=list[BranchDescription],
         besides=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/trees/{tree}/states",
+        act=answers.list_states,
+        takes=ExportRequest,
+        gives=list[StateDescription],
+        besides=(404, 413, 422),
     ),
     Endpoint(
         method="POST",

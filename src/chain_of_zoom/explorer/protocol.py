@@ -68,6 +68,15 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Width and height of the screen that shows it, in pixels."""
 
 
+class StateDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A state on the way to a view, as it is saved."""
+
+    magnification: float
+    """Linear magnification, as `coz zoom` counts it."""
+    sight: tuple[float, float, float, float]
+    """The rectangle that it shows, as fractions of the photo: left, top, right, bottom."""
+
+
 class PhotoDescription(msgspec.Struct, frozen=True, kw_only=True):
     """A photo that can be looked at."""
 

@@ -31,6 +31,7 @@ export function listenToKeys(acts) {
     1: acts.pixels,
     "[": () => goLevel(-1),
     "]": () => goLevel(1),
+    f: acts["zoom-to"],
     t: acts.trust,
     c: acts.compare,
     v: acts.version,

@@ -9,6 +9,7 @@ import { readLink, writeLink } from "./link.js";
 import { listenToKeys } from "./keys.js";
 import { listenToFiles } from "./files.js";
 import { listenToSaves } from "./save.js";
+import { listenToFrames } from "./zoominto.js";
 import { TilePanel } from "./tile.js";
 
 /**
@@ -93,6 +94,7 @@ class Page {
       link: () => this.copyLink(),
       export: () => byId("save").showModal(),
       "tile-open": () => this.panel.toggle(),
+      "zoom-to": listenToFrames(view, this.session, (text, isError) => this.say(text, isError)),
       stop: () => this.toggleStop(),
       help: () => byId("keys").showModal(),
     };

@@ -125,6 +125,53 @@ export class PictureView extends EventTarget {
     return this.tree ? this.tree.photo.width / this.tree.photo.height : 1;
   }
 
+  /** Zoom at which the whole photo is in sight. @returns {number} */
+  get homeZoom() {
+    return this.#port.getHomeZoom();
+  }
+
+  /** Take the room that the page leaves now. */
+  async fitRoom() {
+    await new Promise((resolve) => {
+      this.viewer.addOnceHandler("resize", resolve);
+      setTimeout(resolve, 500); // where it was the same
+    });
+  }
+
+  /** Whether the picture is still on its way. */
+  get isMoving() {
+    const [here, aim] = [this.#port.getBounds(true), this.#port.getBounds(false)];
+    const slack = aim.width / 1000;
+    return Math.abs(here.x - aim.x) > slack || Math.abs(here.y - aim.y) > slack || Math.abs(here.width - aim.width) > slack;
+  }
+
+  /** The spot that a frame in the view stands for. @param {{x: number, y: number, size: number}} frame in shares of the view @returns {Spot} */
+  spotOf({ x, y, size }) {
+    const [x0, y0, x1, y1] = this.#fractions(false);
+    const zoom = Math.min(this.#port.getZoom(false) / size, this.#port.getMaxZoom());
+    return { x: x0 + x * (x1 - x0), y: y0 + y * (y1 - y0), zoom };
+  }
+
+  /** Width and height of the view in pixels of the page. */
+  get pixels() {
+    const { x, y } = this.#port.getContainerSize();
+    return [Math.round(x), Math.round(y)];
+  }
+
+  /** What the view at a spot shows. @param {Spot} spot @returns {number[]} left, top, right, bottom as fractions of the photo */
+  sightOf({ x, y, zoom }) {
+    const [width, height] = this.pixels;
+    const [across, down] = [1 / zoom, ((height / width) * this.#shape) / zoom];
+    return [x - across / 2, y - down / 2, x + across / 2, y + down / 2];
+  }
+
+  /** The same spot, moved so that its view shows nothing outside the photo, where that can be. @param {Spot} spot @returns {Spot} */
+  inside(spot) {
+    const [x0, y0, x1, y1] = this.sightOf(spot);
+    const clamp = (/** @type {number} */ at, /** @type {number} */ span) => (span >= 1 ? 0.5 : Math.min(Math.max(at, span / 2), 1 - span / 2));
+    return { x: clamp(spot.x, x1 - x0), y: clamp(spot.y, y1 - y0), zoom: spot.zoom };
+  }
+
   /** @param {Spot} spot @param {boolean} [atOnce] */
   goTo(spot, atOnce = false) {
     this.#port.zoomTo(spot.zoom, null, atOnce);
