@@ -12,6 +12,7 @@ import { formatNumber } from "./origin.js";
  */
 
 const LOOK_EVERY = 120; // ms
+const FADE = 400; // ms
 const SIDE = 220; // pixels of the width of a small picture
 const NAMES = { measured: "measured", interpolated: "interpolated", generated: "generated", beyond: "beyond evidence" };
 
@@ -53,6 +54,7 @@ export class StatesStrip extends EventTarget {
         if (run !== this.#run) return;
         this.#draw(item);
       } while (this.view.isMoving || this.view.look()?.missing);
+      await new Promise((resolve) => setTimeout(resolve, FADE)); // the last tiles are still fading in
       await this.#finish(item);
       if (run !== this.#run) return;
     }
