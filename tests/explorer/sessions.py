@@ -25,12 +25,12 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.explorer import run
 from chain_of_zoom.explorer.client import ExplorerClient, ServerAnswer
-from chain_of_zoom.explorer.grid import Grid
+from chain_of_zoom.explorer.grid import Grid, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.server import ExplorerServer
 from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.explorer.store import TileStore
-from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
+from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, TileRecipe, ZoomTree
 from chain_of_zoom.explorer.uploads import Uploads
 from chain_of_zoom.imaging.images import RGB8, RGBF, Picture
 from chain_of_zoom.prompters.base import PromptContext, Prompter
@@ -73,15 +73,44 @@ class Namer(Prompter):
         return [f"shade {int(context.zoomed.mean())} of {int(context.states[-1].mean())}" for context in contexts]
 
 
+class TilesInMemory(TileStore):
+    """A store without a disk, which waits for every file."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.words: dict[str, bytes] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.files
+
+    def read(self, key: str) -> bytes | None:
+        return self.files.get(key)
+
+    def write(self, photo_id: str, key: str, data: bytes) -> None:
+        self.files[key] = data
+
+    def read_words(self, photo_id: str, key: str) -> bytes | None:
+        return self.words.get(key)
+
+    def write_words(self, photo_id: str, key: str, data: bytes) -> None:
+        self.words[key] = data
+
+
 def plant(
-    folder: Path, backbone: Backbone, pixels: RGB8, words: str = "", prompter: Prompter | None = None
+    folder: Path | None,
+    backbone: Backbone,
+    pixels: RGB8,
+    words: str = "",
+    prompter: Prompter | None = None,
+    tiles: Mapping[TilePlace, TileRecipe] | None = None,
 ) -> tuple[TileMaker, ZoomTree]:
-    """A tree and what makes its tiles, without a session."""
+    """A tree and what makes its tiles, without a session; without a folder they are held in memory."""
     photo = OpenPhoto(Picture.of_pixels(pixels))
     writer = prompter.name if prompter else ""
     recipe = Recipe(backbone=backbone.info.name, weights=None, options={}, device=None, words=words, prompter=writer)
-    tree = ZoomTree(photo, Grid.plan(photo.size, backbone.info), recipe)
-    return TileMaker(backbone, TileStore(folder), prompter), tree
+    tree = ZoomTree(photo, Grid.plan(photo.size, backbone.info), recipe, tiles=tiles or {})
+    store = TilesInMemory() if folder is None else TileStore(folder)
+    return TileMaker(backbone, store, prompter), tree
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from collections import deque
 import numpy as np
 import pytest
 from conftest import PHOTO
-from explorer.sessions import SmallTiles, photo_pixels, plant
+from explorer.sessions import Namer, SmallTiles, photo_pixels, plant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.explorer.grid import TilePlace
+from chain_of_zoom.explorer.tree import TileRecipe, ZoomTree
 from chain_of_zoom.imaging.geometry import PixelRect
 from chain_of_zoom.imaging.images import decode_png, enlarge, load, to_uint8
 
@@ -31,19 +32,26 @@ def walk(tree, steps: list[tuple[int, int]], target: TilePlace) -> list[TilePlac
     return [*places, target]
 
 
+STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6)
+
+
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(
-    first=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6),
-    second=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 999)), max_size=6),
+    ways=st.tuples(STEPS, STEPS),
     spot=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
+    decided=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 99), st.integers(0, 99)), max_size=2),
 )
-def test_any_two_ways_to_a_spot_give_identical_tiles(first, second, spot, tmp_path_factory):
+def test_any_two_ways_to_a_spot_give_identical_tiles(ways, spot, decided):
+    """200 walks, with words of a prompter and decisions on single tiles."""
     results = []
-    for steps in (first, second):
-        maker, tree = plant(tmp_path_factory.mktemp("tiles"), FAKE, photo_pixels(40, 30))
-        columns, rows = tree.grid.counts(4)
-        target = TilePlace(4, int(spot[0] * columns), int(spot[1] * rows))
+    for steps in ways:
+        _, plain = plant(None, FAKE, photo_pixels(40, 30))
+        counts = {level: plain.grid.counts(level) for level in range(1, 5)}
+        places = {TilePlace(level, column % counts[level][0], row % counts[level][1]) for level, column, row in decided}
+        tiles = {place: TileRecipe(words=f"{place.column} wings", seed=0, turn="none") for place in places}
+        maker, tree = plant(None, FAKE, photo_pixels(40, 30), prompter=Namer(), tiles=tiles)
+        target = TilePlace(4, *(int(share * count) for share, count in zip(spot, counts[4], strict=True)))
         for place in walk(tree, steps, target):
             maker.make(tree, place)
         results.append((tree.key(target), maker.store.read(tree.key(target))))
@@ -64,8 +72,6 @@ def test_a_new_start_reads_the_tiles_of_the_one_before(tmp_path):
 @pytest.mark.parametrize("change", ["photo", "words", "seed", "options", "turn"])
 def test_whatever_changes_pixels_changes_keys(tmp_path, change):
     import msgspec
-
-    from chain_of_zoom.explorer.tree import ZoomTree
 
     _, tree = plant(tmp_path, FAKE, photo_pixels())
     place = TilePlace(2, 1, 1)
