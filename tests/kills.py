@@ -1,6 +1,6 @@
-"""Kills batches, many a second: forks a process that has imported everything, and kills the fork.
+"""Kills batches and explorers, many a second: forks a process that has imported everything, and kills the fork.
 
-python kills.py random COUNT SEED [TOGETHER] | every LAYOUT [TOGETHER]
+python kills.py random COUNT SEED [TOGETHER] | every LAYOUT [TOGETHER] | tiles COUNT SEED
 Run as a process of its own, since only one without threads may fork.
 """
 
@@ -117,6 +117,50 @@ def at_every_step(scratch: Path, layout: str, together: int = 1) -> None:
     assert step > 4 * len(whole), "a file takes at least open, write, sync and rename"
 
 
+def tiles_at_random(scratch: Path, count: int, seed: int) -> None:
+    """Kill what makes tiles of the explorer; after every kill each is whole, and the next one goes on from there."""
+    from explorer.sessions import SmallTiles, opened_session, photo_pixels
+
+    from chain_of_zoom.explorer.grid import SightRect
+    from chain_of_zoom.imaging.images import decode_png
+
+    def work(name: str) -> int:
+        def make() -> None:
+            with opened_session(scratch / name, photo_pixels(40, 30), SmallTiles()) as session:
+                (photo,) = session.photos.values()
+                session.look(session.join(lambda event: None), session.plant(photo), 2, SightRect(0, 0, 1, 1))
+                while session.count_waiting():
+                    time.sleep(0.01)
+
+        return fork(make)
+
+    def read_tiles(name: str) -> dict[str, bytes]:
+        return {path.stem: path.read_bytes() for path in (scratch / name).rglob("*.png")}
+
+    started = time.perf_counter()
+    assert ended(work("whole")) == 0
+    span, whole = time.perf_counter() - started, read_tiles("whole")
+    assert all(decode_png(data).shape[2] == 3 for data in whole.values())
+    out, chance = scratch / "tiles", random.Random(seed)
+    kills = early = 0
+    while kills < count:
+        before = len(read_tiles("tiles"))
+        pid = work("tiles")
+        time.sleep(chance.uniform(0, span))
+        os.kill(pid, signal.SIGKILL)
+        code, tiles = ended(pid), read_tiles("tiles")
+        assert tiles.items() <= whole.items(), "a tile is broken, or another one than without kills"
+        assert len(tiles) >= before, "a tile that was there is gone"
+        kills += code != 0
+        early += len(tiles) < len(whole)
+        if len(tiles) == len(whole):
+            shutil.rmtree(out)
+    assert ended(work("tiles")) == 0
+    assert read_tiles("tiles") == whole
+    print(f"{kills} kills, {early} of them before the last of {len(whole)} tiles")
+    assert early > count / 2, "most kills came too late to show anything"
+
+
 def _die_at(step: int) -> None:
     left = step
 
@@ -165,5 +209,7 @@ if __name__ == "__main__":
         photos(Path(name))
         if sys.argv[1] == "random":
             at_random(Path(name), *map(int, sys.argv[2:]))
+        elif sys.argv[1] == "tiles":
+            tiles_at_random(Path(name), *map(int, sys.argv[2:]))
         else:
             at_every_step(Path(name), sys.argv[2], *map(int, sys.argv[3:]))

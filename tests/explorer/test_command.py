@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 
-import httpx
 import pytest
 from conftest import PHOTO
-from explorer.sessions import wait_for
 
 from chain_of_zoom.explorer import run
+from chain_of_zoom.explorer.client import ExplorerClient
+from chain_of_zoom.explorer.protocol import HelloEvent
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_it_serves_until_it_is_interrupted_even_with_a_page_open(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_end_even_with_a_page_open(tmp_path, number):
     command = [sys.executable, "-m", "chain_of_zoom", "explore", PHOTO, "--backbone", "fake", "--no-browser"]
-    with subprocess.Popen(
-        [*command, "--port", "0", "--cache", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:")
-        events: list[str] = []
-
-        def listen() -> None:
-            with httpx.stream("GET", address + "api/events", timeout=60) as stream:
-                events.extend(stream.iter_lines())
-
-        page = threading.Thread(target=listen)
-        page.start()
-        wait_for(lambda: "coz_pages 1\n" in httpx.get(address + "metrics").text)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        page.join(60)
+    command += ["--quiet", "--port", "0", "--cache", tmp_path, "--log-format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        client = ExplorerClient(process.stdout.readline().strip())
+        assert client.address.startswith("http://127.0.0.1:")
+        events = client.listen()
+        assert isinstance(next(events), HelloEvent)
+        process.send_signal(number)
+        assert list(events) == []  # which end when the server does
+        _, log = process.communicate(timeout=60)
         assert process.returncode == 0
-        assert "Traceback" not in errors
-        assert "ERROR" not in errors
-        assert events[0] == "event: hello"
+        lines = [json.loads(line) for line in log.splitlines()]
+        assert [line["event"] for line in lines] == ["started", "stopped"]
 
 
 def test_the_extra_is_named_where_it_is_missing(coz, tmp_path, monkeypatch):

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from explorer.sessions import SmallTiles, photo_pixels, plant
 
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.store import TileStore, parse_budget
-from chain_of_zoom.imaging.geometry import PixelRect
-from chain_of_zoom.imaging.images import decode_png
 
 PHOTO_ID = "a" * 32
-_MAKE_TILES = """
-import sys
-from pathlib import Path
-sys.path.insert(0, "tests")
-from explorer.sessions import SmallTiles, photo_pixels, plant
-from chain_of_zoom.imaging.geometry import PixelRect
-maker, tree = plant(Path(sys.argv[1]), SmallTiles(), photo_pixels())
-print("ready", flush=True)
-for level in (1, 2, 3):
-    for place in tree.grid.covering(level, PixelRect(0, 0, *tree.grid.size(level))):
-        if not maker.has(tree, place):
-            maker.make(tree, place)
-"""
 
 
 def tile_of(number: int, count: int = 1000) -> bytes:
@@ -43,26 +26,13 @@ def key_of(number: int) -> str:
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_no_broken_tile_and_the_tree_goes_on(tmp_path):
-    root = Path(__file__).parents[2]
-    for number in range(10):
-        with subprocess.Popen(
-            [sys.executable, "-c", _MAKE_TILES, tmp_path], cwd=root, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(0.02 + 0.037 * number)
-            process.send_signal(signal.SIGKILL)
-        for path in tmp_path.rglob("*.png"):
-            assert decode_png(path.read_bytes()).shape[2] == 3
-    before = len(list(tmp_path.rglob("*.png")))
-    maker, tree = plant(tmp_path, SmallTiles(), photo_pixels())
-    assert len(maker.store) == before > 0
-    clean, same = plant(tmp_path / "clean", SmallTiles(), photo_pixels())
-    area = PixelRect(0, 0, *tree.grid.size(2))
-    for place in tree.grid.covering(2, area):
-        maker.make(tree, place)
-        clean.make(same, place)
-        assert maker.encode(tree, place) == clean.encode(same, place)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_forty_kills_leave_no_broken_tile_and_the_tree_goes_on():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "kills.py", "tiles", "40", "7"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("40 kills")
 
 
 def test_the_longest_unused_go_first_and_the_order_outlives_the_process(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,6 +24,8 @@ from chain_of_zoom.prompters.base import Prompter
 
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
+FILES_HELD = 64
+"""Encoded tiles of photos held in memory: those that every page shows first."""
 
 
 class ShownArea(NamedTuple):
@@ -37,6 +39,9 @@ class ShownArea(NamedTuple):
     """How many of its tiles are not made yet."""
 
 
+Held = TypeVar("Held")
+
+
 class TileMaker:
     """Makes tiles with one backbone and keeps them in a store. One thread at a time makes, others may read."""
 
@@ -46,6 +51,7 @@ class TileMaker:
         self.store = store
         self.prompter = prompter
         self._pixels: OrderedDict[str, RGB8] = OrderedDict()
+        self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def has(self, tree: ZoomTree, place: TilePlace) -> bool:
@@ -75,7 +81,7 @@ class TileMaker:
         data = encode_png(pixels, *label(describe_tile(tree, place, words.text), source_type), fast=True)
         key = tree.key(place)
         self.store.write(tree.photo.id, key, data)
-        self._hold(key, pixels)
+        self._hold(self._pixels, key, pixels, PIXELS_HELD)
 
     def find_words(self, tree: ZoomTree, place: TilePlace) -> TileWords | None:
         """Return the words of a generated tile; None where a prompter is still to write them."""
@@ -153,21 +159,28 @@ class TileMaker:
             if data is None:
                 raise KeyError(place)
             pixels = decode_png(data)
-        self._hold(key, pixels)
+        self._hold(self._pixels, key, pixels, PIXELS_HELD)
         return pixels
 
     def encode(self, tree: ZoomTree, place: TilePlace) -> bytes | None:
         """Return a tile as PNG, None where it is absent."""
         if place.level > 0:
             return self.store.read(tree.key(place))
-        return encode_png(self.pixels(tree, place), fast=True)
-
-    def _hold(self, key: str, pixels: RGB8) -> None:
+        name = tree.name_tile(place)
         with self._lock:
-            self._pixels[key] = pixels
-            self._pixels.move_to_end(key)
-            while len(self._pixels) > PIXELS_HELD:
-                self._pixels.popitem(last=False)
+            data = self._files.get(name)
+        if data is None:
+            data = encode_png(self.pixels(tree, place), fast=True)
+        self._hold(self._files, name, data, FILES_HELD)
+        return data
+
+    def _hold(self, held: OrderedDict[str, Held], key: str, value: Held, limit: int) -> None:
+        """Hold a value as the latest one, and let go of those beyond the limit."""
+        with self._lock:
+            held[key] = value
+            held.move_to_end(key)
+            while len(held) > limit:
+                held.popitem(last=False)
 
 
 def describe_tile(tree: ZoomTree, place: TilePlace, words: str = "") -> str:
