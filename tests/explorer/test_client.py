@@ -64,8 +64,9 @@ def test_there_is_a_method_for_every_endpoint(tmp_path, monkeypatch):
         assert client.plant(photo.id, branch=decided.branch).id == decided.id
         alternatives = client.list_alternatives(*place, 3)
         assert len({alternative.tree for alternative in alternatives}) == 3
-        sheet = client.save_view(tree.id, ExportRequest(sight=WHOLE, size=(240, 160)))
-        assert sheet[:2] == b"PK"
+        request = ExportRequest(sight=(0.25, 0.25, 0.5, 0.5), size=(240, 160))
+        assert [state.magnification for state in client.list_states(tree.id, request)] == [1, 4]
+        assert client.save_view(tree.id, request)[:2] == b"PK"
         viewer = session.join(lambda event: None)
         assert client.look(viewer, ViewRequest(tree=tree.id, level=0, sight=WHOLE)) == 0
         client.rest(viewer)

@@ -31,6 +31,7 @@ from chain_of_zoom.explorer.protocol import (
     QueueEvent,
     ServerEvent,
     SessionDescription,
+    StateDescription,
     TileDecision,
     TileDescription,
     TileEvent,
@@ -156,6 +157,10 @@ class ExplorerClient:
     def list_branches(self, tree: str) -> list[BranchDescription]:
         """Return the branches of the photo of a tree, the newest first."""
         return self._read("GET", f"/api/trees/{tree}/branches", list[BranchDescription])
+
+    def list_states(self, tree: str, request: ExportRequest) -> list[StateDescription]:
+        """Return the states on the way to a view."""
+        return self._read("POST", f"/api/trees/{tree}/states", list[StateDescription], request)
 
     def save_view(self, tree: str, request: ExportRequest) -> bytes:
         """Return a view as a file."""
