@@ -57,9 +57,15 @@ def go_to(page: Page, zoom: float, x: float = 0.45, y: float = 0.28) -> None:
     """Show a spot and wait for its tiles."""
     until(page, READY)
     page.evaluate("(spot) => explorer.view.goTo(spot, true)", {"x": x, "y": y, "zoom": zoom})
-    page.wait_for_timeout(300)
+    rest(page)
+
+
+def rest(page: Page) -> None:
+    """Wait until the view stands, is told to the server, and all its tiles are drawn."""
+    page.wait_for_timeout(130)
+    until(page, "explorer.view.viewer.world.getItemCount() <= 1 + explorer.view.isComparing")
     wait_until_made(page)
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(170)
 
 
 @pytest.fixture
@@ -146,8 +152,7 @@ def test_a_link_shows_the_same_view_and_a_restart_keeps_the_tiles(browser: Brows
         opened_page(browser, url + "/" + link) as page,
     ):
         until(page, READY)
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), first) <= 1
         assert page.evaluate("location.hash") == link
         assert len(session.store) == made  # none was made again
@@ -248,9 +253,7 @@ def test_the_saved_picture_is_what_is_on_the_screen(browser: Browser, address):
         page.keyboard.press("1")
         page.keyboard.press("]")
         page.keyboard.press("]")  # one pixel of a tile on one of the screen
-        page.wait_for_timeout(300)
-        wait_until_made(page)
-        page.wait_for_timeout(700)
+        rest(page)
         page.evaluate(
             """() => {
               const { view } = explorer, { sight, level } = view.look(), { width, height } = view.tree.photo;
@@ -259,8 +262,7 @@ def test_the_saved_picture_is_what_is_on_the_screen(browser: Browser, address):
               view.goTo({ x: x + shift(sight[0], width * scale), y: y + shift(sight[1], height * scale), zoom }, true);
             }"""
         )
-        page.wait_for_timeout(700)
-        wait_until_made(page)
+        rest(page)
         shown = canvas_pixels(page)
         page.click("#export")
         with page.expect_download() as download:
@@ -284,14 +286,12 @@ def test_other_words_make_other_tiles_and_the_first_ones_come_back(browser: Brow
         page.fill("#words", "a butterfly's wing")
         page.click("#words-everywhere")
         until(page, "explorer.view.tree.words !== ''")
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), plain) > 4
         page.fill("#words", "")
         page.click("#words-everywhere")
         until(page, "explorer.view.tree.words === ''")
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), plain) <= 1
 
 
@@ -301,14 +301,12 @@ def test_another_version_by_its_key_stands_in_the_link(browser: Browser, address
         plain = canvas_pixels(page)
         page.keyboard.press("v")
         until(page, "location.hash.includes('version=2')")
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), plain) > 2
         assert page.input_value("#version") == "2"
         page.select_option("#version", "1")
         until(page, "!location.hash.includes('version')")
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), plain) <= 1
 
 
@@ -347,14 +345,12 @@ def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
             draft = canvas_pixels(page)
         finally:
             backbone.go.set()
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert page.evaluate("explorer.view.look().drafts") == 0
         assert "for now" not in page.inner_text("#line")
         final = canvas_pixels(page)
         assert difference(final, draft) > 4
         page.reload()
         until(page, READY)
-        wait_until_made(page)
-        page.wait_for_timeout(400)
+        rest(page)
         assert difference(canvas_pixels(page), final) <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import PHOTO
 from explorer.sessions import Namer, opened_session, served
-from explorer.test_page import READY, canvas_pixels, difference, go_to, opened_page, until, wait_until_made
+from explorer.test_page import READY, canvas_pixels, difference, go_to, opened_page, rest, until
 from playwright.sync_api import Browser, Page
 
 from chain_of_zoom.imaging.images import load
@@ -18,12 +18,6 @@ def show_tile(page: Page, zoom: float = 20) -> None:
     go_to(page, zoom)
     page.keyboard.press("w")
     until(page, "!document.getElementById('tile-some').hidden")
-
-
-def rest(page: Page) -> None:
-    page.wait_for_timeout(300)
-    wait_until_made(page)
-    page.wait_for_timeout(700)
 
 
 def differing_share(first, second) -> float:

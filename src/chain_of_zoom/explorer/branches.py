@@ -21,6 +21,7 @@ MAX_DECISIONS = 200
 """Decisions of one branch."""
 MAX_BRANCHES = 1_000
 """Branches of one photo."""
+BRANCHES_LISTED = 50
 _FOLDER, _NAME = "branches", re.compile(r"[0-9a-f]{32}")
 
 
@@ -84,12 +85,12 @@ class BranchShelf:
         return decisions
 
     def list(self, photo_id: str) -> list[tuple[str, Decisions]]:
-        """List the branches of a photo, the newest first."""
+        """List the newest branches of a photo, at most BRANCHES_LISTED, the newest first."""
         files = []
         for path in (self.folder / photo_id / _FOLDER).glob("*.json"):
             with suppress(OSError):
                 files.append((path.stat().st_mtime_ns, path.stem))
-        branches = [(name, self._read(photo_id, name)) for _, name in sorted(files, reverse=True)]
+        branches = [(name, self._read(photo_id, name)) for _, name in sorted(files, reverse=True)[:BRANCHES_LISTED]]
         return [(name, decisions) for name, decisions in branches if decisions]
 
     def _read(self, photo_id: str, name: str) -> Decisions | None:
