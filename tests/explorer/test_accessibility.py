@@ -54,6 +54,16 @@ def test_no_serious_finding_with_a_photo_open(browser: Browser, address, axe, sc
             page.wait_for_timeout(100)
             assert list_findings(page, axe) == [], button
             page.keyboard.press("Escape")
+        page.click("#tile-open")
+        page.click("#alternatives-show")
+        until(page, "document.querySelectorAll('#choices canvas[data-made]').length === 4")
+        assert list_findings(page, axe) == [], "the tile in the middle"
+        page.click("#tile-close")
+        page.click("#zoom-to")
+        assert list_findings(page, axe) == [], "a frame"
+        page.keyboard.press("Enter")
+        until(page, "!document.getElementById('strip-zip').hidden")
+        assert list_findings(page, axe) == [], "a strip of states"
 
 
 def test_no_serious_finding_before_a_photo_is_there(browser: Browser, tmp_path, axe):
