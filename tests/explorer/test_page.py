@@ -354,3 +354,18 @@ def test_a_quick_backbone_draws_first_and_gives_way(browser: Browser, tmp_path):
         until(page, READY)
         rest(page)
         assert difference(canvas_pixels(page), final) <= 1
+
+
+def test_two_fingers_zoom_in_where_they_are(browser: Browser, address):
+    phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
+    with opened_page(browser, address, **phone) as page:
+        until(page, READY)
+        before = page.evaluate("explorer.view.look().magnification")
+        touch = page.context.new_cdp_session(page)
+        for kind, apart in (("touchStart", 20), *(("touchMove", apart) for apart in range(30, 100, 10))):
+            points = [{"x": 120 + side * apart, "y": 200, "id": number} for number, side in enumerate((-1, 1))]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            page.wait_for_timeout(20)
+        touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        until(page, f"explorer.view.look().magnification > 2.5 * {before}")
+        assert page.evaluate("explorer.view.spot.x") < 0.45  # left of the middle, as the fingers
