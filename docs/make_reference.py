@@ -48,6 +48,7 @@ def backbones() -> str:
         rows.append(f"| `{name}` | {info.summary} | {info.factor} | {reads} | {info.licence} | {limit} |")
     rows.append(
         "\nOr a file, `.safetensors` or `.pth`: any network that spandrel reads (the extra `[models]`), by its factor."
+        " Or a `.param` that `coz train --network small` wrote, with its `.bin` beside it."
     )
     return "\n".join([*rows, ""])
 
@@ -62,7 +63,7 @@ def options() -> str:
         "",
     ]
     for kind, table in (("backbone", BACKBONES), ("prompter", PROMPTERS)):
-        for name in (*table, "FILE.safetensors") if kind == "backbone" else table:
+        for name in (*table, "FILE.safetensors", "FILE.param") if kind == "backbone" else table:
             make, fixed = factory(kind, table, name)
             taken = [
                 f"`{key}`" + ("" if p.default is p.empty else f" = {p.default!r}")

@@ -1,6 +1,6 @@
 """Write docs/training-photos.md: whose photographs and textures the small network was trained on.
 
-    python training/photo_credits.py PACKAGES crops.csv -o docs/training-photos.md
+    python training/photo_credits.py PACKAGES crops/crops.csv -o docs/training-photos.md
 
 PACKAGES and crops.csv as for photo_set.py.
 """

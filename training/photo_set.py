@@ -1,9 +1,12 @@
 """Make the training set of the small network from Debian packages: crops of photographs and of textures.
 
-    python training/photo_set.py PACKAGES -o crops.npz
+    python training/photo_set.py PACKAGES -o crops
+    coz train --network small --init span --data crops/train --validation crops/look -o small
 
 PACKAGES is a folder with the packages of `PACKAGES` below, as `apt-get download` leaves them, or each of them unpacked
-(`dpkg-deb -x FILE PACKAGES/NAME`). Beside the crops lies crops.csv: every picture, its SHA-256, its share of the crops.
+(`dpkg-deb -x FILE PACKAGES/NAME`). Of every fifth photo, counted from the third, the most detailed crop goes to
+crops/look, which is never trained on; all others go to crops/train. Beside them lies crops.csv: every picture, its
+SHA-256, its share of the crops.
 
 Never taken: the 31 photos of docs/benchmark.md, by name and by looks, and every fourth texture of a family (by the last
 number in its name). Nothing of the pictures is in this repository; docs/training-photos.md names authors and licences.
@@ -31,9 +34,9 @@ from PIL import Image
 from chain_of_zoom.datasets.photos import SETS
 
 Image.MAX_IMAGE_PIXELS = None
-SIDE = 288  # of a crop: a chain of two steps needs 256
+SIDE = 288  # of a crop in pixels; a chain of three steps wants 512
 PHOTO_CROPS, TEXTURE_CROPS = 12, 1
-HELD_OUT_FAMILY_SHARE = 4
+HELD_OUT_FAMILY_SHARE, LOOKED_AT_SHARE = 4, 5
 
 # Debian package -> the version that was used, and the SHA-256 of its .deb.
 PACKAGES = {
@@ -138,7 +141,7 @@ def summarise(picture: Image.Image) -> NDArray[np.float32]:
     return np.asarray(picture.convert("L").resize((16, 16), Image.Resampling.BOX), np.float32)
 
 
-def open_picture(data: bytes, halve: bool) -> Image.Image | None:
+def open_picture(data: bytes, halve: bool, side: int) -> Image.Image | None:
     """Return the picture as RGB, None for one that is damaged, transparent or too small for a crop."""
     try:
         picture = Image.open(io.BytesIO(data))
@@ -150,18 +153,27 @@ def open_picture(data: bytes, halve: bool) -> Image.Image | None:
     if picture.mode != "RGB":
         return None
     if halve or min(picture.size) >= 1800:  # hides lossy compression and what the camera interpolated
-        picture = picture.reduce(2)
-    return picture if min(picture.size) >= SIDE else None
+        picture = reduce_by_half(picture, side)
+    return picture if min(picture.size) >= side else None
 
 
-def choose_crops(picture: Image.Image, count: int, rng: random.Random) -> list[Pixels]:
+def reduce_by_half(picture: Image.Image, side: int) -> Image.Image:
+    """Halve a picture, or reduce it to a short side of `side` where a half is less."""
+    short = min(picture.size)
+    if short >= 2 * side or short <= side:
+        return picture.reduce(2)
+    width, height = (round(length * side / short) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def choose_crops(picture: Image.Image, count: int, side: int, rng: random.Random) -> list[Pixels]:
     """Return up to `count` crops that show something: the most detailed of three times as many random ones."""
     pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     ranked = []
     for _ in range(3 * count):
-        x, y = rng.randrange(width - SIDE + 1), rng.randrange(height - SIDE + 1)
-        crop = pixels[y : y + SIDE, x : x + SIDE]
+        x, y = rng.randrange(width - side + 1), rng.randrange(height - side + 1)
+        crop = pixels[y : y + side, x : x + side]
         grey = crop.astype(np.float32).mean(2)
         ranked.append((float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()), x, y, crop))
     ranked.sort(key=lambda entry: entry[:3], reverse=True)
@@ -201,20 +213,22 @@ def main() -> None:
     """Write the crops and the list of the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=Path)
-    parser.add_argument("-o", "--out", type=Path, default=Path("crops.npz"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("crops"))
     parser.add_argument("--textures", type=int, default=400, help="of every package, at most")
+    parser.add_argument("--photo-crops", type=int, default=PHOTO_CROPS, help="of every photo, at most")
+    parser.add_argument("--side", type=int, default=SIDE, help="of a crop, in pixels")
     options = parser.parse_args()
     rng = random.Random(0)
     held_out = summarise_held_out(options.packages)
-    crops: list[Pixels] = []
-    kinds: list[int] = []
     rows: list[tuple[str, str, str, str, int]] = []
     summaries: list[NDArray[np.float32]] = []
+    for use in ("train", "look"):
+        (options.out / use).mkdir(parents=True, exist_ok=True)
 
-    def take(pictures: Iterator[tuple[str, str, bytes, bool]], kind: int, count: int, most: int) -> None:
-        pictures_taken = 0
+    def take(pictures: Iterator[tuple[str, str, bytes, bool]], kind: str, count: int, most: int) -> None:
+        first = len(rows)
         for package, name, data, halve in pictures:
-            picture = open_picture(data, halve)
+            picture = open_picture(data, halve, options.side)
             if picture is None:
                 continue
             summary = summarise(picture)
@@ -224,21 +238,23 @@ def main() -> None:
             if any(np.abs(summary - earlier).mean() < 1 for earlier in summaries):
                 continue
             summaries.append(summary)
-            chosen = choose_crops(picture, count, rng)
-            crops.extend(chosen)
-            kinds.extend([kind] * len(chosen))
-            pictures_taken += bool(chosen)
+            chosen = choose_crops(picture, count, options.side, rng)
             if chosen:
-                rows.append((package, name, hashlib.sha256(data).hexdigest(), ("photo", "texture")[kind], len(chosen)))
-            if pictures_taken >= most:
+                is_looked_at = kind == "photo" and len(rows) % LOOKED_AT_SHARE == 2
+                for number, crop in enumerate(chosen[:1] if is_looked_at else chosen):
+                    path = (
+                        options.out / ("look" if is_looked_at else "train") / f"{kind}-{len(rows):04d}-{number:02d}.png"
+                    )
+                    Image.fromarray(crop).save(path, compress_level=1)
+                rows.append((package, name, hashlib.sha256(data).hexdigest(), kind, len(chosen)))
+            if len(rows) - first >= most:
                 break
-        print(kind, pictures_taken, "pictures,", len(crops), "crops so far", flush=True)
+        print(kind, len(rows) - first, "pictures", flush=True)
 
-    take(find_photos(options.packages), 0, PHOTO_CROPS, 10_000)
+    take(find_photos(options.packages), "photo", options.photo_crops, 10_000)
     for package in tuple(PACKAGES)[6:]:
-        take(find_textures(options.packages, package), 1, TEXTURE_CROPS, options.textures)
-    np.savez(options.out, crops=np.stack(crops), kinds=np.array(kinds, np.uint8))
-    with options.out.with_suffix(".csv").open("w", newline="") as file:
+        take(find_textures(options.packages, package), "texture", TEXTURE_CROPS, options.textures)
+    with (options.out / "crops.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("package", "file", "sha256", "kind", "crops"), *rows])
 
 

@@ -37,8 +37,10 @@ BACKBONES: Table = {
 }
 
 # A backbone may also be a file of weights: these endings are no names.
-MODEL_FILES = (".safetensors", ".pth")
+SPANDREL_FILES, NCNN_FILES = (".safetensors", ".pth"), (".param", ".bin")
+MODEL_FILES = (*SPANDREL_FILES, *NCNN_FILES)
 _MODEL_FILE = "chain_of_zoom.backbones.model_file:ModelFile"
+_NCNN_FILE = "chain_of_zoom.backbones.feedforward:FeedForward"
 
 PROMPTERS: Table = {
     "null": ("chain_of_zoom.prompters.fixed:Fixed", {}, None),
@@ -165,8 +167,10 @@ def _check_types(whose: str, make: Callable[..., Any], options: dict[str, Any]) 
 
 
 def _built_in(kind: str, table: Table, name: str) -> tuple[str, dict[str, Any], str | None] | None:
-    if kind == "backbone" and name.lower().endswith(MODEL_FILES):
+    if kind == "backbone" and name.lower().endswith(SPANDREL_FILES):
         return _MODEL_FILE, {"path": name}, "models"
+    if kind == "backbone" and name.lower().endswith(NCNN_FILES):
+        return _NCNN_FILE, {"name": name}, None
     return table.get(name)
 
 
@@ -186,7 +190,7 @@ def find_plugin(kind: str, table: Table, name: str) -> Plugin:
     accepted = names(kind, table)
     example = "--set weights.phrase=0.5" if kind == "reward" else f"--{kind} {next(iter(table))}"
     hint = suggest(name, accepted, f"for example {example}?")
-    files = f", a file ending in {' or '.join(MODEL_FILES)}" if kind == "backbone" else ""
+    files = f", a file ending in {', '.join(MODEL_FILES)}" if kind == "backbone" else ""
     raise UsageError(f"unknown {kind} {name!r}; accepted: {', '.join(accepted)}{files}; {hint}")
 
 

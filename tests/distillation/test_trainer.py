@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def begun(pictures, tmp_path) -> Trainer:
 
 
 def a_batch(trainer: Trainer):
-    return trainer._make_batch(next(order.draw_batches(trainer.data, [[0, 1]], 0, 0)))
+    return trainer.make_batch(next(order.draw_batches(trainer.data, [[0, 1]], 0, 0)))
 
 
 def backward(trainer: Trainer) -> dict[str, set[str]]:
@@ -108,7 +109,7 @@ def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
         f"{i}.{name}": p.clone() for i, m in enumerate(modules) for name, p in m.named_parameters() if id(p) not in ours
     }
     before = {name: [p.clone() for p in group.values()] for name, group in begun.groups.items()}
-    begun._take_step(iter([next(order.draw_batches(begun.data, [[0, 1]], 0, 0))]), trainer.threading.Event())
+    begun.take_step(iter([next(order.draw_batches(begun.data, [[0, 1]], 0, 0))]), threading.Event())
     for i, module in enumerate(modules):
         for name, parameter in module.named_parameters():
             if id(parameter) not in ours:

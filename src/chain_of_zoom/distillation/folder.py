@@ -12,7 +12,10 @@ from chain_of_zoom.runs.folder import WorkFolder, list_changes
 from chain_of_zoom.weights.files import TRAINED
 
 SETTINGS = "settings.toml"
-_FILES = (checkpoint.NAME, journal.NAME, TRAINED, SETTINGS, "sheets", "tensorboard", "SR_LoRA", "SR_VAE")
+SMALL = "small.param", "small.bin"
+"""Files of the small network, as ncnn reads them."""
+_COMMON = (checkpoint.NAME, journal.LOSSES, journal.VALIDATION, SETTINGS, "sheets", "tensorboard")
+_FILES = (*_COMMON, TRAINED, "SR_LoRA", "SR_VAE", *SMALL)
 
 
 class TrainingFolder(WorkFolder[TrainingProgress]):

@@ -45,20 +45,17 @@ class Processes:
         return mean
 
 
-_TRAINED_GROUPS = {"generator": ("generator", "encoder"), "regulariser": ("regulariser",)}
-"""The groups of weights that each optimizer trains, in order."""
-
-
 class Updates:
-    """Runs AdamW for the generator (with the encoder) and for the regulariser, each clipped on its own.
+    """Runs an AdamW for each part that is trained on its own, with gradients clipped on their own.
 
-    groups: weights by name, in the groups of a `Student`. scaled: scale losses, for float16. Both gradients are
-    unscaled before either is applied, so that one scale serves both.
+    groups: weights by name, in groups. trained: names of the optimizers, with the groups that each trains, in order.
+    scaled: scale losses, for float16. All gradients are unscaled before any is applied, so that one scale serves all.
     """
 
     def __init__(
         self,
         groups: Mapping[str, Mapping[str, nn.Parameter]],
+        trained: Mapping[str, tuple[str, ...]],
         settings: OptimizerSettings,
         processes: Processes,
         *,
@@ -66,7 +63,7 @@ class Updates:
     ) -> None:
         self.clip, self.processes = settings.clip, processes
         self.optimizers: dict[str, tuple[torch.optim.Optimizer, tuple[str, ...]]] = {}
-        for optimizer, names in _TRAINED_GROUPS.items():
+        for optimizer, names in trained.items():
             parameters = [parameter for name in names for parameter in groups[name].values()]
             adamw = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
             self.optimizers[optimizer] = (adamw, names)
@@ -93,8 +90,14 @@ class Updates:
         self.drop_gradients()
         return True
 
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of all optimizers for the steps to come."""
+        for optimizer, _ in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
     def drop_gradients(self) -> None:
-        """Drop the gradients of both optimizers."""
+        """Drop the gradients of all optimizers."""
         for optimizer, _ in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 

@@ -47,11 +47,12 @@ def _draw_row(heading: str, example: Example, restored: RGB8) -> RGB8:
     images = (("LR", example.lr), ("SR", restored), ("HR", example.hr))
     panels = []
     for (title, image), colour in zip(images, _COLOURS, strict=True):
-        text = "the truth" if image is example.hr else f"PSNR to the truth {_psnr(image, example.hr):.2f} dB"
+        text = "the truth" if image is example.hr else f"PSNR to the truth {measure_psnr(image, example.hr):.2f} dB"
         panels.append(Panel(image=image, title=title, lines=[text], colour=colour))
     return draw_sheet(heading, panels, (), 3)
 
 
-def _psnr(picture: RGB8, truth: RGB8) -> float:
+def measure_psnr(picture: RGB8, truth: RGB8) -> float:
+    """Measure the peak signal-to-noise ratio of a picture to the truth, in dB."""
     error = float(np.mean((picture.astype(np.float64) - truth) ** 2))
     return 10 * float(np.log10(255**2 / error)) if error else float("inf")

@@ -57,7 +57,7 @@ def read_network(param: Path, weights: Path) -> list[Layer]:
 def _parse_layer(words: list[str], reader: _Reader) -> Layer:
     kind, name, n_in, n_out = words[0], words[1], int(words[2]), int(words[3])
     blobs = words[4 : 4 + n_in + n_out]
-    params = _parse_params(words[4 + n_in + n_out :])
+    params = parse_params(words[4 + n_in + n_out :])
     layer = Layer(kind=kind, name=name, inputs=tuple(blobs[:n_in]), outputs=tuple(blobs[n_in:]), params=params)
     if kind == "Convolution":
         out, side, count = (int(layer.number(key)) for key in (0, 1, 6))
@@ -75,7 +75,7 @@ def _parse_layer(words: list[str], reader: _Reader) -> Layer:
     return layer
 
 
-def _parse_params(words: list[str]) -> dict[int, tuple[float, ...]]:
+def parse_params(words: list[str]) -> dict[int, tuple[float, ...]]:
     """`0=64 -23310=1,0.2` -> {0: (64.0,), 10: (0.2,)}: keys of arrays are stored as -23300 - key, with a length."""
     params: dict[int, tuple[float, ...]] = {}
     for word in words:

@@ -101,7 +101,7 @@ def from_ncnn(param: Path, weights: Path) -> RRDBNet | CompactNet | SpanNet:
 
     Raises ValueError for files that are damaged or describe another kind of network.
     """
-    layers = [layer for layer in read_network(param, weights) if layer.kind not in ("Input", "Split")]
+    layers = read_network(param, weights)
     with torch.device("meta"):
         network = _make_network(layers)
     values = [torch.from_numpy(np.array(value)) for layer in layers for value in layer.weights]
@@ -117,6 +117,7 @@ def _make_network(layers: Sequence[Layer]) -> RRDBNet | CompactNet | SpanNet:
     kinds = {layer.kind for layer in layers}
     if "Swish" in kinds:
         return make_span(layers)
+    layers = [layer for layer in layers if layer.kind not in ("Input", "Split")]
     return _make_compact(layers) if "PReLU" in kinds else _make_rrdb(layers)
 
 

@@ -10,20 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, silu
 
-from chain_of_zoom.networks.rrdb.ncnn_weights import FP16_TAG, MAGIC, Layer
+from chain_of_zoom.files import write_atomic
+from chain_of_zoom.networks.rrdb.ncnn_weights import Layer
+from chain_of_zoom.networks.rrdb.span_layers import BLOCKS, FACTOR, WIDTH, format_layers, format_weights, measure_width
 
-FACTOR, BLOCKS = 4, 6
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's pixels, as published
-
-_BLOCK = [*["Convolution", "Swish"] * 2, "Convolution", "Sigmoid", *["BinaryOp"] * 3]
-_KINDS = ["MemoryData", *["BinaryOp"] * 2, "Convolution", *_BLOCK * BLOCKS, "Convolution", "Concat"]
-KINDS = [*_KINDS, *["Convolution"] * 2, "PixelShuffle"]
-"""The kinds of SPAN's layers in ncnn's files, without Input and Split."""
 
 
 class AttentionBlock(nn.Module):
@@ -43,7 +38,7 @@ class AttentionBlock(nn.Module):
 class SpanNet(nn.Module):
     """The 4x network: its result is the enlarged picture itself, not a difference to one."""
 
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self, width: int = WIDTH) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.tensor(MEAN).view(1, 3, 1, 1), requires_grad=False)
         self.conv_1 = nn.Conv2d(3, width, 3, padding=1)
@@ -70,62 +65,14 @@ def make_span(layers: Sequence[Layer]) -> SpanNet:
 
     Raises ValueError for layers of another network.
     """
-    if [layer.kind for layer in layers] != KINDS:
-        raise ValueError("the layers are those of another network")
-    return SpanNet(len(layers[3].weights[1]))
+    return SpanNet(measure_width(layers))
 
 
 def write_ncnn(network: SpanNet, param: Path) -> None:
-    """Write ncnn's two files, PARAM and the same with .bin: the layers as text, and their weights, rounded to fp16."""
-    layers = _describe(network.conv_1.out_channels)
-    readers: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for index, (_, inputs, _, _) in enumerate(layers):
-        for blob in inputs:
-            readers.setdefault(blob, []).append(f"{blob}_{index}")
-    for index, (kind, inputs, output, numbers) in enumerate(layers):
-        sources = [f"{blob}_{index}" if len(readers[blob]) > 1 else blob for blob in inputs]
-        lines.append(" ".join([kind, f"layer{index}", str(len(inputs)), "1", *sources, output, *numbers]))
-        if len(readers.get(output, [])) > 1:  # ncnn hands a result to one layer only, unless a Split copies it
-            copies = readers[output]
-            lines.append(" ".join(["Split", f"split{index}", "1", str(len(copies)), output, *copies]))
-    blobs = sum(int(line.split()[3]) for line in lines)
-    param.write_text("\n".join([MAGIC, f"{len(lines)} {blobs}", *lines]) + "\n")
-    mean, *values = (value.detach().cpu().numpy() for value in network.state_dict().values())
-    blocks = [mean.astype(np.float32).tobytes()]
-    for kernels, bias in zip(values[::2], values[1::2], strict=True):
-        halves = kernels.astype(np.float16).tobytes()
-        blocks += [np.uint32(FP16_TAG).tobytes(), halves, b"\0" * (-len(halves) % 4), bias.astype(np.float32).tobytes()]
-    param.with_suffix(".bin").write_bytes(b"".join(blocks))
+    """Write ncnn's two files, PARAM and the same with .bin: the layers as text, and their weights, rounded to fp16.
 
-
-def _describe(width: int) -> list[tuple[str, list[str], str, list[str]]]:
-    """Return the layers as (kind, inputs, output, numbers), before results that several layers read are split."""
-
-    def convolve(source: str, output: str, side: int = 3, inputs: int = width, outputs: int = width) -> None:
-        numbers = {0: outputs, 1: side, 4: side // 2, 5: 1, 6: inputs * outputs * side * side}
-        layers.append(("Convolution", [source], output, [f"{key}={value}" for key, value in numbers.items()]))
-
-    layers: list[tuple[str, list[str], str, list[str]]] = [
-        ("Input", [], "data", []),
-        ("MemoryData", [], "mean", ["0=1", "1=1", "2=3"]),
-        ("BinaryOp", ["data", "mean"], "centred", ["0=1"]),
-        ("BinaryOp", ["centred"], "scaled", ["0=2", "1=1", "2=2.550000e+02"]),
-    ]
-    convolve("scaled", "x0", inputs=3)
-    for k in range(BLOCKS):
-        convolve(f"x{k}", f"a{k}")
-        layers.append(("Swish", [f"a{k}"], f"b{k}", []))
-        convolve(f"b{k}", f"c{k}")
-        layers.append(("Swish", [f"c{k}"], f"d{k}", []))
-        convolve(f"d{k}", f"e{k}")
-        layers.append(("Sigmoid", [f"e{k}"], f"f{k}", []))
-        layers.append(("BinaryOp", [f"f{k}"], f"g{k}", ["0=1", "1=1", "2=5.000000e-01"]))
-        layers.append(("BinaryOp", [f"e{k}", f"x{k}"], f"h{k}", ["0=0"]))
-        layers.append(("BinaryOp", [f"h{k}", f"g{k}"], f"x{k + 1}", ["0=2"]))
-    convolve(f"x{BLOCKS}", "y")
-    layers.append(("Concat", ["x0", "y", "x1", f"b{BLOCKS - 1}"], "z", []))
-    convolve("z", "merged", side=1, inputs=4 * width)
-    convolve("merged", "shuffled", outputs=3 * FACTOR**2)
-    layers.append(("PixelShuffle", ["shuffled"], "output", [f"0={FACTOR}"]))
-    return layers
+    Raises OutputError.
+    """
+    mean, *convolutions = (value.detach().cpu().numpy() for value in network.state_dict().values())
+    write_atomic(param.with_suffix(".bin"), format_weights(mean, convolutions))
+    write_atomic(param, format_layers(network.conv_1.out_channels))
