@@ -3,6 +3,7 @@
     python benchmarks/explore.py load [--clients 200] [--requests 50] [--rounds 3]
     python benchmarks/explore.py walks [--backbone animevideo] [--count 10]
     python benchmarks/explore.py first [--backbone animevideo] [--repeats 9]
+    python benchmarks/explore.py worker [--backbone fake] [--repeats 100]
 
 Needs the extras [web] and, for `first`, Chromium and Playwright. Absolute times on a shared machine mean little: each
 table names the load of the machine beside them.
@@ -22,19 +23,22 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import msgspec
 
-from chain_of_zoom.api import load_backbone
+from chain_of_zoom.api import ChainOfZoom, load_backbone
 from chain_of_zoom.explorer.client import ExplorerClient, RefusedError
 from chain_of_zoom.explorer.grid import Grid, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
+from chain_of_zoom.explorer.painting import TileJob, paint_tile
 from chain_of_zoom.explorer.protocol import TreeDescription, ViewRequest
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
-from chain_of_zoom.imaging.geometry import Size
+from chain_of_zoom.explorer.worker import WorkingChain
+from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import load as load_picture
 
 HERE = Path(__file__).parent
@@ -241,9 +245,37 @@ def time_first(backbone: str, repeats: int) -> None:
     print("each:", ", ".join(f"{spent:.0f} ({alone:.0f})" for spent, alone in zip(times, passes, strict=True)))
 
 
+def send_back(chain: ChainOfZoom, job: TileJob) -> bytes:
+    """Paint nothing, and return as many bytes as a tile has."""
+    return bytes(job.window.size * 3)
+
+
+def time_worker(backbone: str, repeats: int) -> None:
+    """Time tiles that are painted in this process and in one of their own, by turns."""
+    chain = WorkingChain(partial(ChainOfZoom, backbone))
+    here = load_backbone(backbone)
+    photo = OpenPhoto(load_picture(EXAMPLE))
+    grid = Grid.plan(photo.size, here.info)
+    places = [place for place in grid.covering(1, PixelRect(0, 0, *grid.size(1))) if 0 < place.column < 4]
+    jobs = [TileJob(photo.cut(0, grid.window(place)), "", 0, "none", grid.crop(place), False, "") for place in places]
+    acts = (partial(paint_tile, here), chain.backbone.paint, partial(chain.worker.ask, send_back))
+    times: tuple[list[float], ...] = ([], [], [])
+    for number in range(repeats + 1):
+        job = jobs[number % len(jobs)]
+        for act, spent in zip(acts, times, strict=True):
+            started = time.perf_counter()
+            act(job)
+            spent.append((time.perf_counter() - started) * 1000)
+    chain.close()
+    alone, elsewhere, pipe = (median(spent[1:]) for spent in times)
+    print(
+        f"{backbone}: {alone:.1f} ms here, {elsewhere:.1f} ms there, of which the way {pipe:.1f} ms; {describe_load()}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["load", "walks", "first"])
+    parser.add_argument("what", choices=["load", "walks", "first", "worker"])
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--requests", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
@@ -255,6 +287,8 @@ def main() -> None:
         load(options.clients, options.requests, options.rounds)
     elif options.what == "walks":
         compare_walks(options.backbone, options.count)
+    elif options.what == "worker":
+        time_worker(options.backbone, options.repeats)
     else:
         time_first(options.backbone, options.repeats)
 

@@ -32,7 +32,7 @@ def test_it_serves_until_it_is_told_to_end_even_with_a_page_open(tmp_path, numbe
         _, log = process.communicate(timeout=60)
         assert process.returncode == 0
         lines = [json.loads(line) for line in log.splitlines()]
-        assert [line["event"] for line in lines] == ["started", "stopped"]
+        assert [line["event"] for line in lines] == ["worker", "started", "stopped"]
 
 
 def test_the_extra_is_named_where_it_is_missing(coz, tmp_path, monkeypatch):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
@@ -108,13 +110,15 @@ def explore(
     from chain_of_zoom.explorer.server import ExplorerServer
     from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
     from chain_of_zoom.explorer.uploads import Uploads
+    from chain_of_zoom.explorer.worker import WorkingChain
 
     if prompter == "text":
         raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
-    chain = make_chain(backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders)
+    make = partial(make_chain, backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders)
+    chain = WorkingChain(make)
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)
-    draft_chain = choose_draft(chain, draft)
+    draft_chain = choose_draft(chain, draft, lambda name: WorkingChain(partial(ChainOfZoom, name)))
     for reader in (chain, draft_chain):
         if reader is not None:
             if not quiet:

@@ -1,10 +1,12 @@
-"""Make a tile: read its window from the level above, hand it to the backbone, keep the part that is the tile."""
+"""Make tiles: read the window of each from the level above, have it painted, and keep the file."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -12,14 +14,14 @@ import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.explorer.grid import TilePlace
+from chain_of_zoom.explorer.painting import TileJob, paint_tile
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.words import BY_USER, TileWords, ask_words
-from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
-from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
+from chain_of_zoom.explorer.worker import WorkerBackbone
+from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import PixelRect, pixel_box
-from chain_of_zoom.imaging.images import RGB8, decode_png, resize, to_uint8
-from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
+from chain_of_zoom.imaging.images import RGB8, decode_png, resize
 from chain_of_zoom.prompters.base import Prompter
 
 PIXELS_HELD = 128
@@ -50,6 +52,9 @@ class TileMaker:
         self.backbone = backbone
         self.store = store
         self.prompter = prompter
+        self._paint: Callable[[TileJob], bytes] = (
+            backbone.paint if isinstance(backbone, WorkerBackbone) else partial(paint_tile, backbone)
+        )
         self._pixels: OrderedDict[str, RGB8] = OrderedDict()
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
@@ -69,19 +74,16 @@ class TileMaker:
                 self.make(tree, parent)
         window = self.read(tree, place.level - 1, tree.grid.window(place))
         words = self.find_words(tree, place) or self._write_words(tree, place, window)
-        turn = tree.settle(place).turn
-        (turned,) = self.backbone([turn_pixels(window, turn)], [words.text], [tree.seed(place)])
-        enlarged = turn_back(turned, turn)
-        core = tree.grid.crop(place)
-        part = enlarged[core.y0 : core.y1, core.x0 : core.x1]
-        if tree.photo.picture.is_grey and not is_grey(part):
-            part = to_luma(part)
-        pixels = to_uint8(part)
-        source_type = None if self.backbone.info.resample else TRAINED_MODEL
-        data = encode_png(pixels, *label(describe_tile(tree, place, words.text), source_type), fast=True)
-        key = tree.key(place)
-        self.store.write(tree.photo.id, key, data)
-        self._hold(self._pixels, key, pixels, PIXELS_HELD)
+        job = TileJob(
+            window=window,
+            words=words.text,
+            seed=tree.seed(place),
+            turn=tree.settle(place).turn,
+            core=tree.grid.crop(place),
+            is_grey=tree.photo.picture.is_grey,
+            description=describe_tile(tree, place, words.text),
+        )
+        self.store.write(tree.photo.id, tree.key(place), self._paint(job))
 
     def find_words(self, tree: ZoomTree, place: TilePlace) -> TileWords | None:
         """Return the words of a generated tile; None where a prompter is still to write them."""

@@ -229,7 +229,7 @@ class ExplorerSession(Forest):
         return {"type": "queue", "waiting": waiting, "eta": None if eta is None else round(eta, 1)}
 
 
-def choose_draft(chain: ChainOfZoom, name: str) -> ChainOfZoom | None:
+def choose_draft(chain: ChainOfZoom, name: str, make: Callable[[str], ChainOfZoom] = ChainOfZoom) -> ChainOfZoom | None:
     """Make the chain that draws first: by name, none for "none", what suits for "auto". Raises UsageError."""
     info = chain.backbone.info
     if name == "auto":  # a backbone that takes windows of any size computes next to nothing
@@ -237,7 +237,7 @@ def choose_draft(chain: ChainOfZoom, name: str) -> ChainOfZoom | None:
         name = QUICK_BACKBONES[0] if is_slow else "none"
     if name == "none":
         return None
-    draft = ChainOfZoom(name)
+    draft = make(name)
     if draft.backbone.info.factor != info.factor or name == info.name:
         raise UsageError(
             f"--draft {name}; accepted: another backbone than {info.name} that enlarges by {info.factor}, too; "
