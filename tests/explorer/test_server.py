@@ -21,7 +21,7 @@ from chain_of_zoom.chain.record import Record
 from chain_of_zoom.errors import OutputError, UsageError
 from chain_of_zoom.explorer.branches import Decision
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
-from chain_of_zoom.explorer.run import bind, choose_token
+from chain_of_zoom.explorer.run import bind, check_frame, choose_token
 from chain_of_zoom.explorer.server import ExplorerServer
 from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
 from chain_of_zoom.explorer.uploads import Uploads, clean_name
@@ -433,12 +433,40 @@ def test_a_token_is_asked_of_everybody_and_becomes_a_cookie(session):
     assert answer.headers["location"] == "/"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=Strict" in cookie
     assert ask(server, "GET", "/", headers={"cookie": cookie.partition(";")[0]}).status_code == 200
     assert ask(server, "GET", "/", headers={"cookie": "coz_explore=nonsense-of-20-letters"}).status_code == 401
     assert ask(server, "GET", "/metrics", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert ask(server, "GET", "/metrics", headers={"authorization": "Bearer ü".encode("latin-1")}).status_code == 401
     assert ask(server, "GET", f"/?token={TOKEN}", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_a_person_without_the_token_can_type_it(session):
+    server = make_server(session, host="0.0.0.0", token=TOKEN)
+    accept = {"accept": "text/html,*/*"}
+    page = ask(server, "GET", "/", headers=accept)
+    assert page.status_code == 401
+    assert '<input name="token"' in page.text
+    assert "form-action 'self'" in page.headers["content-security-policy"]
+    assert "Wrong token" in ask(server, "GET", "/?token=wrong-horse-battery", headers=accept).text
+    assert ask(server, "GET", "/metrics", headers=accept).json()["error"].startswith("this server asks")
+    assert ask(server, "GET", "/", headers=accept, base=HERE).headers["x-frame-options"] == "DENY"
+
+
+def test_one_site_may_show_the_page_in_a_frame_and_its_cookie_goes_along(session):
+    server = make_server(session, host="0.0.0.0", token=TOKEN, frame="https://huggingface.co")
+    visit = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "accept": "text/html"}
+    page = ask(server, "GET", "/", headers=visit)
+    assert "frame-ancestors https://huggingface.co" in page.headers["content-security-policy"]
+    assert "x-frame-options" not in page.headers
+    cookie = ask(server, "GET", f"/?token={TOKEN}", headers=visit).headers["set-cookie"]
+    assert cookie.endswith("HttpOnly; Path=/; SameSite=None; Secure; Partitioned")
+    signed = {"cookie": cookie.partition(";")[0]}
+    assert ask(server, "GET", "/api/session", headers=signed | {"sec-fetch-site": "same-origin"}).status_code == 200
+    assert ask(server, "GET", "/api/session", headers=signed | {"sec-fetch-site": "cross-site"}).status_code == 403
+    for site in ("http://a.example", "https://a.example/x", "*", "https://*.example", "https://a 'unsafe-inline'"):
+        with pytest.raises(UsageError, match="for example https://"):
+            check_frame(site)
 
 
 def test_a_server_for_others_needs_a_token_and_a_good_one():

@@ -63,6 +63,9 @@ def explore(
     public_name: Annotated[
         str | None, option("NAME", "A further name under which it is reached, such as that of a proxy.", panel=ADVANCED)
     ] = None,
+    frame_in: Annotated[
+        str | None, option("URL", "A site whose pages may show this one in a frame.", panel=ADVANCED)
+    ] = None,
     token: Annotated[
         str | None, option("TEXT", "What everybody who opens the page has to know.", panel=ADVANCED)
     ] = None,
@@ -95,7 +98,7 @@ def explore(
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
     from chain_of_zoom.explorer.logbook import log_event, start_logging
-    from chain_of_zoom.explorer.run import address_of, bind, check_extra, choose_token, make_server, serve
+    from chain_of_zoom.explorer.run import address_of, bind, check_extra, check_frame, choose_token, make_server, serve
     from chain_of_zoom.explorer.store import TileStore, default_folder, parse_budget
     from chain_of_zoom.imaging.images import load
 
@@ -131,7 +134,7 @@ def explore(
         session.open_photo(picture)
     uploads = Uploads(session, store.folder if is_loopback(host) else None)
     names = (public_name.lower(),) if public_name else ()
-    pages = ExplorerServer(session, uploads, host=host, names=names, token=token)
+    pages = ExplorerServer(session, uploads, host=host, names=names, token=token, frame=check_frame(frame_in))
     server = make_server(pages.app)
     pages.is_stopping = lambda: server.should_exit
     listener.listen(128)  # from here on a browser is answered, as soon as the server has started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import secrets
 import signal
 import socket
@@ -34,6 +35,13 @@ def choose_token(host: str, token: str | None) -> str | None:
             f"for example --token {secrets.token_urlsafe(TOKEN_BYTES)}"
         )
     return token
+
+
+def check_frame(site: str | None) -> str | None:
+    """Check the site whose pages may hold the page in a frame. Raises UsageError."""
+    if site is not None and not re.fullmatch(r"https://[a-z0-9.-]+(:[0-9]+)?", site):
+        raise UsageError(f"--frame-in {site}; accepted: a site with https; for example https://huggingface.co")
+    return site
 
 
 def bind(host: str, port: int | None) -> socket.socket:

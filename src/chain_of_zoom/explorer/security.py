@@ -25,8 +25,9 @@ OPEN_PATH = "/healthz"
 """Where no token is asked for: those who start and stop servers know none."""
 # Of the one style sheet that OpenSeadragon puts into a page: no ring around the focus where nobody hovers.
 _VIEWER_STYLE = "'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='"
+_POLICY = "Content-Security-Policy"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
+    _POLICY: "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
     f"style-src 'self' {_VIEWER_STYLE}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -35,6 +36,24 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+
+_TOKEN_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="dark light">
+<title>Chain-of-Zoom explorer</title>
+<link rel="icon" href="data:,">
+<main>
+<h1>Chain-of-Zoom explorer</h1>
+<p>{message}</p>
+<form action="/">
+<label>Token <input name="token" type="password" autocomplete="current-password" required autofocus></label>
+<button>Open</button>
+</form>
+</main>
+</html>
+"""
 
 
 def is_loopback(host: str) -> bool:
@@ -58,10 +77,18 @@ def answer_json(value: Any, status: int = 200) -> Response:
 class Gate:
     """The ASGI middleware that lets through what may come in."""
 
-    def __init__(self, app: ASGIApp, *, host: str, names: Iterable[str] = (), token: str | None = None) -> None:
-        """Guard a server that listens on `host`, and is also called by these names. token: asked of everybody."""
+    def __init__(
+        self, app: ASGIApp, *, host: str, names: Iterable[str] = (), token: str | None = None, frame: str | None = None
+    ) -> None:
+        """Guard a server that listens on `host`, and is also called by these names.
+
+        token: asked of everybody. frame: the site whose pages may hold the page in a frame, such as
+        https://huggingface.co.
+        """
         self.app = app
         self.token = token
+        self.frame = frame
+        self.headers = HEADERS if frame is None else _allow_frame(frame)
         self.is_local = is_loopback(host)
         self.names = {"localhost", host, *names}
         if not self.is_local:
@@ -76,7 +103,7 @@ class Gate:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self.headers.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -119,10 +146,10 @@ class Gate:
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         if scope["path"] == "/" and scope["method"] == "GET" and query:
             if not self._is_token(query[0]):
-                return refusal(401, "wrong token; open the address that the server printed")
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", path="/")
-            return answer
+                return self._ask_token(scope, "wrong token; open the address that the server printed")
+            site = "Strict" if self.frame is None else "None; Secure; Partitioned"  # a frame counts as another site
+            header = f"{COOKIE}={self.token}; HttpOnly; Path=/; SameSite={site}"
+            return RedirectResponse("/", 303, {"Set-Cookie": header})
         headers = Headers(scope=scope)
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_token(bearer):
@@ -132,8 +159,23 @@ class Gate:
         except CookieError:
             cookie = None
         if cookie is None or not self._is_token(cookie.value):
-            return refusal(401, "this server asks for its token; open the address that it printed")
+            return self._ask_token(scope, "this server asks for its token; open the address that it printed")
         return None
+
+    def _ask_token(self, scope: Scope, message: str) -> Response:
+        """Refuse whoever has no token; a person who opens the page in a browser can type it."""
+        if scope["path"] != "/" or "text/html" not in Headers(scope=scope).get("accept", ""):
+            return refusal(401, message)
+        policy = self.headers[_POLICY].replace("form-action 'none'", "form-action 'self'")
+        page = _TOKEN_PAGE.format(message=message.replace("; open", ": type it here, or open").capitalize() + ".")
+        return Response(page, 401, {_POLICY: policy}, media_type="text/html")
 
     def _is_token(self, text: str) -> bool:
         return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
+
+
+def _allow_frame(site: str) -> dict[str, str]:
+    """Return the headers of a page that a site may hold in a frame."""
+    headers = {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"}
+    headers[_POLICY] = HEADERS[_POLICY].replace("frame-ancestors 'none'", f"frame-ancestors {site}")
+    return headers

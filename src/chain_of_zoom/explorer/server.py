@@ -44,8 +44,12 @@ class ExplorerServer:
         host: str = "127.0.0.1",
         names: tuple[str, ...] = (),
         token: str | None = None,
+        frame: str | None = None,
     ) -> None:
-        """Serve a session. host, names, token: as for `Gate`. Set `is_stopping` to what says that the server stops."""
+        """Serve a session; set `is_stopping` to what says that the server stops.
+
+        host, names, token, frame: as for `Gate`.
+        """
         self.is_stopping: Callable[[], bool] = lambda: False
         self.session = session
         self.uploads = uploads
@@ -53,7 +57,8 @@ class ExplorerServer:
         self.listed = tuple(session.photos.values())
         routes = [Route(endpoint.path, self._answer(endpoint.act), methods=[endpoint.method]) for endpoint in ENDPOINTS]
         watch = Middleware(AnswerWatch, logbook=session.logbook)
-        self.app = Starlette(routes=routes, middleware=[watch, Middleware(Gate, host=host, names=names, token=token)])
+        gate = Middleware(Gate, host=host, names=names, token=token, frame=frame)
+        self.app = Starlette(routes=routes, middleware=[watch, gate])
 
     def _answer(self, act: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Turn errors into answers with one line."""
