@@ -180,6 +180,10 @@ def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: C
     assert {state["prompter"] for state in made} == {"words"}
     assert not any(state["prompt_used"] for state in made)
     assert "cup" in {state["prompt"] for state in made}
+    for state in made:
+        assert ", ".join(state["prompt_confidences"]) == state["prompt_raw"]
+        assert all(0.3 < confidence <= 1 for confidence in state["prompt_confidences"].values())
+    assert record["states"][0]["prompt_confidences"] is None
     assert all(state["prompt"] or "the prompter found no words" in state["fallbacks"] for state in made)
     assert "bicubic ignores prompts; the text is recorded and was not used" in done.stdout
 

@@ -95,7 +95,8 @@ class Engine:
         with self._asking:
             texts = self.prompter([enlargement.context for enlargement in unedited])
             unusual = self.prompter.fallbacks()
-        for enlargement, raw in zip(unedited, texts, strict=True):
+            confidences = self.prompter.list_confidences() or [None] * len(texts)
+        for enlargement, raw, enlargement.confidences in zip(unedited, texts, confidences, strict=True):
             enlargement.fallbacks += unusual
             extracted, enlargement.prompt = prompt_from(raw, enlargement.job.text, as_published=self.raw_prompts)
             enlargement.raw, enlargement.prompter = raw, self.prompter.name
@@ -161,6 +162,7 @@ class Engine:
             prompter=enlargement.prompter,
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
+            prompt_confidences=enlargement.confidences,
             prompt_used=info.text_aware and bool(enlargement.prompt),
             beyond_evidence=info.is_beyond_evidence(step.source_scale),
             variant=enlargement.variant,

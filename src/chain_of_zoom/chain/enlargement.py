@@ -55,6 +55,7 @@ class Enlargement:
         self.seed = self.variant.seed if self.variant else job.seed + number
         self._turn = self.variant.turn if self.variant else "none"
         self.raw: str | None = None
+        self.confidences: dict[str, float] | None = None
         self.prompter = ""
         self.prompt = ""
         self.is_edited = choice.prompt is not None
@@ -72,6 +73,7 @@ class Enlargement:
     def copy_words(self, source: Enlargement) -> None:
         """Take over the words of another enlargement of the same window."""
         self.raw, self.prompter, self.prompt = source.raw, source.prompter, source.prompt
+        self.confidences = source.confidences
         self.fallbacks = list(source.fallbacks)
 
     def is_direct(self, factor: int) -> bool:

@@ -37,6 +37,7 @@ Text = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 FileName = Annotated[str, Meta(pattern=r"^(?!\.{1,2}$)[^/\x00]+$", max_length=255)]
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Scale = Annotated[float, Meta(ge=1e-9, le=1e10)]
 Pixels = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
 
@@ -114,6 +115,8 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Text as sent."""
     prompt_raw: str | None
     """Text as extracted."""
+    prompt_confidences: dict[str, Share] | None = None
+    """How sure the prompter is of every word, 0 to 1; null where it cannot say."""
     prompt_used: bool
     """Whether the backbone reads text."""
     variant: Variant | None = None

@@ -31,6 +31,8 @@ class ScaleState:
     """Text as sent; None without a backbone."""
     prompt_raw: str | None = None
     """Text as extracted; None for the user's own."""
+    prompt_confidences: dict[str, float] | None = None
+    """How sure the prompter is of every word, 0 to 1; None where it cannot say."""
     prompt_used: bool = False
     """Whether the backbone reads text."""
     variant: Variant | None = None

@@ -21,7 +21,7 @@ from chain_of_zoom.evaluation.score import CHANGE, CONTRADICTION
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.pages.chart import Axes, Chart, ChartLine, ChartMark, nice_ticks
 from chain_of_zoom.pages.render import render
-from chain_of_zoom.prompters.words import PromptStatistics, summarise_prompts
+from chain_of_zoom.prompters.text_statistics import PromptStatistics, summarise_prompts
 
 # Apart for every kind of colour vision as far as ten can be, and all light enough on a dark page (after Okabe and Ito).
 COLOURS = ("#e69f00", "#56b4e9", "#2fbf8f", "#f0e442", "#5b8ff9", "#e8684a", "#cc79a7", "#b8b8b8", "#a3e635", "#c4a7ff")

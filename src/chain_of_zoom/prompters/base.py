@@ -62,6 +62,10 @@ class Prompter(ABC):
         """Return notes on what did not go the plain way in the last call."""
         return []
 
+    def list_confidences(self) -> list[dict[str, float]]:
+        """Return how sure it is, 0 to 1, of every word of each text of the last call; nothing where it cannot say."""
+        return []
+
     @abstractmethod
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """Return one text per context, as extracted, in order."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.prompters.words import measure_repetition, split_words
+from chain_of_zoom.prompters.text_statistics import measure_repetition, split_words
 
 PAPER_PHRASES = ("first image", "second image")
 LONGEST_WORD = 40

@@ -19,7 +19,7 @@ from chain_of_zoom.alignment.training.config import PRESETS
 from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
-from chain_of_zoom.prompters.words import split_words, summarise_prompts
+from chain_of_zoom.prompters.text_statistics import split_words, summarise_prompts
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
 SCORES = "scores.json"

@@ -17,7 +17,7 @@ from chain_of_zoom.imaging.encode import encode_png, make_thumbnail
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.pages.chart import Axes, Chart, ChartLine, nice_ticks
 from chain_of_zoom.pages.render import render
-from chain_of_zoom.prompters.words import summarise_prompts
+from chain_of_zoom.prompters.text_statistics import summarise_prompts
 from chain_of_zoom.settings import format_toml
 from chain_of_zoom.weights.catalog import ITEMS
 

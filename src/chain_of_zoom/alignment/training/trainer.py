@@ -23,7 +23,7 @@ from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored, check
 from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.alignment.training.run_folder import CHECKPOINTS, COMPLETE_MARK, AlignFolder, UnscoredText
 from chain_of_zoom.errors import ChainOfZoomError, MissingError
-from chain_of_zoom.prompters.words import measure_distinct, split_words
+from chain_of_zoom.prompters.text_statistics import measure_distinct, split_words
 
 
 @dataclass(frozen=True)

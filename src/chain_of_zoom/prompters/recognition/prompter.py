@@ -46,6 +46,7 @@ class Recognizer(Prompter):
         self.name = "words"
         self._lock = threading.Lock()
         self._network: FeatureNetwork | None = None
+        self._confidences: list[dict[str, float]] = []
 
     def load(self) -> None:
         """Read the weights, once. Raises MissingError, ShortageError."""
@@ -60,7 +61,13 @@ class Recognizer(Prompter):
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """Write the words of every window, joined by ", "; the empty text where nothing is sure."""
-        return [", ".join(word.text for word in self.recognize(context)) for context in contexts]
+        answers = [self.recognize(context) for context in contexts]
+        self._confidences = [{word.text: round(word.confidence, 3) for word in words} for words in answers]
+        return [", ".join(words) for words in self._confidences]
+
+    def list_confidences(self) -> list[dict[str, float]]:
+        """Return the words of each text of the last call with their confidences."""
+        return self._confidences
 
     def recognize(self, context: PromptContext) -> list[RecognizedWord]:
         """List the words of one window with their confidences, the surest first."""

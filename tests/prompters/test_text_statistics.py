@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain_of_zoom.prompters.words import measure_distinct, measure_repetition, split_words, summarise_prompts
+from chain_of_zoom.prompters.text_statistics import measure_distinct, measure_repetition, split_words, summarise_prompts
 
 
 def test_words_are_what_stands_between_spaces_without_its_marks():
