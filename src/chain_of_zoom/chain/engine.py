@@ -95,11 +95,11 @@ class Engine:
         with self._asking:
             texts = self.prompter([enlargement.context for enlargement in unedited])
             unusual = self.prompter.fallbacks()
-            confidences = self.prompter.list_confidences() or [None] * len(texts)
-        for enlargement, raw, enlargement.confidences in zip(unedited, texts, confidences, strict=True):
+            confidences: Sequence[dict[str, float] | None] = self.prompter.list_confidences() or [None] * len(texts)
+        for enlargement, raw, of_words in zip(unedited, texts, confidences, strict=True):
             enlargement.fallbacks += unusual
             extracted, enlargement.prompt = prompt_from(raw, enlargement.job.text, as_published=self.raw_prompts)
-            enlargement.raw, enlargement.prompter = raw, self.prompter.name
+            enlargement.raw, enlargement.confidences, enlargement.prompter = raw, of_words, self.prompter.name
             if self.prompter.looks and not extracted:
                 enlargement.fallbacks.append("the prompter found no words")
 
