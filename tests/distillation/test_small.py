@@ -232,6 +232,19 @@ def test_mistakes_are_one_typed_error(args, error, told, pictures, tmp_path, mon
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_is_the_shipped_network_wherever_one_is(pictures, tmp_path, monkeypatch):
+    """A folder called span is no start, and the run goes on from another place."""
+    data = {"source": str(pictures), "size": 64, "workers": 0, "chain": [1], "window": 8}
+    run = {"steps": 1, "init": "span", "device": "cpu"}
+    settings = read_training({"data": data}, {"model": {"network": "small"}, "run": run})
+    for place in ("a", "b"):
+        (tmp_path / place / "span").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / place)
+        trainer = make_trainer(settings, tmp_path / "run", force=False, say=lambda line: None)
+        trainer.run()
+    assert trainer.step == 1
+
+
 def test_another_run_is_not_overwritten(whole, pictures, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     with pytest.raises(OccupiedError, match=r"optimizer.lr was 0.003, is 0.1.*--force"):

@@ -246,9 +246,10 @@ class TrainingLoop(ABC, Generic[Plan]):
         losses = dict(zip(totals, means, strict=True))
         if not all(map(math.isfinite, means)) or not self.updates.apply():
             causes = ", ".join(name for name, value in losses.items() if not math.isfinite(value)) or "the gradients"
+            precision = "" if self.dtype == torch.float32 else ", or --dtype float32"
             raise BackboneError(
                 f"training stopped: {causes} became no number in step {self.step + 1}; what step {self.step} left is "
-                "kept; type: a smaller --lr with --init and another -o, or --dtype float32"
+                f"kept; type: a smaller --lr with --init and another -o{precision}"
             )
         return losses
 

@@ -27,6 +27,9 @@ _FREE = (
     "optimizer.accumulate", "run.steps", "run.save", "run.sheet", "run.device", "run.published_layout",
 )  # fmt: skip
 
+SPANS = ("span", "span-official")
+"""Names of shipped networks that run.init takes beside paths."""
+
 STEPS = {"real-esrgan": 25_000, "bicubic": 20_000}
 
 
@@ -104,7 +107,7 @@ class TrainingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if f"{table}.{key}" not in _FREE
         }
         for key in ("data.source", "data.captions", "run.init"):
-            if identity.get(key):
+            if identity.get(key) and identity[key] not in SPANS:
                 identity[key] = str(Path(identity[key]).resolve())
         identity["pictures"] = pictures
         identity["pictures a step"] = self.optimizer.batch * self.optimizer.accumulate * ranks

@@ -20,6 +20,7 @@ from chain_of_zoom.distillation.data import Example, TrainingSet, open_training_
 from chain_of_zoom.distillation.folder import SMALL
 from chain_of_zoom.distillation.journal import VALIDATION, Journal
 from chain_of_zoom.distillation.loop import TrainingLoop
+from chain_of_zoom.distillation.settings import SPANS
 from chain_of_zoom.distillation.small.chains import draw_chain, reduce_crop
 from chain_of_zoom.distillation.small.losses import compute_chain_loss, make_chain_batch
 from chain_of_zoom.distillation.small.settings import SmallSettings
@@ -30,6 +31,7 @@ from chain_of_zoom.imaging.images import enlarge
 from chain_of_zoom.networks.rrdb.network import from_ncnn
 from chain_of_zoom.networks.rrdb.span import SpanNet, write_ncnn
 from chain_of_zoom.networks.rrdb.span_layers import FACTOR
+from chain_of_zoom.plugins import NCNN_FILES
 
 _RECENT = 4
 """At the start of a run the average is over about one in five of its steps so far, the latest ones."""
@@ -137,11 +139,10 @@ def read_span(name: str, option: str) -> SpanNet:
     Raises UsageError for another network, MissingError for what is not there.
     """
     path = Path(name).expanduser()
-    is_run = path.is_dir()
-    if is_run:
+    if name not in SPANS and path.is_dir():
         name = str(path / SMALL[0])
-    elif name not in ("span", "span-official") and path.suffix not in (".param", ".bin"):
-        accepted = "span, span-official, ncnn's .param, or a folder that coz train --network small wrote"
+    elif name not in SPANS and path.suffix not in NCNN_FILES:
+        accepted = f"{', '.join(SPANS)}, ncnn's .param, or a folder that coz train --network small wrote"
         raise UsageError(f"{option} {name!r}; accepted: {accepted}; type: {option} span")
     network = from_ncnn(*FeedForward(name).find_files())
     assert isinstance(network, SpanNet)
