@@ -15,7 +15,7 @@ from chain_of_zoom.imaging.images import RGB8, RGBF
 class Mortal(Fake):
     """The fake backbone with small tiles; a window with a white corner kills it, one with a red corner is refused."""
 
-    info = replace(Fake.info, max_pixels=32 * 32, halo=4)
+    info = replace(Fake.info, max_pixels=32 * 32, halo=4, text_aware=False, seeded=False)  # no tile needs another
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         corner = tuple(windows[0][0, 0])

@@ -39,7 +39,7 @@ from chain_of_zoom.prompters.base import PromptContext, Prompter
 class SmallTiles(Fake):
     """The fake backbone with tiles of 96 pixels, which are made in a moment."""
 
-    info = replace(Fake.info, max_pixels=32 * 32, halo=4)
+    info = replace(Fake.info, max_pixels=48 * 48, halo=4)
 
 
 class HeldTiles(SmallTiles):

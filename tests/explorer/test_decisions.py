@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from explorer.sessions import Namer, SmallTiles, opened_session, photo_pixels, plant, wait_for
 from explorer.test_server import ask, make_server
@@ -16,7 +18,7 @@ from chain_of_zoom.explorer.branches import BranchShelf, Decision, add_decision,
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.explorer.tree import TileRecipe, ZoomTree
-from chain_of_zoom.imaging.images import decode_png
+from chain_of_zoom.imaging.images import RGB8, RGBF, decode_png, enlarge
 from chain_of_zoom.imaging.metadata import PROGRAM
 from chain_of_zoom.prompters.fixed import Fixed
 
@@ -24,9 +26,9 @@ FAKE = SmallTiles()
 PLACE = TilePlace(2, 1, 1)
 
 
-def list_ancestors(tree: ZoomTree, place: TilePlace) -> set[TilePlace]:
-    parents = set(tree.grid.parents(place))
-    return parents.union(*(list_ancestors(tree, parent) for parent in parents))
+def list_pieces(tree: ZoomTree, place: TilePlace) -> set[TilePlace]:
+    """The tiles of whose making a tile depends: those that it fades into, and all above them."""
+    return set(tree.grid.blending(place)).union(*(list_pieces(tree, parent) for parent in tree.grid.parents(place)))
 
 
 @given(
@@ -45,7 +47,7 @@ def test_a_decision_changes_the_names_of_its_tile_and_of_what_grows_from_it_alon
     tiles = {place: TileRecipe(words="a wing", seed=0, turn="none") for place in places}
     branch = ZoomTree(tree.photo, tree.grid, tree.recipe, branch="b", tiles=tiles)
     place = wrap(*looked)
-    is_touched = bool(places & {place, *list_ancestors(tree, place)})
+    is_touched = bool(places & list_pieces(tree, place))
     assert (branch.key(place) != tree.key(place)) == is_touched
 
 
@@ -77,9 +79,9 @@ def test_the_prompter_looks_at_parent_and_window_and_its_words_are_kept(tmp_path
     maker, tree = plant(tmp_path, FAKE, photo_pixels(), prompter=namer)
     assert maker.find_words(tree, PLACE) is None
     maker.make(tree, PLACE)
-    context = namer.contexts[-1]
+    context = namer.contexts[-9:][4]  # of the nine windows that this tile fades between, its own
     assert context.states[-1].shape == (96, 96, 3)  # the tile above that holds the middle of the window
-    assert context.zoomed.shape == (4 * 32, 4 * 32, 3)
+    assert context.zoomed.shape == (4 * 48, 4 * 48, 3)
     assert context.magnification == 16
     words = maker.find_words(tree, PLACE)
     assert words is not None
@@ -268,3 +270,34 @@ def test_the_label_of_a_tile_has_its_words(tmp_path):
     assert data is not None
     assert b'by the words "a wing"' in data
     assert PROGRAM.encode() in data
+
+
+class Unseeded(SmallTiles):
+    """Reads words and has no seeds, so that windows of the same words agree; counts what it makes."""
+
+    info = replace(SmallTiles.info, seeded=False)
+    count = 0
+
+    def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        self.count += 1
+        plain = [enlarge(window, 4).astype(np.float32) / np.float32(255) for window in windows]
+        return [pixels * (0.5 if prompt else 1) for pixels, prompt in zip(plain, prompts, strict=True)]
+
+
+def test_tiles_fade_where_words_differ_and_take_one_pass_where_they_do_not(tmp_path):
+    backbone, place = Unseeded(), TilePlace(1, 1, 0)
+    pixels = np.full((40, 60, 3), 200, np.uint8)
+    maker, tree = plant(tmp_path, backbone, pixels)
+    maker.make(tree, place)
+    assert backbone.count == 1
+    assert (maker.pixels(tree, place) == 200).all()
+    tiles = {TilePlace(1, 0, 0): TileRecipe(words="a wing", seed=0, turn="none")}
+    branch = ZoomTree(tree.photo, tree.grid, tree.recipe, branch="b", tiles=tiles)
+    backbone.count = 0
+    maker.make(branch, place)
+    assert backbone.count == 2  # the pieces on both sides; its own is held
+    row = maker.pixels(branch, place)[10, :, 0].astype(int)
+    assert row[0] < 105
+    assert row[-1] == 200
+    assert (np.diff(row) >= 0).all()
+    assert np.diff(row).max() <= 100 / 32 + 1

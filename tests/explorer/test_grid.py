@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.explorer.blending import blend_pieces
 from chain_of_zoom.explorer.grid import Grid, SightRect, TilePlace
 from chain_of_zoom.imaging.geometry import PixelRect, Size
 
@@ -56,7 +58,10 @@ def test_a_window_holds_the_tile_with_its_halo_or_ends_at_the_edge(case):
     assert window.x0 == 0 or window.x0 == area.x0 // factor - halo
     assert window.y1 == above.height or window.y1 * factor >= area.y1 + halo * factor
     kept = grid.crop(place)
-    assert kept.size == area.size
+    reach = grid.reach(place)
+    assert kept.size == reach.size
+    assert all(outer <= inner for outer, inner in zip(reach[:2], area[:2], strict=True))
+    assert all(outer >= inner for outer, inner in zip(reach[2:], area[2:], strict=True))
     assert 0 <= kept.x0 < kept.x1 <= window.size.width * factor
     assert 0 <= kept.y0 < kept.y1 <= window.size.height * factor
 
@@ -71,6 +76,42 @@ def test_a_tile_needs_at_most_two_by_two_tiles_of_every_level_above(case):
         assert all(tile.level == level - 1 and grid.has(tile) for tile in needed)
         assert len(needed) <= most
     assert all(grid.parents(tile) == () for tile in needed if tile.level == 1)
+
+
+@given(places(generated=True))
+def test_the_weights_of_the_pieces_of_a_tile_add_up_to_one(case):
+    """Pieces of one grey level each give a tile of it; with levels of their own no pixel leaves their range."""
+    grid, place = case
+    near = grid.blending(place)
+    assert place in near
+    assert len(near) <= (9 if grid.fade else 1)
+    sizes = {piece: grid.reach(piece).size for piece in near}
+    if max(side for size in sizes.values() for side in size) > 500:
+        return
+    same = {piece: np.full((height, width, 3), 200, np.uint8) for piece, (width, height) in sizes.items()}
+    assert (blend_pieces(grid, place, same) == 200).all()
+    levels = {piece: np.full_like(pixels, 20 * number) for number, (piece, pixels) in enumerate(same.items())}
+    blended = blend_pieces(grid, place, levels).astype(int)
+    assert blended.max() <= 20 * (len(near) - 1)
+
+
+def test_a_tile_joins_each_neighbour_without_a_step():
+    """Pieces that differ by 160 grey levels, next to each other: no step across a border is larger than the ramp's."""
+    grid = Grid.plan(Size(400, 300), load_backbone("fake").info)
+    assert grid.fade == 8
+    area = PixelRect(0, 0, *grid.size(1))
+    joined = np.empty((area.size.height, area.size.width, 3), np.uint8)
+    for place in grid.covering(1, area):
+        sizes = {piece: grid.reach(piece).size for piece in grid.blending(place)}
+        pieces = {
+            piece: np.full((height, width, 3), 40 * (piece.column % 3 + 2 * (piece.row % 2)), np.uint8)
+            for piece, (width, height) in sizes.items()
+        }
+        owned = grid.area(place)
+        joined[owned.y0 : owned.y1, owned.x0 : owned.x1] = blend_pieces(grid, place, pieces)
+    assert np.ptp(joined) >= 120
+    for axis in (0, 1):
+        assert np.abs(np.diff(joined.astype(int), axis=axis)).max() <= 160 / (grid.fade * grid.factor) + 1
 
 
 @pytest.mark.parametrize("info", INFOS, ids=lambda info: f"{info.name}-{info.factor}")

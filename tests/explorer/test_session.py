@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from explorer.sessions import SmallTiles, opened_session, photo_pixels, wait_for
@@ -16,7 +17,9 @@ WHOLE = SightRect(0, 0, 1, 1)
 
 
 class Failing(SmallTiles):
-    """Fails for windows with a bright corner."""
+    """Fails for windows with a bright corner; its tiles do not fade into each other."""
+
+    info = replace(SmallTiles.info, text_aware=False, seeded=False, max_pixels=32 * 32)
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         if windows[0][0, 0].max() > 250:

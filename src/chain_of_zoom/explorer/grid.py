@@ -28,6 +28,8 @@ MAX_SCALE = 65_536
 """Deepest enlargement: pixels of the deepest level for each pixel of the photo, along one side."""
 USUAL_HALO = 4
 """Context in pixels for backbones that do not say how far they see."""
+FADE = 8
+"""Pixels of the level above over which a tile fades into its neighbours, where their windows do not agree."""
 USUAL_WINDOW = 512
 """Side of the largest window where a backbone takes windows of any size."""
 
@@ -68,12 +70,18 @@ class Grid:
     """Pixels of the level above that a tile covers along a side: at level 1, and at every deeper level."""
     halos: tuple[int, int]
     """Pixels of context around those: at level 1, and at every deeper level, where a network sees its own work."""
+    fade: int = 0
+    """Pixels of the level above, part of the halo, over which tiles of odd columns and rows fade into neighbours."""
 
     @classmethod
     def plan(cls, photo: Size, info: BackboneInfo) -> Self:
-        """Lay the grid for a backbone: windows fit into one pass, halos are wide enough that neighbours agree."""
-        first = info.halo or USUAL_HALO
-        halos = first, max(first, info.chained_halo)
+        """Lay the grid for a backbone: windows fit into one pass, halos are wide enough that neighbours agree.
+
+        Where words or seeds differ from window to window, no halo makes them agree: there tiles fade into each other.
+        """
+        fade = FADE if info.text_aware or info.seeded else 0
+        first = (info.halo or USUAL_HALO) + fade
+        halos = first, max(first, info.chained_halo + fade)
         limit = USUAL_WINDOW if info.max_pixels is None else isqrt(info.max_pixels)
         cores = [min(TILE_SIDE // info.factor, limit - 2 * halo) // 8 * 8 for halo in halos]
         if min(cores) < 8:
@@ -81,7 +89,7 @@ class Grid:
                 f"backbone {info.name} takes windows of {limit}x{limit} pixels at most, which leave no room between "
                 f"halos of {halos[1]}; accepted: a backbone with larger windows; for example --backbone realsr"
             )
-        return cls(photo=photo, factor=info.factor, cores=(cores[0], cores[1]), halos=halos)
+        return cls(photo=photo, factor=info.factor, cores=(cores[0], cores[1]), halos=halos, fade=fade)
 
     @cached_property
     def shallowest(self) -> int:
@@ -156,13 +164,40 @@ class Grid:
         )
 
     def crop(self, place: TilePlace) -> PixelRect:
-        """Return the part of its enlarged window that is the tile, in pixels of that."""
+        """Return the part of its enlarged window that is its piece, in pixels of that."""
         window = self.window(place)
-        return self.area(place).shifted(-window.x0 * self.factor, -window.y0 * self.factor)
+        return self.reach(place).shifted(-window.x0 * self.factor, -window.y0 * self.factor)
+
+    def reach(self, place: TilePlace) -> PixelRect:
+        """Return the pixels of its level that the piece of a tile covers: more than its own where it is even."""
+        area, size, fade = self.area(place), self.size(place.level), self.fade * self.factor
+        across, down = (fade * (number % 2 == 0) for number in place[1:])
+        return PixelRect(
+            max(area.x0 - across, 0),
+            max(area.y0 - down, 0),
+            min(area.x1 + across, size.width),
+            min(area.y1 + down, size.height),
+        )
+
+    def blending(self, place: TilePlace) -> tuple[TilePlace, ...]:
+        """List the tiles whose pieces a generated tile is put together from: itself, and neighbours where it is odd.
+
+        Even columns and rows stand as they are made and reach into the odd ones, which fade into them. So a view takes
+        few pieces beyond its own tiles.
+        """
+        steps = [(-1, 0, 1) if self.fade and number % 2 else (0,) for number in place[1:]]
+        near = [
+            TilePlace(place.level, place.column + across, place.row + down) for down in steps[1] for across in steps[0]
+        ]
+        return tuple(filter(self.has, near))
+
+    def sources(self, place: TilePlace) -> tuple[TilePlace, ...]:
+        """List the generated tiles that the piece of a tile is made from; none at level 1, made from the photo."""
+        return tuple(self.covering(place.level - 1, self.window(place))) if place.level > 1 else ()
 
     def parents(self, place: TilePlace) -> tuple[TilePlace, ...]:
-        """List the generated tiles that a tile is made from; none at level 1, which is made from the photo."""
-        return tuple(self.covering(place.level - 1, self.window(place))) if place.level > 1 else ()
+        """List the generated tiles that a tile is made from, by its own piece and those that it fades into."""
+        return tuple(dict.fromkeys(source for piece in self.blending(place) for source in self.sources(piece)))
 
     def covering(self, level: int, area: PixelRect) -> Iterator[TilePlace]:
         """Yield the tiles that own the pixels of an area of their level, row by row."""

@@ -7,14 +7,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
 
-from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
+from chain_of_zoom.explorer.blending import blend_pieces
 from chain_of_zoom.explorer.grid import TilePlace
-from chain_of_zoom.explorer.painting import TileJob, paint_tile
+from chain_of_zoom.explorer.painting import TileJob, encode_tile, paint_tile
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.words import BY_USER, TileWords, ask_words
@@ -24,6 +25,8 @@ from chain_of_zoom.imaging.geometry import PixelRect, pixel_box
 from chain_of_zoom.imaging.images import RGB8, decode_png, resize
 from chain_of_zoom.prompters.base import Prompter
 
+PIECES_HELD = 64
+"""Pieces held in memory, each of up to 416 x 416 pixels, that neighbours are put together from."""
 PIXELS_HELD = 128
 """Decoded tiles held in memory: the parents of what is made next."""
 FILES_HELD = 64
@@ -52,10 +55,12 @@ class TileMaker:
         self.backbone = backbone
         self.store = store
         self.prompter = prompter
-        self._paint: Callable[[TileJob], bytes] = (
-            backbone.paint if isinstance(backbone, WorkerBackbone) else partial(paint_tile, backbone)
-        )
+        original, self._paint = backbone, cast("Callable[[TileJob], bytes]", partial(paint_tile, backbone))
+        if isinstance(backbone, WorkerBackbone):
+            original, self._paint = backbone.original, backbone.paint
+        self.windows_agree = not (backbone.info.seeded or isinstance(original, RefiningBackbone))
         self._pixels: OrderedDict[str, RGB8] = OrderedDict()
+        self._pieces: OrderedDict[str, RGB8] = OrderedDict()
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -72,10 +77,38 @@ class TileMaker:
         for parent in tree.grid.parents(place):
             if not self.has(tree, parent):
                 self.make(tree, parent)
-        window = self.read(tree, place.level - 1, tree.grid.window(place))
-        words = self.find_words(tree, place) or self._write_words(tree, place, window)
+        data = self._blend(tree, place) if tree.grid.fade else self._paint_piece(tree, place)
+        self.store.write(tree.photo.id, tree.key(place), data)
+
+    def _blend(self, tree: ZoomTree, place: TilePlace) -> bytes:
+        """Put a tile together from its own piece and, where they do not agree with it, those of its neighbours."""
+        near = tree.grid.blending(place)
+        if self.windows_agree and len({self._name_making(tree, piece) for piece in near}) == 1:
+            near = (place,)
+        pixels = blend_pieces(tree.grid, place, {piece: self._find_piece(tree, piece) for piece in near})
+        words = self.find_words(tree, place) or TileWords()
+        return encode_tile(pixels, describe_tile(tree, place, words.text), self.backbone.info)
+
+    def _name_making(self, tree: ZoomTree, place: TilePlace) -> tuple[str, str]:
+        """Say by what the piece of a tile differs from those beside it; a prompter is asked where it was not yet."""
+        words = self.find_words(tree, place) or self._write_words(tree, place)
+        return words.text, tree.settle(place).turn
+
+    def _find_piece(self, tree: ZoomTree, place: TilePlace) -> RGB8:
+        """Return the piece of a tile; made where it is not held, since those of a view are wanted close together."""
+        key = tree.piece_key(place)
+        with self._lock:
+            pixels = self._pieces.get(key)
+        if pixels is None:
+            pixels = decode_png(self._paint_piece(tree, place))
+        self._hold(self._pieces, key, pixels, PIECES_HELD)
+        return pixels
+
+    def _paint_piece(self, tree: ZoomTree, place: TilePlace) -> bytes:
+        """Let the backbone enlarge the window of a tile; return the part that its piece covers, as PNG."""
+        words = self.find_words(tree, place) or self._write_words(tree, place)
         job = TileJob(
-            window=window,
+            window=self.read(tree, place.level - 1, tree.grid.window(place)),
             words=words.text,
             seed=tree.seed(place),
             turn=tree.settle(place).turn,
@@ -83,7 +116,7 @@ class TileMaker:
             is_grey=tree.photo.picture.is_grey,
             description=describe_tile(tree, place, words.text),
         )
-        self.store.write(tree.photo.id, tree.key(place), self._paint(job))
+        return self._paint(job)
 
     def find_words(self, tree: ZoomTree, place: TilePlace) -> TileWords | None:
         """Return the words of a generated tile; None where a prompter is still to write them."""
@@ -98,13 +131,13 @@ class TileMaker:
         except msgspec.DecodeError:
             return None
 
-    def _write_words(self, tree: ZoomTree, place: TilePlace, window: RGB8) -> TileWords:
+    def _write_words(self, tree: ZoomTree, place: TilePlace) -> TileWords:
         """Ask the prompter, which looks at the window, and at the tile above that holds the middle of it."""
         assert self.prompter is not None, tree.recipe.prompter
         grid, area = tree.grid, tree.grid.window(place)
         column, row = (area.x0 + area.x1) // 2, (area.y0 + area.y1) // 2
         (above,) = grid.covering(place.level - 1, PixelRect(column, row, column + 1, row + 1))
-        parent = self.read(tree, above.level, grid.area(above))
+        parent, window = self.read(tree, above.level, grid.area(above)), self.read(tree, above.level, area)
         words = ask_words(self.prompter, parent, window, grid.factor, float(grid.scale(place.level)))
         self.store.write_words(tree.photo.id, tree.words_key(place), msgspec.json.encode(words))
         return words

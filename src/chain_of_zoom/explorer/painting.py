@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.geometry import PixelRect
@@ -24,7 +24,7 @@ class TileJob(NamedTuple):
     turn: Turn
     """How the window is turned or mirrored for the backbone."""
     core: PixelRect
-    """The part of the enlarged window that is the tile."""
+    """The part of the enlarged window that is the tile, or the piece that it is put together from."""
     is_grey: bool
     """Whether the photo is grey, so that the tile is, too."""
     description: str
@@ -37,5 +37,9 @@ def paint_tile(backbone: Backbone, job: TileJob) -> bytes:
     part = turn_back(turned, job.turn)[job.core.y0 : job.core.y1, job.core.x0 : job.core.x1]
     if job.is_grey and not is_grey(part):
         part = to_luma(part)
-    source_type = None if backbone.info.resample else TRAINED_MODEL
-    return encode_png(to_uint8(part), *label(job.description, source_type), fast=True)
+    return encode_tile(to_uint8(part), job.description, backbone.info)
+
+
+def encode_tile(pixels: RGB8, description: str, info: BackboneInfo) -> bytes:
+    """Encode a tile as PNG with a label inside. info: of the backbone that made it."""
+    return encode_png(pixels, *label(description, None if info.resample else TRAINED_MODEL), fast=True)

@@ -109,7 +109,7 @@ class ZoomTree:
         self.branch = branch
         self.plain_tile = TileRecipe(words=None, seed=recipe.seed, turn=recipe.turn)
         self.decided_tiles = {place: tile for place, tile in tiles.items() if tile != self.plain_tile}
-        layout = photo.id, grid.factor, grid.cores, grid.halos
+        layout = photo.id, grid.factor, grid.cores, grid.halos, grid.fade
         self._stem = msgspec.json.encode((VERSION, recipe, *layout))
         self._words_stem = msgspec.json.encode((VERSION, recipe.prompter, recipe.prompter_details, *layout))
         self.id = _digest(self._stem + branch.encode())
@@ -121,7 +121,7 @@ class ZoomTree:
         return self.decided_tiles.get(place, self.plain_tile)
 
     def key(self, place: TilePlace) -> str:
-        """Name a generated tile by its recipe, its place and the keys of the tiles that it is made from.
+        """Name a generated tile by its pieces, and so by its recipe, its place and all tiles that it is made from.
 
         So what grows from a tile that a person decided on has other names, too, and all else keeps its own.
         """
@@ -130,16 +130,22 @@ class ZoomTree:
             if place in self._keys:
                 self._keys.move_to_end(place)
                 return self._keys[place]
-            parents = [self.key(parent) for parent in self.grid.parents(place)]
-            decided = self.decided_tiles.get(place)
-            key = self._keys[place] = _digest(self._stem + msgspec.json.encode((place, parents, decided)))
+            pieces = [self.piece_key(piece) for piece in self.grid.blending(place)]
+            name = _digest(self._stem + msgspec.json.encode(pieces))  # a piece may be larger than its tile
+            key = self._keys[place] = name if self.grid.fade else pieces[0]
             if len(self._keys) > _KEYS_HELD:
                 self._keys.popitem(last=False)
             return key
 
+    def piece_key(self, place: TilePlace) -> str:
+        """Name what the backbone makes of the window of a tile."""
+        parents = [self.key(parent) for parent in self.grid.sources(place)]
+        decided = self.decided_tiles.get(place)
+        return _digest(self._stem + msgspec.json.encode((place, parents, decided)))
+
     def words_key(self, place: TilePlace) -> str:
         """Name what the prompter writes about a tile, which is the same for all its alternatives."""
-        parents = [self.key(parent) for parent in self.grid.parents(place)]
+        parents = [self.key(parent) for parent in self.grid.sources(place)]
         return _digest(self._words_stem + msgspec.json.encode((place, parents)))
 
     def name_tile(self, place: TilePlace) -> str:

@@ -157,6 +157,7 @@ class WorkerBackbone(Backbone):
 
     def __init__(self, worker: TileWorker, chain: WorkingChain, original: Backbone) -> None:
         super().__init__()
+        self.original = original
         self.info = original.info
         self.package = original.package
         self.missing = original.missing  # type: ignore[method-assign]
