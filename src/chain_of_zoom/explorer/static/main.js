@@ -69,6 +69,7 @@ class Page {
     const { view, connection } = this;
     view.addEventListener("change", () => this.#redraw());
     view.addEventListener("settle", () => this.#lookSoon());
+    view.addEventListener("jump", () => this.#look());
     connection.addEventListener("hello", () => {
       view.feed?.askAgain();
       this.say("");

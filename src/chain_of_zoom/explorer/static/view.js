@@ -17,7 +17,8 @@ const EXCHANGE_AFTER = 400; // ms for which another tree of the photo may stay b
 const OSD = /** @type {any} */ (globalThis).OpenSeadragon;
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** Shows one tree at a time. Raises `change` while it moves and when tiles come, `settle` when the aim is new. */
+/** Shows one tree at a time. Raises `change` while it moves and when tiles come, `settle` when the aim is new, `jump` when it
+ * is final. */
 export class PictureView extends EventTarget {
   /** @type {Tree | null} */
   tree = null;
@@ -176,6 +177,7 @@ export class PictureView extends EventTarget {
   goTo(spot, atOnce = false) {
     this.#port.zoomTo(spot.zoom, null, atOnce);
     this.#port.panTo(new OSD.Point(spot.x, spot.y / this.#shape), atOnce);
+    this.#tell("jump");
   }
 
   /** @param {number} factor */
@@ -193,6 +195,7 @@ export class PictureView extends EventTarget {
 
   home() {
     this.#port.goHome();
+    this.#tell("jump");
   }
 
   /** Show so many pixels of the screen for each pixel of the photo. @param {number} scale */
@@ -200,6 +203,7 @@ export class PictureView extends EventTarget {
     if (!this.tree) return;
     this.#port.zoomTo((scale * this.tree.photo.width) / (this.#port.getContainerSize().x * devicePixelRatio));
     this.#port.applyConstraints();
+    this.#tell("jump");
   }
 
   /** Compare with the plain enlargement of the photo, on the left of the split. @param {boolean} isOn */
