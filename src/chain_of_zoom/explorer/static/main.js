@@ -53,7 +53,7 @@ class Page {
   #describe() {
     const { name, licence, reads_words: reads, is_plain: isPlain, evidence_limit: limit } = this.backbone;
     const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)}× the photo's own resolution.`;
-    const words = !reads ? ` ${name} ignores words.` : this.session.prompter ? ` Its words are written by ${this.session.prompter}.` : "";
+    const words = !reads ? ` ${name} ignores words.` : this.session.prompter ? ` The prompter ${this.session.prompter} tells it what is to be seen.` : "";
     const draft = this.session.draft ? ` ${this.session.draft} draws it first.` : "";
     byId("about").textContent = isPlain
       ? `Below the photo's own pixels everything is enlarged by ${name}, which makes nothing up.${words}`
