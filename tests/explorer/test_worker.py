@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -75,7 +76,6 @@ def test_a_tile_that_kills_it_is_tried_again_and_then_said_and_all_others_are_ma
     assert len(session.store) == 5
     assert session.is_working()
     assert chain.worker.pid != before
-    session.close()
 
 
 def test_a_kill_while_it_waits_costs_nothing(chain):
@@ -85,6 +85,24 @@ def test_a_kill_while_it_waits_costs_nothing(chain):
     os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
     assert chain.backbone([with_corner(1, 2, 3)])[0].shape == (160, 240, 3)
     assert chain.worker.pid != before
+
+
+def test_a_server_that_stops_waits_for_no_tile(tmp_path):
+    chain = WorkingChain(build)
+    session = ExplorerSession(chain, TileStore(tmp_path))
+    photo = session.open_photo(Picture.of_pixels(with_corner(0, 255, 0)))
+    heard: list[dict[str, object]] = []
+    session.look(session.join(heard.append), session.plant(photo), 1, SightRect(0, 0, 0.1, 0.1))
+    time.sleep(0.3)
+    started = time.monotonic()
+    session.close()
+    assert time.monotonic() - started < 10
+    assert not session.is_working()
+    assert chain.worker.pid is None
+    assert heard == []
+    assert list(tmp_path.rglob("*.png")) == []
+    with pytest.raises(BackboneError, match="the server stops"):
+        chain.backbone([photo_pixels(8, 8)])
 
 
 def test_what_cannot_be_started_is_an_error_that_names_it(tmp_path):

@@ -19,6 +19,7 @@ from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.scheduler import WANTED_PER_CLIENT, TileScheduler
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
+from chain_of_zoom.explorer.worker import WorkingChain
 
 QUICK_BACKBONES, QUICK_FACTOR = ("span", "animevideo"), 4
 TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
@@ -162,10 +163,13 @@ class ExplorerSession(Forest):
         return None if None in times else sum(seconds for seconds in times if seconds is not None)
 
     def close(self) -> None:
-        """Make no more tiles; the one that is being made is finished first."""
+        """Make no more tiles. The one that is being made is dropped, or finished where it is made in this process."""
         with self._change:
             self._is_closed = True
             self._change.notify_all()
+        for chain in (self.chain, self.draft):
+            if isinstance(chain, WorkingChain):
+                chain.close()
         self._worker.join()
 
     # The thread that makes tiles
@@ -201,6 +205,8 @@ class ExplorerSession(Forest):
             problem = str(error)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
+        if problem and self._is_closed:
+            return
         spent = time.monotonic() - started
         event: Event = {"type": "tile", "tile": tile.place}
         with self._change:

@@ -73,6 +73,7 @@ class TileWorker:
         """Start nothing yet. build: makes the chain there; it has to survive pickling."""
         self._build = build
         self._lock = threading.Lock()
+        self._is_closed = False
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -84,6 +85,8 @@ class TileWorker:
         with self._lock:
             if self._process and not self._process.is_alive():  # it was killed while it had nothing to do
                 self._bury()
+            if self._is_closed:
+                raise BackboneError("no more tiles are made: the server stops")
             pipe = self._pipe or self._start()
             try:
                 pipe.send((task, arguments))
@@ -101,7 +104,11 @@ class TileWorker:
         return self._process.pid if self._process else None
 
     def close(self) -> None:
-        """End the process; what it is asked later starts it again."""
+        """End the process for good, in the middle of a task, too: that is an error for whoever asked."""
+        self._is_closed = True
+        process = self._process
+        if process:
+            process.kill()
         with self._lock:
             if self._process:
                 self._bury()
