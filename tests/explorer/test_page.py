@@ -81,12 +81,12 @@ def test_scrolling_in_goes_on_past_the_last_pixel(browser: Browser, address):
         assert "measured" in page.inner_text("#line") or "interpolated" in page.inner_text("#line")
         page.mouse.move(450, 300)
         end = time.monotonic() + 60
-        while page.evaluate("explorer.view.look().magnification") < 64:
+        while page.evaluate("explorer.view.look().magnification") < 256:
             page.mouse.wheel(0, -400)
             page.wait_for_timeout(60)
             assert time.monotonic() < end
         wait_until_made(page)
-        assert page.evaluate("explorer.view.look().scale") > 50
+        assert page.evaluate("explorer.view.look().scale") > 250
         assert "beyond evidence: made by fake" in page.inner_text("#line")
         assert page.get_attribute("#stage", "data-origin") == "beyond"
         assert page.evaluate("explorer.view.look().tiles.every((tile) => tile.origin === 'beyond' && tile.isThere)")
