@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,7 +99,15 @@ def explore(
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
     from chain_of_zoom.explorer.logbook import log_event, start_logging
-    from chain_of_zoom.explorer.run import address_of, bind, check_extra, check_frame, choose_token, make_server, serve
+    from chain_of_zoom.explorer.run import (
+        address_of,
+        bind,
+        check_extra,
+        check_frame,
+        choose_token,
+        make_server,
+        stopped_by_signals,
+    )
     from chain_of_zoom.explorer.store import TileStore, default_folder, parse_budget
     from chain_of_zoom.imaging.images import load
 
@@ -107,7 +116,7 @@ def explore(
         _clear(store, quiet=quiet)
         return
     check_extra()
-    token = choose_token(host, token)
+    token, frame = choose_token(host, token), check_frame(frame_in)
     start_logging(log_format, sys.stderr)
     from chain_of_zoom.explorer.security import is_loopback
     from chain_of_zoom.explorer.server import ExplorerServer
@@ -122,11 +131,11 @@ def explore(
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)
     draft_chain = choose_draft(chain, draft, lambda name: WorkingChain(partial(ChainOfZoom, name)))
-    for reader in (chain, draft_chain):
-        if reader is not None:
-            if not quiet:
-                echo(f"reading {reader.backbone.info.name} ...", err=True)
-            reader.load(words=False)
+    chains = [reader for reader in (chain, draft_chain) if reader is not None]
+    if not quiet:
+        echo(f"reading {' and '.join(reader.backbone.info.name for reader in chains)} ...", err=True)
+    with ThreadPoolExecutor() as pool:  # each waits for a process of its own
+        list(pool.map(lambda reader: reader.load(words=False), chains))
     session = ExplorerSession(chain, store, draft=draft_chain, seed=seed)
     if chain.prompter.name != "null" and not session.prompter_name and not quiet:
         echo(f"note: {chain.backbone.info.name} ignores words; {chain.prompter.name} is not asked", err=True)
@@ -134,19 +143,20 @@ def explore(
         session.open_photo(picture)
     uploads = Uploads(session, store.folder if is_loopback(host) else None)
     names = (public_name.lower(),) if public_name else ()
-    pages = ExplorerServer(session, uploads, host=host, names=names, token=token, frame=check_frame(frame_in))
+    pages = ExplorerServer(session, uploads, host=host, names=names, token=token, frame=frame)
     server = make_server(pages.app)
     pages.is_stopping = lambda: server.should_exit
-    listener.listen(128)  # from here on a browser is answered, as soon as the server has started
     address = address_of(listener, host, token)
-    echo(address)
-    if not quiet:
-        echo("stop with Ctrl-C; tiles are kept", err=True)
-    if browser:
-        webbrowser.open(address)
-    log_event("started", backbone=chain.backbone.info.name, draft=session.draft_name, tiles=len(store))
     try:
-        serve(server, listener)
+        with stopped_by_signals():
+            listener.listen(128)  # from here on a browser is answered, as soon as the server has started
+            echo(address)
+            if not quiet:
+                echo("stop with Ctrl-C; tiles are kept", err=True)
+            if browser:
+                webbrowser.open(address)
+            log_event("started", backbone=chain.backbone.info.name, draft=session.draft_name, tiles=len(store))
+            server.run(sockets=[listener])
     finally:
         session.close()
         log_event("stopped", tiles=len(store))

@@ -7,6 +7,8 @@ import re
 import secrets
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -79,7 +81,7 @@ def check_extra() -> None:
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:
-    """Make the HTTP server of an ASGI application; `serve` starts it, and its `should_exit` ends it."""
+    """Make the HTTP server of an ASGI application; its `run` serves, and its `should_exit` ends that."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -99,15 +101,16 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(server: uvicorn.Server, listener: socket.socket) -> None:
-    """Serve until the process is interrupted or told to end (SIGTERM), neither of which is an error."""
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block, which is no error."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)  # the server raises the signal again once everything is closed
     try:
-        server.run(sockets=[listener])
+        yield
     except KeyboardInterrupt:
         return
     finally:
