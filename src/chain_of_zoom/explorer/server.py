@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
+from chain_of_zoom.errors import BadInputError, ChainOfZoomError, MissingError, UsageError
 from chain_of_zoom.explorer.endpoints import ENDPOINTS, Handler
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.logbook import PROBLEM, AnswerWatch
@@ -106,7 +106,7 @@ def _explain(error: Exception) -> Response:
             return refusal(503, str(error), **{"Retry-After": "2"})
         case BadInputError():
             return refusal(415, str(error))
-        case msgspec.DecodeError() | UsageError():
+        case msgspec.DecodeError() | UsageError() | MissingError():
             return refusal(422, str(error))
         case ChainOfZoomError():
             return refusal(500, str(error))
