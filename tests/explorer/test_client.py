@@ -12,14 +12,8 @@ from explorer.test_server import TOKEN, png_of
 from chain_of_zoom.errors import ChainOfZoomError, DownError, UsageError
 from chain_of_zoom.explorer.client import ExplorerClient, RefusedError
 from chain_of_zoom.explorer.endpoints import ENDPOINTS
-from chain_of_zoom.explorer.protocol import (
-    ExportRequest,
-    HelloEvent,
-    QueueEvent,
-    ServerEvent,
-    TileDecision,
-    ViewRequest,
-)
+from chain_of_zoom.explorer.events import HelloEvent, QueueEvent, ServerEvent
+from chain_of_zoom.explorer.protocol import ExportRequest, TileDecision, ViewRequest
 from chain_of_zoom.imaging.images import decode_png
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)

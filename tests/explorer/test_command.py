@@ -15,7 +15,7 @@ from conftest import PHOTO
 
 from chain_of_zoom.explorer import run
 from chain_of_zoom.explorer.client import ExplorerClient
-from chain_of_zoom.explorer.protocol import HelloEvent
+from chain_of_zoom.explorer.events import HelloEvent
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.explorer.endpoints import ENDPOINTS, Endpoint
+from chain_of_zoom.explorer.events import ServerEvent
 from chain_of_zoom.explorer.grid import SightRect
 from chain_of_zoom.explorer.openapi import describe_endpoints
-from chain_of_zoom.explorer.protocol import ServerEvent
 from chain_of_zoom.explorer.server import ExplorerServer
 
 DESCRIPTION = json.loads(json.dumps(describe_endpoints()))

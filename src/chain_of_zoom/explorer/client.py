@@ -19,22 +19,17 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from chain_of_zoom.errors import ChainOfZoomError, DownError, UsageError
+from chain_of_zoom.explorer.events import AnewEvent, FailureEvent, HelloEvent, QueueEvent, ServerEvent, TileEvent
 from chain_of_zoom.explorer.protocol import (
     AlternativeDescription,
-    AnewEvent,
     BranchDescription,
     ExportRequest,
-    FailureEvent,
-    HelloEvent,
     PhotoDescription,
     QueueDescription,
-    QueueEvent,
-    ServerEvent,
     SessionDescription,
     StateDescription,
     TileDecision,
     TileDescription,
-    TileEvent,
     TreeDescription,
     TreeRequest,
     ViewRequest,

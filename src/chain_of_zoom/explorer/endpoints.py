@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chain_of_zoom.explorer import answers, decisions, operations, viewing
+from chain_of_zoom.explorer.events import ServerEvent
 from chain_of_zoom.explorer.metrics import MEDIA_TYPE
 from chain_of_zoom.explorer.protocol import (
     AlternativeDescription,
@@ -15,7 +16,6 @@ from chain_of_zoom.explorer.protocol import (
     HealthDescription,
     PhotoDescription,
     QueueDescription,
-    ServerEvent,
     SessionDescription,
     StateDescription,
     TileDecision,

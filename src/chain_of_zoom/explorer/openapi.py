@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from chain_of_zoom.explorer.endpoints import ENDPOINTS, Endpoint
-from chain_of_zoom.explorer.protocol import Name, ServerEvent
+from chain_of_zoom.explorer.events import ServerEvent
+from chain_of_zoom.explorer.protocol import Name
 from chain_of_zoom.json_bytes import format_json
 
 VERSION = "1"

@@ -24,6 +24,8 @@ from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 
 BuildChain = Callable[[], ChainOfZoom]
+KILLED = 9
+"""The signal of a system that needs memory; Windows has no name for it."""
 PATIENCE = 5.0
 """Seconds that a process has to end by itself."""
 
@@ -134,7 +136,7 @@ class TileWorker:
         code = self._process.exitcode or 0
         self._process = self._pipe = None
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        why = ", as a system without memory does" if code == -signal.SIGKILL else ""
+        why = ", as a system without memory does" if code == -KILLED else ""
         return (
             f"the process that makes tiles {how}{why}; accepted: a backbone that fits into memory; "
             "close other programs, or choose another --backbone"
