@@ -8,6 +8,9 @@ PACKAGES is a folder with the packages of `PACKAGES` below, as `apt-get download
 crops/look, which is never trained on; all others go to crops/train. Beside them lies crops.csv: every picture, its
 SHA-256, its share of the crops.
 
+A photo is halved, or reduced to a short side of --side where a half is less; the set of the shipped weights left
+such photos out.
+
 Never taken: the 31 photos of docs/benchmark.md, by name and by looks, and every fourth texture of a family (by the last
 number in its name). Nothing of the pictures is in this repository; docs/training-photos.md names authors and licences.
 """
