@@ -42,6 +42,12 @@ class SmallTiles(Fake):
     info = replace(Fake.info, max_pixels=48 * 48, halo=4)
 
 
+class PlainFake(Fake):
+    """The fake backbone as one whose tiles need none of their neighbours, so that a view takes one pass a tile."""
+
+    info = replace(Fake.info, seeded=False)
+
+
 class HeldTiles(SmallTiles):
     """As SmallTiles, but it makes none until `go` is set."""
 
@@ -121,7 +127,7 @@ def opened_session(
     draft: str | None = None,
     prompter: str | Prompter = "null",
 ) -> Iterator[ExplorerSession]:
-    chain = ChainOfZoom(backbone, prompter)
+    chain = ChainOfZoom(PlainFake() if backbone == "fake" else backbone, prompter)
     session = ExplorerSession(chain, TileStore(folder), draft=ChainOfZoom(draft) if draft else None)
     if pixels is not None:
         session.open_photo(Picture.of_pixels(pixels, "small.png"))

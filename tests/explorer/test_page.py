@@ -50,7 +50,7 @@ def until(page: Page, condition: str, seconds: float = 30) -> None:
 
 
 def wait_until_made(page: Page) -> None:
-    until(page, "explorer.view.look()?.missing === 0")
+    until(page, "explorer.view.look()?.missing === 0", 90)
 
 
 def go_to(page: Page, zoom: float, x: float = 0.45, y: float = 0.28) -> None:

@@ -70,14 +70,24 @@ export class Connection extends EventTarget {
     const text = JSON.stringify(view);
     if (!this.viewer || text === this.#last) return null;
     this.#last = text;
-    const answer = await ask("PUT", `/api/viewers/${this.viewer}/view`, view);
+    const answer = await this.#askInTurn("PUT", view);
     return answer.waiting;
   }
 
   /** Let nothing be made for this page until it looks again. */
   async rest() {
     this.#last = "";
-    if (this.viewer) await ask("DELETE", `/api/viewers/${this.viewer}/view`);
+    if (this.viewer) await this.#askInTurn("DELETE");
+  }
+
+  /** @type {Promise<any>} */
+  #before = Promise.resolve();
+
+  /** Speak of the view once the server has heard what was said before: the last word counts. @param {string} method @param {object} [view] */
+  #askInTurn(method, view) {
+    const answer = this.#before.then(() => ask(method, `/api/viewers/${this.viewer}/view`, view));
+    this.#before = answer.catch(() => null);
+    return answer;
   }
 
   /** @param {string} type @param {any} [detail] */
