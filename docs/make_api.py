@@ -18,7 +18,7 @@ GROUPS = {
     "Whole pictures": ("upscale", "UpscaleResult"),
     "Photos": ("load", "Picture", "decode", "Raster", "Reading", "Limits"),
     "Backbones and prompters": (
-        *("load_backbone", "Backbone", "BackboneInfo"),
+        *("load_backbone", "Backbone", "BackboneInfo", "WindowPlace"),
         *("load_prompter", "Prompter", "PromptContext"),
     ),
     "Rewards": ("Reward", "Sample", "Unscored"),

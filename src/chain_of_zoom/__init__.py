@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
     from chain_of_zoom.api import ChainOfZoom, ZoomResult, animate, load_backbone, load_prompter, zoom
-    from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+    from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WindowPlace
     from chain_of_zoom.batch.many import zoom_many
     from chain_of_zoom.batch.report import Outcome
     from chain_of_zoom.chain.record import Record
@@ -61,6 +61,7 @@ _HOME = {
     "Unscored": "alignment.rewards.base",
     "UsageError": "errors",
     "UpscaleResult": "upscaling.run",
+    "WindowPlace": "backbones.base",
     "ZoomResult": "api",
     "animate": "api",
     "decode": "imaging.decode",
@@ -97,6 +98,7 @@ __all__ = [
     "Unscored",
     "UpscaleResult",
     "UsageError",
+    "WindowPlace",
     "ZoomResult",
     "animate",
     "decode",

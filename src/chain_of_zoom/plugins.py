@@ -28,6 +28,7 @@ BACKBONES: Table = {
     "animevideo": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "animevideo"}, None),
     "span": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "span"}, None),
     "span-official": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "span-official"}, None),
+    "zoom": ("chain_of_zoom.backbones.worded:WordedBackbone", {}, None),
     "osediff-sd3": ("chain_of_zoom.backbones.onestep:OneStepDiffusion", {}, "diffusion"),
     "sd-x4": ("chain_of_zoom.backbones.multistep:MultiStepDiffusion", {}, "diffusion"),
     "nearest": ("chain_of_zoom.backbones.resample:Resample", {"filter": "nearest"}, None),

@@ -75,6 +75,17 @@ class BackboneInfo:
         return self.evidence_limit is not None and scale > self.evidence_limit
 
 
+class WindowPlace(NamedTuple):
+    """Says where a window lies in the picture, for backbones that fix what they make up there."""
+
+    left: int
+    """Column of its left edge in the whole picture, in the window's pixels."""
+    top: int
+    """Row of its upper edge, likewise."""
+    scale: float
+    """The window's pixels per pixel of the photo; 1 for the photo's own."""
+
+
 class Backbone(ABC):
     """A super-resolution backbone.
 
@@ -160,18 +171,21 @@ class Backbone(ABC):
         prompts: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
         *,
+        places: Sequence[WindowPlace] | None = None,
         on_fallback: OnFallback | None = None,
         at_once: bool = False,
     ) -> list[RGBF]:
         """Enlarge every window; `on_fallback(index, note)` receives tiles, retries and the like.
 
+        places: where the windows lie; without them each counts as a photo of its own.
         at_once: hand every window to the network in one piece, though it be larger than `info.max_pixels`.
         Raises MissingError when weights are absent, ShortageError when memory is, and BackboneError when a result is
         unusable.
         """
         prompts = [""] * len(windows) if prompts is None else prompts
         seeds = [0] * len(windows) if seeds is None else seeds
-        assert len(windows) == len(prompts) == len(seeds), "one prompt and one seed per window"
+        places = [WindowPlace(0, 0, 1.0)] * len(windows) if places is None else places
+        assert len(windows) == len(prompts) == len(seeds) == len(places), "one prompt, seed and place per window"
         for window in windows:
             assert window.dtype == np.uint8, window.dtype
             assert window.ndim == 3, window.shape
@@ -187,7 +201,8 @@ class Backbone(ABC):
         self._local.notes = []
         enlarged = iter(self._enlarge([t[0] for t in tiles], [t[1] for t in tiles], [t[2] for t in tiles]))
         results = [self._join(size_of(window), plan, enlarged) for window, plan in zip(windows, plans, strict=True)]
-        for index, (window, plan, result) in enumerate(zip(windows, plans, results, strict=True)):
+        for index, (window, plan) in enumerate(zip(windows, plans, strict=True)):
+            results[index] = result = self._add_detail(window, results[index], prompts[index], places[index])
             if len(plan) > 1 and on_fallback:
                 on_fallback(index, f"{len(plan)} tiles (a window of {size_of(window)} px does not fit at once)")
             self._check(window, result)
@@ -207,6 +222,14 @@ class Backbone(ABC):
 
     def _load(self) -> None:  # noqa: B027 - families without weights have nothing to read
         """Read the weights; called once."""
+
+    def uses(self, prompt: str, place: WindowPlace) -> bool:
+        """Whether a prompt changes the result for a window at this place."""
+        return self.info.text_aware and bool(prompt)
+
+    def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
+        """Change the result for a whole window, its tiles joined, by what depends on its place in the picture."""
+        return result
 
     @abstractmethod
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:

@@ -141,7 +141,10 @@ class Engine:
                         outputs = self.backbone.refine(windows, prompts, seeds, on_fallback=partial(_note, batch))
                     else:
                         windows = [enlargement.window(self.backbone.info.factor) for enlargement in batch]
-                        outputs = self.backbone(windows, prompts, seeds, on_fallback=partial(_note, batch))
+                        places = [enlargement.place for enlargement in batch]
+                        outputs = self.backbone(
+                            windows, prompts, seeds, places=places, on_fallback=partial(_note, batch)
+                        )
             except ChainOfZoomError:
                 raise
             except Exception as error:
@@ -163,7 +166,7 @@ class Engine:
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
             prompt_confidences=enlargement.confidences,
-            prompt_used=info.text_aware and bool(enlargement.prompt),
+            prompt_used=self.backbone.uses(enlargement.prompt, enlargement.place),
             beyond_evidence=info.is_beyond_evidence(step.source_scale),
             variant=enlargement.variant,
             seconds=seconds,

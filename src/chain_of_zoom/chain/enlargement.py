@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
@@ -87,6 +88,15 @@ class Enlargement:
             return turn_pixels(resize(self.parent, size, "bicubic", self.step.region), self._turn)
         x0, y0, x1, y1 = self.step.cut.whole()
         return turn_pixels(self.parent[y0:y1, x0:x1], self._turn)
+
+    @property
+    def place(self) -> WindowPlace:
+        """Where the backbone's input lies in the photo, in whole pixels of the picture it is cut from."""
+        step = self.step
+        scale = step.region.width / step.window.width
+        left = step.window.x0 * scale - (step.region.x0 - step.cut.x0)
+        top = step.window.y0 * scale - (step.region.y0 - step.cut.y0)
+        return WindowPlace(round(left), round(top), float(scale))
 
     @property
     def zoomed_window(self) -> RGB8:

@@ -120,6 +120,8 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
     has_words = any(prompts) or any(state.prompt for state in states)  # the user's own, or a prompter's
     if has_words and not info.text_aware:
         lines.append(f"{info.name} ignores prompts; the text is recorded and was not used")
+    elif has_words and states and not any(state.prompt_used for state in states):
+        lines.append(f"{info.name} found nothing in the words that it could show at this depth; they changed no pixel")
     if any(state.beyond_evidence for state in states):
         from chain_of_zoom.chain.sheet import beyond_evidence
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.enlargement import resample_state
 from chain_of_zoom.chain.request import ZoomRequest
@@ -89,7 +90,7 @@ class TreeRun(ZoomRun):
             prompter=_WRITERS.get(words.by, words.by),
             prompt_raw=words.text,
             prompt=words.text,
-            prompt_used=info.text_aware and bool(words.text),
+            prompt_used=self.models.backbone.uses(words.text, WindowPlace(0, 0, float(scale) / info.factor)),
             beyond_evidence=is_made and info.is_beyond_evidence(min(step.source_scale, deepest)),
             fallbacks=(f"{FROM_TILES} at {deepest}x the photo's own resolution", *turned, *absent),
         )

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar, cast
 import msgspec
 import numpy as np
 
-from chain_of_zoom.backbones.base import Backbone, RefiningBackbone
+from chain_of_zoom.backbones.base import Backbone, RefiningBackbone, WindowPlace
 from chain_of_zoom.explorer.blending import blend_pieces
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.painting import TileJob, encode_tile, paint_tile
@@ -107,8 +107,10 @@ class TileMaker:
     def _paint_piece(self, tree: ZoomTree, place: TilePlace) -> bytes:
         """Let the backbone enlarge the window of a tile; return the part that its piece covers, as PNG."""
         words = self.find_words(tree, place) or self._write_words(tree, place)
+        window = tree.grid.window(place)
         job = TileJob(
-            window=self.read(tree, place.level - 1, tree.grid.window(place)),
+            window=self.read(tree, place.level - 1, window),
+            place=WindowPlace(window.x0, window.y0, float(tree.grid.scale(place.level - 1))),
             words=words.text,
             seed=tree.seed(place),
             turn=tree.settle(place).turn,

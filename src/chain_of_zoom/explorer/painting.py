@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WindowPlace
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.geometry import PixelRect
@@ -17,6 +17,8 @@ class TileJob(NamedTuple):
 
     window: RGB8
     """Pixels of the level above, uint8, H x W x 3."""
+    place: WindowPlace
+    """Where the window lies in the photo."""
     words: str
     """The text for the backbone."""
     seed: int
@@ -33,7 +35,7 @@ class TileJob(NamedTuple):
 
 def paint_tile(backbone: Backbone, job: TileJob) -> bytes:
     """Return the tile as PNG. Raises BackboneError and MissingError as the backbone does."""
-    (turned,) = backbone([turn_pixels(job.window, job.turn)], [job.words], [job.seed])
+    (turned,) = backbone([turn_pixels(job.window, job.turn)], [job.words], [job.seed], places=[job.place])
     part = turn_back(turned, job.turn)[job.core.y0 : job.core.y1, job.core.x0 : job.core.x1]
     if job.is_grey and not is_grey(part):
         part = to_luma(part)

@@ -170,6 +170,8 @@ class WorkerBackbone(Backbone):
         self.info = original.info
         self.package = original.package
         self.missing = original.missing  # type: ignore[method-assign]
+        self.uses = original.uses  # type: ignore[method-assign]
+        self._add_detail = original._add_detail  # type: ignore[method-assign]
         self._worker = worker
         self._chain = chain
 

@@ -17,7 +17,7 @@ from math import floor
 
 import numpy as np
 
-from chain_of_zoom.backbones.base import WholePictureBackbone
+from chain_of_zoom.backbones.base import WholePictureBackbone, WindowPlace
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Box, PixelRect, Size
@@ -168,26 +168,29 @@ class TiledStep(StepRun):
     def _enlarge(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
         """Run the backbone on a window; a failure is tried once more before it ends the run."""
         try:
-            return self._ask_backbone(window, prompt, seed)
+            return self._ask_backbone(tile, window, prompt, seed)
         except ShortageError:
             raise
         except BackboneError as first:
             self.note(f"{tile} failed ({first}); computed again")
         try:
-            return self._ask_backbone(window, prompt, seed)
+            return self._ask_backbone(tile, window, prompt, seed)
         except BackboneError as second:
             raise BackboneError(
                 f"{tile} at {float(self.step.scale):g}x failed twice ({second}); finished tiles are kept: "
                 "run the same command to try again, or another --backbone"
             ) from second
 
-    def _ask_backbone(self, window: Samples, prompt: str, seed: int) -> RGBF:
+    def _ask_backbone(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
         started = time.perf_counter()
+        earlier_scale = self.job.steps[self.step.number - 2].scale if self.step.number > 1 else 1
+        place = WindowPlace(tile.window.x0, tile.window.y0, float(earlier_scale))
         try:
             (result,) = self.backbone(
                 [to_8_bits(window)],
                 [prompt],
                 [seed],
+                places=[place],
                 on_fallback=lambda _, detour: self.note(detour),
                 at_once=is_one_piece(self.backbone.info, window.shape[0] * window.shape[1]),
             )

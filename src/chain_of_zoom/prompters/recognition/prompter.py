@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +81,9 @@ class Recognizer(Prompter):
     @cached_property
     def _heads(self) -> dict[str, Any]:
         try:
-            with np.load(HEADS) as archive:
+            with HEADS.open("rb") as file, np.load(file) as archive:
                 return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, BadZipFile) as error:
             raise MissingError(
                 f"{HEADS.name} cannot be read ({error}); type: pip install --force-reinstall chain-of-zoom"
             ) from error
