@@ -21,7 +21,7 @@ from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.worker import WorkingChain
 
-QUICK_BACKBONES, QUICK_FACTOR = ("span", "animevideo"), 4
+QUICK_BACKBONES, QUICK_FACTOR = ("span", "zoom", "animevideo"), 4
 TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
 """Tiles of a view, each of which may be wanted as a draft, too."""
 _DRAFT_FIRST = 1_000
