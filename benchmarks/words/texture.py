@@ -27,7 +27,7 @@ from chain_of_zoom import load_backbone
 from chain_of_zoom.imaging.images import to_uint8
 from chain_of_zoom.networks.stlpips import StLpipsNetwork
 from chain_of_zoom.texture.contrast import STRENGTHS
-from chain_of_zoom.texture.field import lay_over, make_texture
+from chain_of_zoom.texture.field import make_texture
 
 Pixels = NDArray[np.uint8]
 WEIGHTS = "weights/vST0.0/vgg_shift_tolerant.pth"
@@ -97,7 +97,7 @@ def main() -> int:
         pictures = [to_uint8(base)]
         for word in (material, *wrong):
             texture = make_texture(parent, str(word), 64 * len(measured), 512, level=1, is_natural=False)
-            pictures.append(to_uint8(lay_over(base, texture)))
+            pictures.append(to_uint8(base + texture[..., None]))
         measured.append((material, [measure(candidate, truth) for candidate in pictures]))
     print_table(measured)
     return 0

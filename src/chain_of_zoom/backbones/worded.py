@@ -6,11 +6,13 @@ import hashlib
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.backbones.feedforward import FeedForward
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.texture.field import FACTOR, REACH, lay_over, make_texture
+from chain_of_zoom.texture.field import FACTOR, REACH, make_texture
 from chain_of_zoom.texture.materials import TABLE, find_material
 from chain_of_zoom.texture.tiles import hash_tiles
 
@@ -64,4 +66,4 @@ class WordedBackbone(FeedForward):
         texture = make_texture(
             window, material, place.left, place.top, level=level, is_natural=place.scale >= NATURAL_SCALE
         )
-        return lay_over(result, self.detail * texture)
+        return result + np.float32(self.detail) * texture[..., None]

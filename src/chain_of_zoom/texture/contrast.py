@@ -79,22 +79,21 @@ def foretell(grey: Floats, material: str, *, is_natural: bool) -> LocalTexture:
     """
     law = NATURAL_LAW if is_natural else BASE_LAW
     strength = STRENGTHS.get(material, MEAN_STRENGTH) * (NATURAL_SHARE if is_natural else 1)
-    octave = measure_octaves(grey)[law.octave]
+    octave = measure_octave(grey, law.octave)
     foretold = FLOOR * law.gain * np.exp(strength) * (np.maximum(octave, FLOOR) / FLOOR) ** law.power
     contrast = np.minimum(foretold, MOST_OVER_OCTAVE * np.maximum(octave - NOTHING, 0)).astype(np.float32)
     return LocalTexture(contrast, _find_direction(grey))
 
 
-def measure_octaves(grey: Floats) -> list[Floats]:
-    """Return the local standard deviation of the three finest octaves of a grey picture, each H x W."""
-    deviations, finer = [], grey
-    for reach in (1, 2, 4):
-        coarser = _box_mean(grey, reach)
-        # Of magnitudes, by a tent: squares by a box let the texture begin at once where an edge comes into reach.
-        magnitude = _box_mean(_box_mean(np.abs(finer - coarser), REACH // 2), REACH // 2)
-        deviations.append(GAUSSIAN * magnitude)
-        finer = coarser
-    return deviations
+def measure_octave(grey: Floats, octave: int) -> Floats:
+    """Return the local standard deviation of one octave of a grey picture, 0 the finest: H x W."""
+    finer, coarser = grey, _box_mean(grey, 1)
+    for number in range(1, octave + 1):
+        finer, coarser = coarser, _box_mean(grey, 2**number)
+    # Of magnitudes, by a tent: squares by a box let the texture begin at once where an edge comes into reach.
+    magnitude = _box_mean(_box_mean(np.abs(finer - coarser), REACH // 2), REACH // 2)
+    deviation: Floats = GAUSSIAN * magnitude
+    return deviation
 
 
 def _find_direction(grey: Floats) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chain_of_zoom.imaging.images import RGB8, RGBF
+from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.texture.contrast import LocalTexture, foretell
 from chain_of_zoom.texture.tiles import DIRECTIONS, load_tiles, turn_tile
 
@@ -85,8 +85,3 @@ def project(texture: Floats) -> Floats:
         coarse = texture.reshape(height // FACTOR, FACTOR, width // FACTOR, FACTOR).mean(axis=(1, 3))
         texture = texture - np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
     return texture
-
-
-def lay_over(enlarged: RGBF, texture: Floats) -> RGBF:
-    """Add a grey texture to an enlarged window (float32, H x W x 3)."""
-    return enlarged + texture[..., None]

@@ -1,4 +1,4 @@
-"""The tiles of every material: their finest detail alone, from `tiles.npz` beside this file (credits: NOTICE)."""
+"""The tiles of every material: their finest detail alone, drawn by training/textures.py."""
 
 from __future__ import annotations
 
