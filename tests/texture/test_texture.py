@@ -108,11 +108,11 @@ def test_without_words_or_place_it_is_span():
 
 def test_detail_is_a_dial():
     window, place = grains(32, 32), [WindowPlace(0, 0, 16.0)]
-    none, half, full = (load_backbone("zoom", detail=d)([window], ["sand"], places=place)[0] for d in (0, 0.5, 1))
+    none, half, full = (load_backbone("zoom", texture=d)([window], ["sand"], places=place)[0] for d in (0, 0.5, 1))
     inside = (full > 0.01) & (full < 0.99) & (none > 0.01) & (none < 0.99)
     assert np.allclose((half - none)[inside], 0.5 * (full - none)[inside], atol=2e-3)
     with pytest.raises(UsageError, match="0 to 1"):
-        load_backbone("zoom", detail=1.5)
+        load_backbone("zoom", texture=1.5)
 
 
 def test_damaged_tiles_are_an_error_that_names_the_way_out(tmp_path, monkeypatch):

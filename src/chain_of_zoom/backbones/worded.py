@@ -29,16 +29,16 @@ class WordedBackbone(FeedForward):
     nor do words that name no material with a texture. What is added vanishes when the
     result is reduced again, follows contrast and grain of the window, and is fixed in the picture: the seed means
     nothing. Without a place (`WindowPlace`) a window counts as the photo's own pixels, which get none.
-    detail: share of the texture, 0 to 1. Raises UsageError for another one.
+    texture: share of the texture, 0 to 1. Raises UsageError for another one.
     """
 
     def __init__(
-        self, threads: int | None = None, device: str = "auto", runtime: str = "auto", detail: float = 1.0
+        self, threads: int | None = None, device: str = "auto", runtime: str = "auto", texture: float = 1.0
     ) -> None:
         super().__init__("span", threads, device, runtime)
-        if not 0 <= detail <= 1:
-            raise UsageError(f"detail {detail}; accepted: 0 to 1; for example --set backbone.detail=0.5")
-        self.detail = float(detail)
+        if not 0 <= texture <= 1:
+            raise UsageError(f"texture {texture}; accepted: 0 to 1; for example --set backbone.texture=0.5")
+        self.texture = float(texture)
         self.info = replace(
             self.info,
             name="zoom",
@@ -56,7 +56,7 @@ class WordedBackbone(FeedForward):
 
     def uses(self, prompt: str, place: WindowPlace) -> bool:
         """Whether the prompt names a material that a window at this place gets the texture of."""
-        return self.detail > 0 and place.scale >= FIRST_SCALE and find_material(prompt) is not None
+        return self.texture > 0 and place.scale >= FIRST_SCALE and find_material(prompt) is not None
 
     def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
         material = find_material(prompt)
@@ -66,4 +66,4 @@ class WordedBackbone(FeedForward):
         texture = make_texture(
             window, material, place.left, place.top, level=level, is_natural=place.scale >= NATURAL_SCALE
         )
-        return result + np.float32(self.detail) * texture[..., None]
+        return result + np.float32(self.texture) * texture[..., None]
