@@ -22,6 +22,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from chain_of_zoom.cli.app import main
 from chain_of_zoom.prompters.base import MULTI_SCALE
@@ -43,6 +44,7 @@ TEMPLATE = (
 
 def make_model(folder: Path, seed: int = 0) -> None:
     """A Qwen2.5-VL of 100,000 random numbers that knows forty words."""
+    disable_progress_bar()
     asked = ["system", "user", "assistant", *MULTI_SCALE.replace(".", " ").replace(",", " ").replace("?", " ").split()]
     words = list(dict.fromkeys([*SPECIAL, *SPACE, *OTHERS, *asked]))
     place = {word: index for index, word in enumerate(words)}

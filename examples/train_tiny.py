@@ -22,6 +22,7 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+from transformers.utils.logging import disable_progress_bar
 
 PHOTO = Path(__file__).with_name("astronaut.png")
 
@@ -65,6 +66,7 @@ def coz(*args: object) -> None:
 def main(home: Path) -> None:
     """Make the base model, train, zoom."""
     logging.disable(logging.WARNING)
+    disable_progress_bar()
     base, out = home / "tiny-sd3", home / "trained"
     tiny_sd3().save_pretrained(base)
     pictures = home / "pictures.txt"

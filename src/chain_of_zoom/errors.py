@@ -74,9 +74,10 @@ class ShortageError(BackboneError):
 def suggest(name: str, accepted: Iterable[str], otherwise: str, prefix: str = "") -> str:
     """Return "did you mean X?" for the accepted name that is spelled most like `name`, or `otherwise` without one.
 
-    prefix: stands before the name that is suggested, as in "did you mean --preset paper?".
+    Capitals count for nothing. prefix: stands before the name that is suggested, as in "did you mean --preset paper?".
     """
     import difflib  # only an error needs it
 
-    close = difflib.get_close_matches(name, list(accepted), 1)
-    return f"did you mean {prefix}{close[0]}?" if close else otherwise
+    names = {spelling.lower(): spelling for spelling in accepted}
+    close = difflib.get_close_matches(name.lower(), list(names), 1)
+    return f"did you mean {prefix}{names[close[0]]}?" if close else otherwise

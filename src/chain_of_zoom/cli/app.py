@@ -28,11 +28,18 @@ _LIBRARIES = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore",
 }
+_GREETING = """\
+Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.
+
+  coz zoom photo.jpg --at 0.62,0.4 --zoom 64   a spot, as fractions of the picture: look at photo_64x/sheet.png
+  coz explore photo.jpg                        a page to zoom by hand, anywhere; needs pip install 'chain-of-zoom[web]'
+  coz upscale photo.jpg --scale 4              the whole picture
+
+More: coz --help, coz zoom --help, coz doctor (what can run here). Names with Tab: coz --install-completion"""
 
 app = typer.Typer(
     name="coz",
     help="Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -87,6 +94,9 @@ def main() -> NoReturn:
 def _run() -> int:
     """Run the command that was typed, and say what went wrong. Returns the exit code."""
     try:
+        if len(sys.argv) == 1 and sys.stdout.isatty():
+            echo_lines(_GREETING)
+            return 0
         code: int = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _fail("interrupted; complete states are kept: run the same command again to go on", code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -13,6 +13,7 @@ import typer
 import typer.core
 
 from chain_of_zoom.api import DEFAULT_BACKBONE
+from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PANELS, PAPER, Flag, list_flags, read_field_docs
 from chain_of_zoom.weights.presets import PRESETS
 
@@ -30,13 +31,28 @@ def switch(names: str, help_text: str, *, panel: str | None = None) -> Any:
     return typer.Option(*names.split(), help=help_text, rich_help_panel=panel)
 
 
+def complete_from(names: Collection[str]) -> Callable[[str], list[str]]:
+    """Return what Typer asks for the names that begin with what was typed before Tab."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
 BackboneName = Annotated[
-    str | None, option("NAME", f"See `coz backbones`; or a model file; {DEFAULT_BACKBONE} by default.", panel=MAIN)
-]
+    str | None,
+    option(
+        "NAME", f"See `coz backbones`; or a model file; {DEFAULT_BACKBONE} by default.", panel=MAIN,
+        autocompletion=complete_from(BACKBONES),
+    ),
+]  # fmt: skip
 PrompterName = Annotated[
-    str | None, option("NAME", "Who writes the prompts: null (default), words, text, vlm, dape, remote.", panel=PAPER)
+    str | None,
+    option(
+        "NAME", "Who writes the prompts: null (default), words, text, vlm, dape, remote.", panel=PAPER,
+        autocompletion=complete_from(PROMPTERS),
+    ),
+]  # fmt: skip
+PresetName = Annotated[
+    str | None, option("NAME", f"{', '.join(PRESETS)}.", panel=PAPER, autocompletion=complete_from(PRESETS))
 ]
-PresetName = Annotated[str | None, option("NAME", f"{', '.join(PRESETS)}.", panel=PAPER)]
 Device = Annotated[str | None, option("NAME", "auto, cpu, gpu, gpu:1, cuda ...; see `coz doctor`.", panel=ADVANCED)]
 Dtype = Annotated[
     str | None, option("NAME", "auto, float32, bfloat16 (a few CPUs have it), float16 (GPU only).", panel=ADVANCED)

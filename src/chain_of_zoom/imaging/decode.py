@@ -11,6 +11,7 @@ import io
 import os
 import threading
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError
+from chain_of_zoom.errors import BadInputError, ChainOfZoomError, UsageError, suggest
 from chain_of_zoom.imaging import metadata
 from chain_of_zoom.imaging.colour import claims, hdr, profiles
 from chain_of_zoom.imaging.colour.grey import is_grey, remove_rounding
@@ -102,13 +103,23 @@ def _read(path: Path, limits: Limits) -> bytes:
         limits.check_bytes(path.stat().st_size, path.name)
         data = path.read_bytes()
     except FileNotFoundError:
-        raise BadInputError(f"{path}: no such file; accepted: a picture file; check the spelling") from None
+        raise BadInputError(f"{path}: no such file; accepted: a picture file; {_suggest_neighbour(path)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInputError(f"{path} cannot be read ({reason}); check its permissions") from error
     if not data:
         raise BadInputError(f"{path.name}: the file is empty; {ACCEPTED}; try another file")
     return data
+
+
+def _suggest_neighbour(path: Path) -> str:
+    """Return the picture beside a missing file whose name is spelled most like its, as a question."""
+    names: list[str] = []
+    with suppress(OSError):
+        files = [file for file in path.parent.iterdir() if file.suffix.lower() in SUFFIXES]
+        names = [file.name for file in files if is_text(file.name)]
+    folder = "" if path.parent == Path() else f"{path.parent}{os.sep}"
+    return suggest(path.name, names, "check the spelling", folder)
 
 
 def _refusal(error: Exception, data: bytes, name: str) -> BadInputError:
