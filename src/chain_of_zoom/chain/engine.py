@@ -20,7 +20,7 @@ from chain_of_zoom.chain.enlargement import Enlargement, ZoomJob, prompt_from, r
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
-from chain_of_zoom.imaging.images import RGB8, RGBF, resize, to_uint8
+from chain_of_zoom.imaging.images import RGB8, RGBF, to_float, to_uint8
 from chain_of_zoom.prompters.base import Prompter
 
 
@@ -105,16 +105,18 @@ class Engine:
 
     def _images(self, enlargements: list[Enlargement]) -> list[RGB8]:
         info = self.backbone.info
-        if info.resample:
-            images = [
-                resize(enlargement.parent, enlargement.job.output, info.resample, enlargement.step.region)
-                for enlargement in enlargements
-            ]
-        else:
-            images = [
-                to_uint8(enlargement.fit_to_output(result, info.factor), self.quantise)
-                for enlargement, result in zip(enlargements, self._ask(enlargements), strict=True)
-            ]
+        networked = [enlargement for enlargement in enlargements if not (info.resample or enlargement.is_plain)]
+        results = iter(self._ask(networked))
+        images: list[RGB8] = []
+        for enlargement in enlargements:
+            if enlargement.is_plain or info.resample:
+                image = enlargement.resample(None if enlargement.is_plain else info.resample)
+                if not enlargement.job.restraint.is_none:  # else in 8 bits, as published
+                    image = to_uint8(enlargement.restrain(to_float(image)))
+            else:
+                fitted = enlargement.fit_to_output(next(results), info.factor)
+                image = to_uint8(enlargement.restrain(fitted), self.quantise)
+            images.append(image)
         if self.color_fix == "none":
             return images
         return [
@@ -166,8 +168,8 @@ class Engine:
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
             prompt_confidences=enlargement.confidences,
-            prompt_used=self.backbone.uses(enlargement.prompt, enlargement.place),
-            beyond_evidence=info.is_beyond_evidence(step.source_scale),
+            prompt_used=not enlargement.is_plain and self.backbone.uses(enlargement.prompt, enlargement.place),
+            beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale),
             variant=enlargement.variant,
             seconds=seconds,
             fallbacks=tuple(enlargement.fallbacks),

@@ -9,11 +9,12 @@ from fractions import Fraction
 
 from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.choice import EDITED, Choice
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
-from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, resize, size_of
+from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, crop_or_reduce, resize, size_of, to_float
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
@@ -39,6 +40,8 @@ class ZoomJob:
     """What the user decided about single steps, by their number."""
     grey: bool = False
     """Whether the photo has no colour, so that no state gets one."""
+    restraint: Restraint = field(default_factory=Restraint)
+    """How far states may go from plain enlargement and from their parents."""
 
 
 class Enlargement:
@@ -102,6 +105,24 @@ class Enlargement:
     def zoomed_window(self) -> RGB8:
         """The window at the size of the output, enlarged by bicubic, for backbones that refine it."""
         return turn_pixels(self.zoomed, self._turn)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the state is the bicubic enlargement, so that no backbone is needed."""
+        return self.job.restraint.detail == 0
+
+    def resample(self, resampler: Filter | None) -> RGB8:
+        """Make the state without a network, by bicubic if nothing is named."""
+        return resize(self.parent, self.job.output, resampler or "bicubic", self.step.region)
+
+    def restrain(self, image: RGBF) -> RGBF:
+        """Hold a state back, float32 at the size of the output, as the job says."""
+        restraint = self.job.restraint
+        if restraint.is_none:
+            return image
+        x0, y0, x1, y1 = self.step.cut.whole()
+        region = self.step.region.shifted(-x0, -y0)
+        return restraint.apply(image, to_float(self.zoomed), to_float(self.parent[y0:y1, x0:x1]), region)
 
     def fit_to_output(self, result: RGBF, factor: int) -> RGBF:
         """Return the part of an enlarged window that fills the output, without the colour a grey picture was given.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpac
 
 import msgspec
 
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Aim, Origin, Step, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.imaging.colour.transfer import COLOR_FIXES, ColorFix
@@ -80,6 +81,10 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Your own words, for backbones that read prompts."""
     color_fix: Annotated[ColorFix, Flag(metavar="none|adain|wavelet", panel=ADVANCED)] = "none"
     """Give every enlarged state the colours it was made from; none by default."""
+    detail: Annotated[float, Flag(metavar="0..1", panel=ADVANCED, is_column=True)] = 1.0
+    """Share of what the backbone adds to plain enlargement; 1 by default, all of it."""
+    faithful: Annotated[bool, Flag(metavar="", panel=ADVANCED)] = False
+    """Make every enlarged state give its parent again when it is reduced."""
     seed: Annotated[int, Flag(metavar="N", panel=ADVANCED, is_column=True)] = 0
     """Seed of everything random; 0 by default."""
 
@@ -93,6 +98,12 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.protocol not in ("default", "paper"):
             raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
         check_prompt(self.prompt)
+        if self.faithful and self.color_fix != "none":
+            raise UsageError("--faithful keeps the colours, and --color-fix changes them; leave --color-fix out")
+        if not self.restraint.is_none and self.protocol == "paper":
+            raise UsageError(
+                "--detail and --faithful do not go with --protocol paper, the published loop; leave them out"
+            )
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
         if self.box is not None and (self.at is not None or self.zoom is not None):
@@ -109,6 +120,11 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         if self.protocol == "paper":
             self._check_paper()
+
+    @property
+    def restraint(self) -> Restraint:
+        """How far states may go. Raises UsageError."""
+        return Restraint(detail=self.detail, faithful=self.faithful)
 
     def _check_paper(self) -> None:
         for name, value in (("--at", self.at), ("--box", self.box), ("--size", self.size)):
@@ -161,6 +177,8 @@ ZoomSettings = TypedDict(  # noqa: UP013 (ZoomRequest documents its fields)
         "protocol": Protocol,
         "prompt": str,
         "color_fix": ColorFix,
+        "detail": float,
+        "faithful": bool,
         "seed": int,
     },
     total=False,

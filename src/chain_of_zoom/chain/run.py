@@ -75,7 +75,7 @@ class ZoomRun:
         self.request = request
         info = models.backbone.info
         self.canvas, self.output, self.steps = plan(
-            request, photo.pixels, info.factor, resampled=info.resample is not None
+            request, photo.pixels, info.factor, resampled=info.resample is not None or request.detail == 0
         )
 
     @property
@@ -250,6 +250,7 @@ class ZoomRun:
             finished_states=finished_states,
             choices={choice.step: choice for choice in choices},
             grey=self.is_grey,
+            restraint=self.request.restraint,
         )
 
 

@@ -70,6 +70,12 @@ def upscale(
     keep_metadata: KeepMetadata = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    detail: Annotated[
+        float, option("0..1", "Share of what the backbone adds to plain enlargement.", panel=ADVANCED)
+    ] = 1.0,
+    faithful: Annotated[
+        bool, switch("--faithful", "Make every enlargement give the picture before it when reduced.", panel=ADVANCED)
+    ] = False,
     seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
     tile: Annotated[
         int | None,
@@ -118,6 +124,8 @@ def upscale(
     request = UpscaleRequest(
         scale=parse_scale(scale),
         prompt=prompt,
+        detail=detail,
+        faithful=faithful,
         seed=seed,
         tile=tile,
         overlap=overlap,
@@ -163,7 +171,7 @@ def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool)
 def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     """What there is to say of a finished run."""
     output, info = record.output, job.chain.backbone.info
-    origin = "interpolated" if info.resample else "generated"
+    origin = "interpolated" if job.resamples else "generated"
     if job.beyond_evidence:
         origin += ", beyond evidence"
     kept_tiles = sum(step.kept for step in record.steps)

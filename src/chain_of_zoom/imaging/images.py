@@ -189,6 +189,11 @@ def _area_means(
     return means
 
 
+def to_float(pixels: RGB8) -> RGBF:
+    """Convert 8 bits to float32 in [0, 1]."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
 def to_uint8(pixels: RGBF, how: Literal["round", "truncate"] = "round") -> RGB8:
     """Convert float RGB in [0, 1] to 8 bits; `truncate` is floor(255 * clamp(y)), as published (as published)."""
     scaled = np.clip(pixels, 0, 1) * np.float32(255)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.imaging.geometry import pixel_box
+from chain_of_zoom.imaging.images import RGB8, size_of
+from chain_of_zoom.imaging.projection import ParentGrid
 from chain_of_zoom.texture.contrast import LocalTexture, foretell
 from chain_of_zoom.texture.tiles import DIRECTIONS, load_tiles, turn_tile
 
@@ -22,8 +23,6 @@ PITCH = 32
 """Pixels of the enlarged picture from cell to cell; a cell is twice as wide."""
 REACH = 16 + 8
 """Pixels of the window from which a pixel of the texture may depend: a cell, and what its contrast is averaged over."""
-PROJECTIONS = 8
-"""Rounds of taking out what a reduction by the factor would show: 0.1 levels stay of a texture of 26 (deviation)."""
 
 
 def make_texture(window: RGB8, material: str, left: int, top: int, *, level: int, is_natural: bool) -> Floats:
@@ -80,8 +79,7 @@ def _draw(key: tuple[int, ...]) -> tuple[int, int, int]:
 
 def project(texture: Floats) -> Floats:
     """Take out of a texture what is left of it when it is reduced by the factor; sides are multiples of it."""
-    height, width = texture.shape
-    for _ in range(PROJECTIONS):
-        coarse = texture.reshape(height // FACTOR, FACTOR, width // FACTOR, FACTOR).mean(axis=(1, 3))
-        texture = texture - np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-    return texture
+    grid = ParentGrid(pixel_box(0, 0, texture.shape[1] // FACTOR, texture.shape[0] // FACTOR), size_of(texture))
+    planes = texture[..., None]
+    hidden: Floats = (planes - grid.spread(grid.reduce(planes)))[..., 0]
+    return hidden

@@ -127,15 +127,21 @@ class UpscaleJob:
     @property
     def beyond_evidence(self) -> bool:
         """Whether the scale is larger than evidence supports the detail of the backbone."""
-        return self.chain.backbone.info.is_beyond_evidence(self.request.scale)
+        return not self.resamples and self.chain.backbone.info.is_beyond_evidence(self.request.scale)
+
+    @property
+    def resamples(self) -> bool:
+        """Whether nothing is invented."""
+        return self.chain.backbone.info.resample is not None or self.request.detail == 0
 
     def describe(self) -> str:
         """Describe the output for its label: generated or not, by what, from what."""
         info, photo = self.chain.backbone.info, self.photo
         scale = magnification_name(float(self.steps[-1].scale))
         source = f"{photo.path.name} (SHA-256 {photo.sha256})"
-        if info.resample:
-            return f"{source} enlarged {scale} by {info.name}: interpolated, not generated"
+        if self.resamples:
+            resampler = info.name if info.resample else "bicubic"
+            return f"{source} enlarged {scale} by {resampler}: interpolated, not generated"
         weights = self.chain.backbone_record.weights_sha256
         model = f"{info.name} (weights SHA-256 {weights})" if weights else info.name
         beyond = "; beyond the magnification that evidence supports" if self.beyond_evidence else ""
@@ -143,7 +149,7 @@ class UpscaleJob:
 
     def make_tags(self) -> Tags:
         """Make all that is written beside the pixels; EXIF where it was asked for, or where the resolution needs it."""
-        source_type = None if self.chain.backbone.info.resample else TRAINED_MODEL
+        source_type = None if self.resamples else TRAINED_MODEL
         texts, xmp = label(self.describe(), source_type)
         keeps_exif = self.chain.reading.keep_metadata and self.format.has_room_for_exif(self.photo.exif)
         exif = self.photo.exif if keeps_exif else None

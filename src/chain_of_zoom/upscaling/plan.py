@@ -85,6 +85,10 @@ def plan_upscale(photo: Size, request: UpscaleRequest, backbone: Backbone) -> li
     """Plan all steps of an enlargement with their tiles. Raises UsageError for settings that the backbone refuses."""
     info = backbone.info
     if isinstance(backbone, WholePictureBackbone):
+        if not request.restraint.is_none:
+            raise UsageError(
+                f"--detail and --faithful do not go with {info.name}, which blends its tiles; leave them out"
+            )
         whole, blend = backbone, request.blend or "smooth"
         steps = plan_steps(photo, request.exact_scale, info.factor, lambda size: whole.whole_size(size, blend))
         return [replace(step, tiles=_plan_blended_tiles(whole, step, request)) for step in steps]

@@ -11,6 +11,7 @@ import msgspec
 from chain_of_zoom.backbones.base import Blend
 from chain_of_zoom.chain.record import RunRecord
 from chain_of_zoom.chain.request import check_prompt
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.parsing import parse_number
 
@@ -25,6 +26,10 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How many times wider and higher the output is; above 1."""
     prompt: str = ""
     """The user's own text, for backbones that read prompts."""
+    detail: float = 1.0
+    """Share of what the backbone adds to plain enlargement, 0 to 1."""
+    faithful: bool = False
+    """Whether every enlargement by the backbone's factor gives again what it was made from when it is reduced."""
     seed: int = 0
     """Seed of the first tile, from 0."""
     tile: int | None = None
@@ -40,6 +45,7 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if not (math.isfinite(self.scale) and 1 < self.scale <= MAX_SCALE):
             raise UsageError(f"--scale {self.scale:g}; accepted: above 1, up to {MAX_SCALE}; for example --scale 4")
         check_prompt(self.prompt)
+        _ = self.restraint  # which checks itself
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"seed {self.seed}; accepted: whole numbers from 0; for example --seed 7")
         if not 1 <= self.quality <= 100:
@@ -48,6 +54,11 @@ class UpscaleRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise UsageError(
                 f"--blend {self.blend!r}; accepted: {', '.join(get_args(Blend))}; for example --blend smooth"
             )
+
+    @property
+    def restraint(self) -> Restraint:
+        """How far tiles may go. Raises UsageError."""
+        return Restraint(detail=self.detail, faithful=self.faithful)
 
     @property
     def exact_scale(self) -> Fraction:

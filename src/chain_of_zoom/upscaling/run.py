@@ -54,6 +54,8 @@ def upscale(
     backbone: str | Backbone = DEFAULT_BACKBONE,
     prompter: str | Prompter = "null",
     prompt: str = "",
+    detail: float = 1.0,
+    faithful: bool = False,
     seed: int = 0,
     tile: int | None = None,
     overlap: int | None = None,
@@ -83,6 +85,8 @@ def upscale(
     values = {
         "scale": scale,
         "prompt": prompt,
+        "detail": detail,
+        "faithful": faithful,
         "seed": seed,
         "tile": tile,
         "overlap": overlap,

@@ -20,8 +20,8 @@ import numpy as np
 from chain_of_zoom.backbones.base import WholePictureBackbone, WindowPlace
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
-from chain_of_zoom.imaging.geometry import Box, PixelRect, Size
-from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, to_8_bits
+from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, whole_picture
+from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, enlarge, size_of, to_8_bits, to_float
 from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.runs.progress import OnProgress, Progress
 from chain_of_zoom.upscaling.canvas import Canvas, PieceStore
@@ -156,14 +156,26 @@ class TiledStep(StepRun):
             if self.canvas.is_finished(tile.name, key, box):
                 self.reused_tiles += 1
             else:
-                result = self._enlarge(tile, window, prompt, seed)
-                detail = enlarge_detail(self.source, PixelRect(*(edge * factor for edge in tile.window)), factor)
-                if detail is not None:
-                    result = result + detail
+                result = self._make_detail(tile, window, prompt, seed)
                 region = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
                 region = region.shifted(-tile.window.x0 * factor, -tile.window.y0 * factor)
                 self.finish_part(tile.name, key, box, crop_or_reduce(result, region, box.size))
             self.report(number + 1)
+
+    def _make_detail(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
+        """Enlarge a window by the backbone's factor, with what 16 bits add, as far as the request lets it go."""
+        factor, restraint = self.backbone.info.factor, self.job.request.restraint
+        deep = enlarge_detail(self.source, PixelRect(*(edge * factor for edge in tile.window)), factor)
+
+        def deepen(pixels: RGBF) -> RGBF:
+            return pixels if deep is None else pixels + deep
+
+        if restraint.is_none:
+            return deepen(self._enlarge(tile, window, prompt, seed))
+        plain = to_float(enlarge(to_8_bits(window), factor))
+        result = self._enlarge(tile, window, prompt, seed) if restraint.detail > 0 else plain
+        parent = window.astype(np.float32) / np.float32(np.iinfo(window.dtype).max)
+        return restraint.apply(deepen(result), deepen(plain), parent, whole_picture(size_of(window)))
 
     def _enlarge(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
         """Run the backbone on a window; a failure is tried once more before it ends the run."""
