@@ -36,6 +36,9 @@ def test_the_grammar(text, means):
     [
         ("relsr", "did you mean realsr?"),
         ("realsr:dirct", "did you mean direct?"),
+        ("realsr:1.5", "share of the detail from 0 to 1"),
+        ("realsr:0.5:0.7", "each thing once"),
+        ("realsr:chain:direct", "each thing once"),
         ("fake+dap", "did you mean dape?"),
         ("fake+vlm@mult", "did you mean multi?"),
         ("realsr+vlm", "reads no prompts"),
@@ -102,3 +105,9 @@ def test_only_what_is_absent_and_needed_is_asked_for(tmp_path, monkeypatch):
         build_chains([Method(name="fake+vlm", backbone="fake", writer="vlm")], {})
     assert "qwen" in str(caught.value)
     assert "sd3" not in str(caught.value)
+
+
+def test_a_method_may_be_held_back():
+    method = parse_method("half=span:direct:0.5:faithful")
+    assert (method.backbone, method.mode, method.detail, method.faithful) == ("span", "direct", 0.5, True)
+    assert parse_method("span:faithful").detail == 1

@@ -38,7 +38,10 @@ def evaluate(
         Path | None, option("PATH", "A folder of pictures, one picture, or a manifest.", panel=MAIN, readable=False)
     ] = None,
     methods: Annotated[
-        str | None, option("LIST", "[LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]], ...", panel=MAIN)
+        str | None,
+        option(
+            "LIST", "[LABEL=]BACKBONE[:chain|:direct][:SHARE][:faithful][+PROMPTER[@multi|@single]], ...", panel=MAIN
+        ),
     ] = None,
     protocol: Annotated[str, option("paper|true-zoom", "Which question to ask.", panel=MAIN)] = "paper",
     scales: Annotated[

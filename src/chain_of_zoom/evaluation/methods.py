@@ -1,11 +1,12 @@
 """Read methods written in one line: what enlarges, how it recurs, and who writes the prompts.
 
-    [LABEL=]BACKBONE[:chain|:direct][+PROMPTER[@multi|@single]]
+    [LABEL=]BACKBONE[:chain|:direct][:SHARE][:faithful][+PROMPTER[@multi|@single]]
 
-`realsr`, `realsr:direct`, `osediff-sd3+null`, `osediff-sd3:direct+dape`, `osediff-sd3+vlm@single`. Prompters are those
-of `coz zoom`, and two more: `vlm-adapter` is `vlm` with the paper's aligned adapter, and `wrong` sends the words of
-another picture, so that prompters can be compared with one that never looks. A label sets a method apart from the same
-one with other options, and gives a file of weights (`mine=net.safetensors`) a short name.
+`realsr`, `realsr:direct`, `span:0.5:faithful` (as with `--detail 0.5 --faithful`), `osediff-sd3+null`,
+`osediff-sd3:direct+dape`, `osediff-sd3+vlm@single`. Prompters are those of `coz zoom`, and two more: `vlm-adapter` is
+`vlm` with the paper's aligned adapter, and `wrong` sends the words of another picture, so that prompters can be
+compared with one that never looks. A label sets a method apart from the same one with other options, and gives a file
+of weights (`mine=net.safetensors`) a short name.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from chain_of_zoom.api import ChainOfZoom, load_backbone, load_prompter
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.request import Mode
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.errors import MissingError, UsageError, suggest
+from chain_of_zoom.parsing import parse_number
 from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.weights import presets
@@ -27,6 +30,7 @@ from chain_of_zoom.weights import presets
 Options = Mapping[str, Mapping[str, Any]]
 
 WRONG = "wrong"
+WORDS = ("chain", "direct", "faithful")
 EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
 
 # Texts of other pictures; nothing of it is in a photograph of nature.
@@ -52,6 +56,10 @@ class Method:
     """The name of what enlarges, or a file of weights."""
     mode: Mode = "chain"
     """How it recurs."""
+    detail: float = 1.0
+    """Share of what the backbone adds to plain enlargement."""
+    faithful: bool = False
+    """Whether every state gives its parent again when it is reduced."""
     writer: str | None = None
     """Who writes the prompts, as written; None when nobody was named."""
     multi_scale: bool | None = None
@@ -104,12 +112,13 @@ def parse_method(text: str) -> Method:
     if equals and not re.fullmatch(r"[\w.-]+", label):
         raise UsageError(f"label {label!r} of a method; accepted: letters, digits, - _ and .; for example mine=realsr")
     chain, plus, writer = description.partition("+")
-    backbone, colon, mode = chain.partition(":")
+    backbone, *words = chain.split(":")
     writer, at, scales = writer.partition("@")
     if not backbone.lower().endswith(MODEL_FILES):
         _check_name("backbone", backbone, names("backbone", BACKBONES), text)
-    if colon:
-        _check_name("recursion", mode, ("chain", "direct"), text)
+    restraint = {word: _parse_share(word, text) for word in words if word not in WORDS}
+    if len(set(words)) < len(words) or len(restraint) > 1 or {"chain", "direct"} <= {*words}:
+        raise UsageError(f"method {text!r}: accepted after {backbone}: each thing once; {EXAMPLE}")
     if plus:
         _check_name("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG), text)
         if writer != "null" and not load_backbone(backbone).info.text_aware:
@@ -126,10 +135,22 @@ def parse_method(text: str) -> Method:
     return Method(
         name=label or description,
         backbone=backbone,
-        mode=cast("Mode", mode or "chain"),
+        mode="direct" if "direct" in words else "chain",
+        detail=next(iter(restraint.values()), 1.0),
+        faithful="faithful" in words,
         writer=writer or None,
         multi_scale=scales == "multi" if at else None,
     )
+
+
+def _parse_share(word: str, text: str) -> float:
+    try:
+        return Restraint(detail=float(parse_number(word))).detail
+    except (ValueError, UsageError):
+        hint = suggest(word, WORDS, EXAMPLE)
+        raise UsageError(
+            f"method {text!r}: {word!r}; accepted: {', '.join(WORDS)}, or a share of the detail from 0 to 1; {hint}"
+        ) from None
 
 
 def _check_name(kind: str, name: str, accepted: Sequence[str], text: str) -> None:

@@ -125,6 +125,8 @@ class Paper(Protocol):
                     protocol="paper",
                     zoom=float(deepest),
                     mode=method.mode,
+                    detail=method.detail,
+                    faithful=method.faithful,
                     seed=seed,
                     prompt=method.user_text(case.picture),
                 ),

@@ -129,6 +129,8 @@ class TrueZoom(Protocol):
                     box=",".join(f"{edge}px" for edge in case.boxes[depth]),
                     size=(case.side, case.side),
                     mode=method.mode,
+                    detail=method.detail,
+                    faithful=method.faithful,
                     seed=seed,
                     prompt=method.user_text(case.picture),
                 ),
