@@ -67,7 +67,7 @@ def replacement(path: Path, folder: Path | None = None) -> Iterator[BinaryIO]:
     folder = folder or path.parent
     _remove_stale_once(folder)
     temporary = folder / f".{secrets.token_hex(8)}.coz.tmp"
-    file = temporary.open("xb")  # O_EXCL: neither a file nor a link of that name was there
+    file = temporary.open("x+b")  # O_EXCL: neither a file nor a link of that name was there
     try:
         with file:
             _lock(file.fileno())

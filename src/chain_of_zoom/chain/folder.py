@@ -18,6 +18,7 @@ from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
+from chain_of_zoom.provenance.signing import FOLDER as SIGNED
 from chain_of_zoom.runs.folder import WorkFolder
 
 RECORD = "record.json"
@@ -117,12 +118,15 @@ class RunFolder(WorkFolder[Record]):
     def clear(self, earlier: Record | None) -> None:
         """Remove the files that a replaced run lists; nothing else in the folder is touched."""
         if earlier:
-            sheet = {earlier.sheet} if earlier.sheet else set()
-            self.remove({entry.file for entry in earlier.states} | sheet | earlier.extras)
+            self.remove(earlier.files)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files with the names of a run: a record from elsewhere may list any file."""
-        super().remove(name for name in names if _RUN_FILE.fullmatch(name))
+        """Remove files with the names of a run, for a record from elsewhere may list any, and their signed copies."""
+        files = [name for name in names if _RUN_FILE.fullmatch(name)]
+        super().remove(files)
+        if not (self.path / SIGNED).is_symlink():
+            for name in files:
+                (self.path / SIGNED / name).unlink(missing_ok=True)
 
     def add(self, state: ScaleState) -> StateRecord:
         """Write one state and then the record that lists it."""

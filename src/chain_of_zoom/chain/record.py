@@ -263,6 +263,11 @@ class Record(RunRecord, frozen=True, kw_only=True):
         names |= {offer.sheet for offer in self.candidates}
         return names | ({self.animation} if self.animation else set())
 
+    @property
+    def files(self) -> list[str]:
+        """Names of all files, the states first."""
+        return [*(entry.file for entry in self.states), *([self.sheet] if self.sheet else []), *sorted(self.extras)]
+
     @classmethod
     def begin(
         cls,

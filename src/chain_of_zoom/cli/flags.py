@@ -77,6 +77,9 @@ Config = Annotated[
 KeepMetadata = Annotated[
     bool, switch("--keep-metadata", "Give the result the photo's EXIF data: camera, time, place.", panel=OUTPUT)
 ]
+C2pa = Annotated[
+    bool, switch("--c2pa", "Also signed copies (Content Credentials) in signed/; extra [c2pa].", panel=OUTPUT)
+]
 AsJson = Annotated[bool, switch("--json", "Print JSON, and nothing else, on stdout.", panel=OUTPUT)]
 Quiet = Annotated[bool, switch("--quiet -q", "Print nothing but errors.", panel=OUTPUT)]
 Debug = Annotated[bool, switch("--debug", "Show the traceback of an error.")]

@@ -12,6 +12,7 @@ import typer
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
+    C2pa,
     Config,
     Debug,
     KeepMetadata,
@@ -26,6 +27,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import make_chain
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.signed import find_signer, write_signed
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
@@ -68,6 +70,7 @@ def upscale(
     quality: Annotated[int, option("N", "Of JPEG, WebP and Deep Zoom, 1 to 100.", panel=OUTPUT)] = 90,
     force: Annotated[bool, switch("--force", "Replace the output, and start anew.", panel=OUTPUT)] = False,
     keep_metadata: KeepMetadata = False,
+    c2pa: C2pa = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     detail: Annotated[
@@ -117,6 +120,7 @@ def upscale(
       coz upscale photo.jpg --preset paper -o out.png --prompts-from edited.json
     """
     from chain_of_zoom.imaging.decode import decode
+    from chain_of_zoom.provenance.signing import check_signable
     from chain_of_zoom.upscaling.estimate import estimate as estimated
     from chain_of_zoom.upscaling.job import prepare
     from chain_of_zoom.upscaling.request import UpscaleRequest, parse_scale
@@ -139,6 +143,9 @@ def upscale(
     job = prepare(
         decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged), request, chain, out
     )
+    identity = find_signer(c2pa)
+    if identity:
+        check_signable(job.out)
     show = not (quiet or as_json)
     if estimate:
         forecast = estimated(job)
@@ -148,6 +155,7 @@ def upscale(
             _say_estimate(forecast, job)
         return
     record = _run(job, prompts_from, force=force, show=show)
+    write_signed(job.out.parent, [job.out.name], photo, record.input.sha256, identity, show=show)
     if as_json:
         echo_lines(record.to_json())
 

@@ -16,6 +16,7 @@ from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
+    C2pa,
     Config,
     Debug,
     KeepMetadata,
@@ -29,6 +30,7 @@ from chain_of_zoom.cli.flags import (
     with_flags,
 )
 from chain_of_zoom.cli.options import make_chain
+from chain_of_zoom.cli.signed import find_signer
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.folder import is_folder
@@ -75,6 +77,7 @@ def zoom(
         ),
     ] = None,
     keep_metadata: KeepMetadata = False,
+    c2pa: C2pa = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     layout: Annotated[
@@ -143,6 +146,7 @@ def zoom(
     chain = make_chain(
         backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
     )  # fmt: skip
+    identity = find_signer(c2pa)
     _load_in_background(chain)
     places = cast("Layout", layout)
     show = not (quiet or as_json)
@@ -151,13 +155,13 @@ def zoom(
 
         code = zoom_many(
             chain, tasks, out or OUT,
-            layout=places, force=force, skip_done=skip_done, animate=bool(animate), show=show, as_json=as_json,
-            debug=debug,
+            layout=places, force=force, skip_done=skip_done, animate=bool(animate), identity=identity, show=show,
+            as_json=as_json, debug=debug,
         )  # fmt: skip
         raise typer.Exit(code)
     zoom_one(
         chain, photos[0], request, out,
-        layout=places, force=force, animate=animate, revision=revision, show=show, as_json=as_json,
+        layout=places, force=force, animate=animate, revision=revision, identity=identity, show=show, as_json=as_json,
     )  # fmt: skip
 
 

@@ -15,8 +15,10 @@ from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.signed import write_signed
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.cli.zoom_one import notes
+from chain_of_zoom.provenance.identity import Identity
 
 
 class BatchProgress(Watcher):
@@ -76,6 +78,7 @@ def zoom_many(
     force: bool,
     skip_done: bool,
     animate: bool,
+    identity: Identity | None,
     show: bool,
     as_json: bool,
     debug: bool,
@@ -88,8 +91,11 @@ def zoom_many(
             chain, tasks, out, layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress
         )
         for outcome in batch.run():
-            if outcome.record:
-                lines.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], outcome.record.states)))
+            if record := outcome.record:
+                write_signed(
+                    outcome.folder, record.files, outcome.task.photo, record.input.sha256, identity, show=False
+                )
+                lines.update(dict.fromkeys(notes(chain, [outcome.task.request.prompt], record.states)))
     summary = batch.report.summary
     if as_json:
         echo_lines(summary.to_json())

@@ -14,8 +14,10 @@ from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.run import Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.progress import Display
+from chain_of_zoom.cli.signed import write_signed
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.provenance.identity import Identity
 
 
 def zoom_one(
@@ -28,6 +30,7 @@ def zoom_one(
     force: bool,
     animate: bool | None,
     revision: Revision,
+    identity: Identity | None,
     show: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +58,7 @@ def zoom_one(
             display.say(state_line(folder, entry, f"{state.seconds:.1f} s"))
         if branch and branch.stop:
             offer(run, states[: branch.step], revision.candidates or 0, display)
+    write_signed(folder.path, folder.record.files, photo, folder.record.input.sha256, identity, show=show)
     if as_json:
         echo_lines(folder.record.to_json())
     elif show and not (branch and branch.stop):

@@ -8,13 +8,16 @@ are those of the room that writes: `chain/folder.py`, `upscaling/job.py`, `explo
 from __future__ import annotations
 
 import io
+import mmap
 import re
 import zlib
-from html import escape
-from typing import Any
+from dataclasses import dataclass
+from html import escape, unescape
+from typing import Any, BinaryIO
 
 from PIL import Image
 
+from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.imaging import metadata
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.metadata import NO_METADATA, PROGRAM, EmbeddedMetadata
@@ -25,6 +28,7 @@ COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrained
 THUMBNAIL_SIDE = 320
 
 Label = tuple[dict[str, str], str]
+"""PNG texts and XMP packet."""
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -49,6 +53,34 @@ def label(description: str, source_type: str | None) -> Label:
         texts["DigitalSourceType"] = source_type
     xmp = _PACKET.format(tool=PROGRAM, source_type=attribute, description=escape(description))
     return texts, xmp
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileLabel:
+    """Holds what the label inside a file says."""
+
+    description: str
+    """What made it, and from what."""
+    source_type: str | None
+    """TRAINED_MODEL, COMPOSITE, or None where nothing is claimed."""
+
+
+def read_label(file: BinaryIO) -> FileLabel:
+    """Read the label of a file that this program wrote, of any format: the packet lies in all of them as plain text.
+
+    Raises BadInputError for a file without one.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        packet = re.search(rb"<x:xmpmeta.*?</x:xmpmeta>", data, re.DOTALL)
+        text = packet[0].decode("utf-8", "replace") if packet else ""
+    description = re.search(r'<rdf:li xml:lang="x-default">(.*?)</rdf:li>', text, re.DOTALL)
+    if description is None:
+        raise BadInputError(
+            f"{file.name} has no label of this program; accepted: files of coz zoom, coz animate and coz upscale; "
+            "make it again"
+        )
+    source_type = re.search(r' Iptc4xmpExt:DigitalSourceType="([^"]+)"', text)
+    return FileLabel(description=unescape(description[1]), source_type=source_type[1] if source_type else None)
 
 
 def encode_png(
