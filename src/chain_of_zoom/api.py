@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from chain_of_zoom import plugins
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Revision
+from chain_of_zoom.chain.folder import read_place
+from chain_of_zoom.chain.place import ChoosePlace, Place, choose_place, refuse_to_choose
 from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.chain.request import ZoomRequest, ZoomSettings, make_request, spell_settings
 from chain_of_zoom.chain.run import EncodeAnimation, Layout, ZoomRun
@@ -100,9 +102,41 @@ class ChainOfZoom:
         """Yield the states of a zoom as they come. Settings are those of `zoom`, without files."""
         return self.plan(self.read_photo(photo), make_request(at=at, **settings)).states()
 
-    def plan(self, photo: Picture, request: ZoomRequest) -> ZoomRun:
-        """Plan a zoom; nothing is computed yet. Raises UsageError when it does not fit the photo."""
-        return ZoomRun(self, photo, request)
+    def plan(
+        self,
+        photo: Picture,
+        request: ZoomRequest,
+        *,
+        earlier: Path | None = None,
+        choose: ChoosePlace = refuse_to_choose,
+    ) -> ZoomRun:
+        """Plan a zoom; nothing is computed yet, but a place that the request has words for is asked for.
+
+        earlier: folder of a run that may have the answer in its record. choose: called where the model is unsure.
+        Raises UsageError when the request does not fit the photo, and what `find` raises.
+        """
+        place = read_place(earlier, request.find, photo.sha256) if earlier and request.find else None
+        if request.find and not place:
+            place = choose_place(request.find, self.find(photo, request.find), choose)
+        return ZoomRun(self, photo, request, place)
+
+    def find(self, photo: Picture, words: str) -> list[Place]:
+        """Ask the prompter, a vision-language model, where `words` are in a photo; the likeliest place comes first.
+
+        Raises UsageError for a prompter that cannot say it, BadInputError for one that gives no box, MissingError.
+        """
+        from chain_of_zoom.prompters.grounding import AnsweringModel, find_places
+
+        model = self.prompter
+        if not isinstance(model, AnsweringModel):
+            raise UsageError(
+                f"--find {words!r} needs a model that looks at the picture, and prompter {model.name} cannot say where "
+                "things are; accepted: --prompter remote --url URL --model NAME, or --prompter vlm; or type --at X,Y"
+            )
+        return [
+            Place(box=sighting.box.floats(), model=f"{model.name} {model.model}", confirmed=sighting.is_confirmed)
+            for sighting in find_places(model, photo.pixels, words)
+        ]
 
     def read_photo(self, photo: Photo | Picture) -> Picture:
         """Read a photo, unless it is loaded already. Raises BadInputError and UsageError."""
@@ -194,7 +228,7 @@ def zoom(
         photo_options=photo_options,
     )
     request = make_request(at=at, **settings)
-    run = chain.plan(chain.read_photo(photo), request)
+    run = chain.plan(chain.read_photo(photo), request, earlier=None if out is None or force else Path(out))
     branch = run.find_branch(Revision(resume_from=resume_from, candidates=candidates, candidate=candidate))
     if out is None:
         if branch or animate:

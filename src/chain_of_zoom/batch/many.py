@@ -53,10 +53,11 @@ def zoom_many(
     """Zoom into many photos with one backbone, loaded once; every run is resumed, or kept when it is complete.
 
     photos: files and folders (of pictures by extension; `recursive` for folders inside). at: one spot as for `zoom`,
-    or a list of them, for each photo. listed: a CSV file of further zooms (columns photo, at, zoom, box, size, prompt,
-    seed, name). out: receives a folder for each zoom, summary.json, index.html and thumbnails. skip_done: keep complete
-    runs of unchanged photos as they are, unchecked. together: photos that advance together, scale by scale, so that
-    prompter and backbone get batches; by default one on a CPU and 16 on a GPU. settings and the rest: as for `zoom`.
+    or a list of them, for each photo. listed: a CSV file of further zooms (columns photo, at, zoom, box, find, size,
+    prompt, seed, name). out: receives a folder for each zoom, summary.json, index.html and thumbnails. skip_done: keep
+    complete runs of unchanged photos as they are, unchecked. together: photos that advance together, scale by scale,
+    so that prompter and backbone get batches; by default one on a CPU and 16 on a GPU. settings and the rest: as for
+    `zoom`.
     Yields an Outcome for each zoom; what is wrong with one photo is an outcome with its error. Raises, at once,
     UsageError and MissingError, and while running OutputError when nothing can be written.
     """

@@ -163,7 +163,7 @@ class Batch:
         )
 
     def _open(self, task: Task, photo: Picture) -> ZoomRun:
-        run = self.chain.plan(photo, task.request)
+        run = self.chain.plan(photo, task.request, earlier=None if self.force else self._home(task))
         run.open(self._path(task), name=task.name, force=self.force, layout=self.layout)
         return run
 

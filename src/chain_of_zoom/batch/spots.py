@@ -32,10 +32,12 @@ def read_list(file: Path, spots: Sequence[str], base: ZoomRequest, out: Path, *,
         if "photo" not in values:
             raise UsageError(f"{where}, column photo: it is empty; accepted: the path of a photo; fill it in")
         photo, name = file.parent / values.pop("photo"), values.pop("name", "")
-        if "box" in values:
-            values = {"at": None, "zoom": None, **values}
+        if "find" in values:
+            values = {"at": None, "box": None, **values}
+        elif "box" in values:
+            values = {"at": None, "zoom": None, "find": "", **values}
         elif "at" in values or "zoom" in values:
-            values = {"box": None, **values}
+            values = {"box": None, **({"find": ""} if "at" in values else {}), **values}
         has_own_spot = not spots or "at" in values  # also with a box, which has set it to None
         for settings in [values] if has_own_spot else [{**values, "at": spot} for spot in spots]:
             request = _name_cell(where, "at, box and zoom", partial(msgspec.structs.replace, base, **settings))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.record import CandidateSet, Record, StateRecord
 from chain_of_zoom.chain.revision import Branch, carry_over, edited_prompts
 from chain_of_zoom.chain.schedule import Origin
@@ -47,6 +48,15 @@ def read_finished(path: Path, *, intact: bool = True, with_sheet: bool = True) -
         if entry.read(path) is None if intact else not (path / Path(entry.file).name).is_file():
             return None
     return record
+
+
+def read_place(path: Path, words: str, photo_sha256: str) -> Place | None:
+    """Read from the record of an earlier run where the words are in the same photo; None where none says it."""
+    try:
+        record = Record.from_json((path / RECORD).read_bytes())
+    except (OSError, msgspec.DecodeError, UsageError):
+        return None
+    return record.place if record.settings.find == words and record.input.sha256 == photo_sha256 else None
 
 
 class RunFolder(WorkFolder[Record]):

@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from chain_of_zoom.backbones.base import MAX_FACTOR, Backbone
 from chain_of_zoom.chain.choice import Choice, Variant
+from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Origin
 from chain_of_zoom.chain.state import ScaleState
@@ -237,6 +238,8 @@ class Record(RunRecord, frozen=True, kw_only=True):
     """Settings of the zoom."""
     seed: Count
     """Seed of its first state."""
+    place: Place | None = None
+    """Where the words of `find` are, so that the same command need not ask again; null without words."""
     states: tuple[StateRecord, ...] = ()
     """Its states, in the order of their magnification."""
     sheet: FileName | None = None

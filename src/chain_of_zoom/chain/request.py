@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpac
 
 import msgspec
 
+from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Aim, Origin, Step, plan_chain, plan_direct, plan_published
 from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.imaging.colour.transfer import COLOR_FIXES, ColorFix
-from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale
+from chain_of_zoom.imaging.geometry import Box, Point, Size, fit_scale, whole_picture
 from chain_of_zoom.imaging.images import RGB8, crop_padded, resize, size_of
 from chain_of_zoom.parsing import is_text, parse_number, parse_whole, plain
 from chain_of_zoom.settings import ADVANCED, MAIN, PAPER, Flag, check_settings
@@ -71,6 +72,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Total magnification, linear, from 1; 16 by default."""
     box: Annotated[str | None, Flag(metavar="X0,Y0,X1,Y1", panel=MAIN, is_column=True)] = None
     """The final window, in pixels or fractions, instead of --at and --zoom."""
+    find: Annotated[str, Flag(metavar="TEXT", panel=MAIN, is_column=True)] = ""
+    """What to zoom into, in words: a model finds it (--prompter vlm or remote); without --zoom it fills the picture."""
     size: Annotated[tuple[int, int] | None, Flag(metavar="WxH", panel=MAIN, parse=parse_size, is_column=True)] = None
     """Pixels of every state; 512x512 by default, the box's shape with --box."""
     mode: Annotated[Mode, Flag(metavar="chain|direct", panel=ADVANCED)] = "chain"
@@ -98,6 +101,10 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.protocol not in ("default", "paper"):
             raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
         check_prompt(self.prompt)
+        if self.find:
+            check_prompt(self.find)
+            if self.at is not None or self.box is not None:
+                raise UsageError("--find says the spot in words; accepted: it, or --at, or --box; leave out the others")
         if self.faithful and self.color_fix != "none":
             raise UsageError("--faithful keeps the colours, and --color-fix changes them; leave --color-fix out")
         if not self.restraint.is_none and self.protocol == "paper":
@@ -127,7 +134,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Restraint(detail=self.detail, faithful=self.faithful)
 
     def _check_paper(self) -> None:
-        for name, value in (("--at", self.at), ("--box", self.box), ("--size", self.size)):
+        for name, value in (("--at", self.at), ("--box", self.box), ("--find", self.find), ("--size", self.size)):
             if value:
                 raise UsageError(
                     f"{name} does not go with --protocol paper, which is the centre at 512x512; leave it out"
@@ -140,16 +147,20 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Return the pixel size of every state: as asked, else 512x512 (a box brings its own shape)."""
         return Size(*self.size) if self.size else Size(PAPER_SIDE, PAPER_SIDE)
 
-    def aim(self, picture: Size) -> Aim:
-        """Return the same request in pixels of a picture. Raises UsageError when it lies outside."""
+    def aim(self, picture: Size, place: Place | None = None) -> Aim:
+        """Return the same request in pixels of a picture. Raises UsageError when it lies outside.
+
+        place: what the words of `find` mean; the final window where there is no magnification, else its middle.
+        """
+        if self.find and place is None:
+            raise UsageError("--find is not looked for here; accepted: --at X,Y; leave it out")
+        frame = place.frame(picture) if place else None
         if self.box is not None:
-            return self._box_aim(picture, parse_box(self.box, picture))
+            frame = parse_box(self.box, picture)
+        if frame and self.zoom is None:
+            return self._box_aim(picture, frame)
         zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
-        spot = (
-            parse_spot(self.at, picture)
-            if self.at is not None
-            else Point(Fraction(picture.width, 2), Fraction(picture.height, 2))
-        )
+        spot = parse_spot(self.at, picture) if self.at is not None else (frame or whole_picture(picture)).centre
         return Aim(picture=picture, output=self.output(), spot=spot, magnification=Fraction(repr(zoom)))
 
     def _box_aim(self, picture: Size, box: Box) -> Aim:
@@ -172,6 +183,7 @@ ZoomSettings = TypedDict(  # noqa: UP013 (ZoomRequest documents its fields)
     {
         "magnification": float | None,
         "box": tuple[float, float, float, float] | str | None,
+        "find": str,
         "size": tuple[int, int] | None,
         "mode": Mode,
         "protocol": Protocol,
@@ -232,15 +244,17 @@ def format_spot(values: Sequence[float] | str | None) -> str | None:
     return ",".join(str(value) for value in values)
 
 
-def plan(request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool) -> tuple[RGB8, Size, list[Step]]:
+def plan(
+    request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool, place: Place | None = None
+) -> tuple[RGB8, Size, list[Step]]:
     """Return the picture to cut from, the output size and the steps.
 
-    resampled: whether the backbone is plain resampling.
+    resampled: whether the backbone is plain resampling. place: what the words of `find` mean.
     """
     picture = size_of(pixels)
     if request.protocol == "paper":
         return _plan_paper(request, pixels, resampled=resampled)
-    aim = request.aim(picture)
+    aim = request.aim(picture, place)
     origin = Origin.INTERPOLATED if resampled else Origin.GENERATED
     steps = plan_direct(aim, origin) if request.mode == "direct" else plan_chain(aim, factor, origin)
     return pixels, aim.output, steps

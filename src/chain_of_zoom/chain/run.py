@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+import msgspec
+
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Choice, Revision, Variant
 from chain_of_zoom.chain.engine import Engine
 from chain_of_zoom.chain.enlargement import ZoomJob, window_size
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.lanes import run_in_lanes
+from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.published import PublishedFolder
 from chain_of_zoom.chain.record import BackboneRecord, CandidateSet, InputRecord, Record, StateRecord
 from chain_of_zoom.chain.request import ZoomRequest, plan
@@ -68,14 +71,19 @@ class ZoomRun:
 
     folder: RunFolder
 
-    def __init__(self, models: ZoomModels, photo: Picture, request: ZoomRequest) -> None:
-        """Plan a zoom; nothing is computed. Raises UsageError when it does not fit the photo."""
+    def __init__(self, models: ZoomModels, photo: Picture, request: ZoomRequest, place: Place | None = None) -> None:
+        """Plan a zoom; nothing is computed. place: what the words of the request mean.
+
+        Raises UsageError when it does not fit the photo.
+        """
         self.models = models
         self.photo = photo
         self.request = request
+        self.place = place
         info = models.backbone.info
+        is_resampled = info.resample is not None or request.detail == 0
         self.canvas, self.output, self.steps = plan(
-            request, photo.pixels, info.factor, resampled=info.resample is not None or request.detail == 0
+            request, photo.pixels, info.factor, resampled=is_resampled, place=place
         )
 
     @property
@@ -160,7 +168,7 @@ class ZoomRun:
         kind = FOLDERS[layout]
         path = kind.home(path, name or self.photo.path.stem)
         photo = InputRecord.of(self.photo, os.path.relpath(self.photo.path, path))
-        record = begin_record(self.models, photo, self.request)
+        record = msgspec.structs.replace(begin_record(self.models, photo, self.request), place=self.place)
         is_grey = self.is_grey and layout == "default" and self.photo.kept.profile is None  # a profile is one of RGB
         self.folder = kind(path, record, force=force, branch=branch, metadata=self.photo.kept, is_grey=is_grey)
         return self.folder
@@ -209,7 +217,8 @@ class ZoomRun:
         is_generated = any(state.origin == "generated" for state in states)
         remark = "; panels marked generated were made by a model" if is_generated else ""
         text = f"Contact sheet of a zoom {self.describe()}{remark}"
-        sheet = run_sheet(self.name, states, self.models.backbone.info)
+        sighting = (self.request.find, self.place.box) if self.place else None
+        sheet = run_sheet(self.name, states, self.models.backbone.info, sighting)
         return encode_png(sheet, *label(text, COMPOSITE if is_generated else None), self.photo.kept.only_profile)
 
     def describe(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.chain.schedule import SMALL_PHOTO, Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
+from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
 
@@ -17,6 +18,7 @@ COLOURS: dict[Origin, Colour] = {
     Origin.GENERATED: (244, 114, 182),
 }
 BEYOND: Colour = (255, 84, 84)
+FOUND: Colour = (96, 176, 255)
 
 _LEGEND = {
     Origin.MEASURED: "measured: the photo's own pixels, reduced to fit. Nothing is invented.",
@@ -25,9 +27,15 @@ _LEGEND = {
 }
 
 
-def run_sheet(name: str, states: Sequence[ScaleState], info: BackboneInfo) -> RGB8:
-    """Draw the sheet of a run, uint8 RGB. name: of the photo."""
+def run_sheet(
+    name: str, states: Sequence[ScaleState], info: BackboneInfo, sighting: tuple[str, Window] | None = None
+) -> RGB8:
+    """Draw the sheet of a run, uint8 RGB. name: of the photo. sighting: words, and the box in it that they mean."""
     panels = [_panel(state, following, info) for state, following in zip(states, [*states[1:], None], strict=True)]
+    if sighting:
+        words, box = sighting
+        lines = [*panels[0].lines, f"found, framed blue: {words}"]
+        panels[0] = replace(panels[0], lines=lines, found_window=_relative(box, states[0].window), found_colour=FOUND)
     heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
     return draw_sheet(heading, panels, _legend(states, info))
 

@@ -119,6 +119,7 @@ def zoom(
       coz zoom photo.jpg --at 0.62,0.4 --zoom 64
       coz zoom photo.jpg --at 3100px,1200px --zoom 100 --size 768x512
       coz zoom photo.jpg --box 3000,1100,3200,1250 -o detail
+      coz zoom photo.jpg --find "the clock on the tower" --prompter remote --url URL --model NAME
       coz zoom photo.jpg --protocol paper --backbone bicubic --zoom 256
       coz zoom photo.jpg --preset paper
       coz zoom photos/ more/*.png --at 0.3,0.5 --at 0.7,0.5 -o zooms

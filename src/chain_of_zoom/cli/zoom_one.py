@@ -9,10 +9,12 @@ from pathlib import Path
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.chain.choice import EDITED, Revision
 from chain_of_zoom.chain.folder import SHEET, RunFolder
+from chain_of_zoom.chain.place import refuse_to_choose
 from chain_of_zoom.chain.record import StateRecord
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.run import Layout, ZoomRun
 from chain_of_zoom.chain.state import ScaleState, magnification_name
+from chain_of_zoom.cli.finding import ask_back, name_words
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.signed import write_signed
 from chain_of_zoom.cli.terminal import echo, echo_lines
@@ -35,17 +37,24 @@ def zoom_one(
     as_json: bool,
 ) -> None:
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
-    run = chain.plan(chain.read_photo(photo), request)
+    home = out or (Path(f"{photo.stem}_{name_words(request.find)}") if request.find else None)
+    is_answerable = show and sys.stdin.isatty()
+    run = chain.plan(
+        chain.read_photo(photo), request,
+        earlier=None if force else home, choose=ask_back if is_answerable else refuse_to_choose,
+    )  # fmt: skip
     if animate and len(run.steps) == 1:
         raise UsageError("--animate with one state alone; accepted: a larger --zoom; leave it out")
     branch = run.find_branch(revision)
-    name = f"{photo.stem}_{magnification_name(float(run.steps[-1].magnification))}"
+    home = home or Path(f"{photo.stem}_{magnification_name(float(run.steps[-1].magnification))}")
     with (
-        run.open(out or Path(name), force=force, layout=layout, branch=branch) as folder,
+        run.open(home, force=force, layout=layout, branch=branch) as folder,
         Display(f"zoom with {chain.backbone.info.name}", show=show) as display,
     ):
         earlier_states = folder.record.states
         work = run.count_enlargements()
+        if run.place:
+            display.say(f"found at --box {run.place.describe()}: {request.find}")
         display.expect(work, done=work - run.count_enlargements(len(earlier_states)))
         for entry in earlier_states:
             display.say(state_line(folder, entry, "kept from before"))

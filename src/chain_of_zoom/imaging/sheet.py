@@ -39,6 +39,10 @@ class Panel:
     """What the next panel shows, (x0, y0, x1, y1) as fractions of the picture; drawn as a frame."""
     next_colour: Colour = TEXT
     """Of that frame."""
+    found_window: tuple[float, float, float, float] | None = None
+    """What was found in the picture, likewise."""
+    found_colour: Colour = TEXT
+    """Of that frame."""
 
 
 def draw_sheet(
@@ -97,8 +101,10 @@ def _draw_panel(
     draw.rectangle((x, y, x + cell[0] + 2 * BORDER - 1, y + cell[1] + 2 * BORDER - 1), panel.colour)
     picture = Image.fromarray(panel.image).resize(cell, Image.Resampling.LANCZOS)
     sheet.paste(picture, (x + BORDER, y + BORDER))
-    if panel.next_window:
-        x0, y0, x1, y1 = panel.next_window
+    for window, colour in ((panel.found_window, panel.found_colour), (panel.next_window, panel.next_colour)):
+        if window is None:
+            continue
+        x0, y0, x1, y1 = window
         frame = (
             x + BORDER + round(x0 * cell[0]),
             y + BORDER + round(y0 * cell[1]),
@@ -106,7 +112,7 @@ def _draw_panel(
             y + BORDER + max(round(y1 * cell[1]), round(y0 * cell[1]) + 3) - 1,
         )
         draw.rectangle((frame[0] - 1, frame[1] - 1, frame[2] + 1, frame[3] + 1), outline=(0, 0, 0), width=4)
-        draw.rectangle(frame, outline=panel.next_colour, width=2)
+        draw.rectangle(frame, outline=colour, width=2)
     y += cell[1] + 2 * BORDER + 6
     draw.text((x, y), panel.title, panel.colour, find_font(26))
     for i, (line, letters) in enumerate(lines):
