@@ -11,6 +11,7 @@ from PIL import Image
 
 import chain_of_zoom
 from chain_of_zoom import ChainOfZoom, Origin, UsageError, load_backbone, zoom
+from chain_of_zoom.api import choose_backbone
 
 
 def test_states_come_one_by_one():
@@ -130,3 +131,25 @@ def test_options_of_numpy_and_of_other_types():
     for options in ({"device": 3}, {"threads": "many"}, {"threads": 0}, {"threads": True}, {"device": "caf\udce9"}):
         with pytest.raises(UsageError, match=next(iter(options))):
             zoom(noise(40, 60), backbone="realsr", backbone_options=options)
+
+
+@pytest.mark.parametrize(
+    ("prompter", "prompt", "usual", "name"),
+    [
+        ("null", "", "realsr", "realsr"),
+        ("null", "", "span", "span"),
+        ("null", "moss", "span", "zoom"),
+        ("words", "", "realsr", "zoom"),
+    ],
+)
+def test_words_choose_a_backbone_that_reads_them(prompter, prompt, usual, name):
+    assert choose_backbone(prompter, prompt, usual=usual) == name
+    assert load_backbone(name).info.text_aware == bool(prompt or prompter != "null")
+
+
+def test_words_in_one_zoom_reach_the_pixels_without_naming_a_backbone():
+    photo = Image.effect_noise((64, 64), 60).convert("RGB")
+    box = {"magnification": 32, "size": (64, 64)}  # two enlargements of the photo's own pixels, and half of one
+    plain, worded = (zoom(photo, prompt=text, **box).states[-1] for text in ("", "moss"))
+    assert (plain.prompt_used, worded.prompt_used) == (False, True)
+    assert not np.array_equal(plain.image, worded.image)

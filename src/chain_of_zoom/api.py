@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from chain_of_zoom.movie.animation import Track
 
 DEFAULT_BACKBONE = "realsr"
+"""Of zooms: the embedded backbone that is still sharp far beyond the photo's own pixels (docs/evidence.md)."""
+READING_BACKBONE = "zoom"
+"""Where there are words and no backbone was named: the embedded one that reads them, and of the explorer."""
+WHOLE_PICTURE_BACKBONE = "span"
+"""Of whole pictures, which are enlarged no further than it is true; 25 times faster than that of zooms."""
 
 
 def load_backbone(name: str = DEFAULT_BACKBONE, **options: Any) -> Backbone:
@@ -48,6 +53,12 @@ def load_prompter(name: str = "null", **options: Any) -> Prompter:
     """Make the prompter called `name`; its weights are read at the first use."""
     prompter: Prompter = plugins.create("prompter", plugins.PROMPTERS, name, **options)
     return prompter
+
+
+def choose_backbone(prompter: str | Prompter, prompt: str = "", *, usual: str = DEFAULT_BACKBONE) -> str:
+    """Choose the backbone where none is named: one that reads words if there are any, else the `usual` one."""
+    name = prompter if isinstance(prompter, str) else prompter.name
+    return READING_BACKBONE if prompt or name != "null" else usual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,8 @@ class ZoomResult:
 class ChainOfZoom:
     """Zooms into photos with one backbone and one prompter, each given by name or as an object.
 
+    Where no backbone is given `choose_backbone` chooses one.
+
         for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
             print(state.magnification, state.origin, state.image.shape)
 
@@ -76,13 +89,14 @@ class ChainOfZoom:
 
     def __init__(
         self,
-        backbone: str | Backbone = DEFAULT_BACKBONE,
+        backbone: str | Backbone | None = None,
         prompter: str | Prompter = "null",
         *,
         backbone_options: Mapping[str, Any] | None = None,
         prompter_options: Mapping[str, Any] | None = None,
         photo_options: Mapping[str, Any] | None = None,
     ) -> None:
+        backbone = choose_backbone(prompter) if backbone is None else backbone
         loader_options = {"backbone": _plain(backbone_options), "prompter": _plain(prompter_options)}
         self.reading = Reading.parse(_plain(photo_options))
         self.options = {kind: {k: str(v) for k, v in values.items()} for kind, values in loader_options.items()}
@@ -196,7 +210,7 @@ def zoom(
     photo: Photo | Picture,
     *,
     at: tuple[float, float] | str | None = None,
-    backbone: str | Backbone = DEFAULT_BACKBONE,
+    backbone: str | Backbone | None = None,
     prompter: str | Prompter = "null",
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
@@ -212,22 +226,22 @@ def zoom(
 ) -> ZoomResult:
     """Zoom into a spot of a photo.
 
-    photo: a file, its bytes, a loaded Picture, a picture of Pillow, or uint8 pixels (H x W x 3, sRGB). at: fractions
-    of the picture, or text with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of
-    both. size: width and height of every state. out: a folder for states, sheet and record; nothing is written without
-    it. layout: "published" writes there as the published scripts do. animate: zoom.webp in that folder, None where it
-    is quick. resume_from, candidates, candidate: as for `coz zoom`, of the run in that folder.
-    The rest is as for `coz zoom` (docs/reference.md).
+    photo: a file, its bytes, a loaded Picture, a picture of Pillow, or uint8 pixels (H x W x 3, sRGB). at: fractions of
+    the picture, or text with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of
+    both. backbone: by default "realsr", or "zoom" where there are words to read. size: width and height of every state.
+    out: a folder for states, sheet and record; nothing is written without it. layout: "published" writes there as the
+    published scripts do. animate: zoom.webp in that folder, None where it is quick. resume_from, candidates, candidate:
+    as for `coz zoom`, of the run in that folder. The rest is as for `coz zoom` (docs/reference.md).
     Raises the errors of chain_of_zoom.errors.
     """
+    request = make_request(at=at, **settings)
     chain = ChainOfZoom(
-        backbone,
+        choose_backbone(prompter, request.prompt) if backbone is None else backbone,
         prompter,
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,
     )
-    request = make_request(at=at, **settings)
     run = chain.plan(chain.read_photo(photo), request, earlier=None if out is None or force else Path(out))
     branch = run.find_branch(Revision(resume_from=resume_from, candidates=candidates, candidate=candidate))
     if out is None:

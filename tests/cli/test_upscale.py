@@ -75,7 +75,7 @@ def test_an_estimate(coz, tmp_path, photo):
         (("photo.png", "--scale", "1"), 2, "--scale 1; accepted: above 1"),
         (("photo.png", "--scale", "much"), 2, "--scale much; accepted: a number above 1"),
         (("photo.png", "-o", "a.bmp"), 2, "a.bmp: the name says no format to write"),
-        (("photo.png", "--tile", "5"), 2, "--tile 5; accepted with realsr: from 72"),
+        (("photo.png", "--tile", "5"), 2, "--tile 5; accepted with span: from 56"),
         (("none.png",), 3, "none.png: no such file"),
         (("photo.png", "--scale", "400", "-o", "a.webp", "--backbone", "bicubic"), 4, "do not fit in WebP"),
         (("photo.png", "-o", "photo.png"), 4, "photo.png is the photo itself"),

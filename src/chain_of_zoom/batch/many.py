@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
+from chain_of_zoom.api import ChainOfZoom, choose_backbone
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
@@ -38,7 +38,7 @@ def zoom_many(
     at: Spot | Sequence[Spot] | None = None,
     listed: str | os.PathLike[str] | None = None,
     recursive: bool = False,
-    backbone: str | Backbone = DEFAULT_BACKBONE,
+    backbone: str | Backbone | None = None,
     prompter: str | Prompter = "null",
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
@@ -61,16 +61,17 @@ def zoom_many(
     Yields an Outcome for each zoom; what is wrong with one photo is an outcome with its error. Raises, at once,
     UsageError and MissingError, and while running OutputError when nothing can be written.
     """
+    request = make_request(**settings)
+    out, file = Path(out), Path(listed) if listed else None
+    tasks = plan_batch(_paths(photos), file, _spots(plain(at)), request, out, recursive=recursive)
+    words = "".join(task.request.prompt for task in tasks)
     chain = ChainOfZoom(
-        backbone,
+        choose_backbone(prompter, words) if backbone is None else backbone,
         prompter,
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,
     )
-    request = make_request(**settings)
-    out, file = Path(out), Path(listed) if listed else None
-    tasks = plan_batch(_paths(photos), file, _spots(plain(at)), request, out, recursive=recursive)
     batch = Batch(
         chain,
         tasks,

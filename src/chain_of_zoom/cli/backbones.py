@@ -6,11 +6,17 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
+from chain_of_zoom.api import DEFAULT_BACKBONE, READING_BACKBONE, WHOLE_PICTURE_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.plugins import BACKBONES, NCNN_FILES, SPANDREL_FILES, installed
+
+DEFAULTS = {
+    DEFAULT_BACKBONE: "zooms",
+    READING_BACKBONE: "coz explore, and where there are words",
+    WHOLE_PICTURE_BACKBONE: "whole pictures",
+}
 
 
 def evidence(limit: float | None) -> str:
@@ -58,6 +64,7 @@ def _row(name: str, package: str | None = None) -> dict[str, Any]:
     return {
         "name": name,
         "default": name == DEFAULT_BACKBONE,
+        "default_for": DEFAULTS.get(name),
         "factor": info.factor,
         "text_aware": info.text_aware,
         "licence": info.licence,
@@ -80,4 +87,5 @@ def _text(row: dict[str, Any]) -> str:
         f"get it: {row['install']}" if row["install"] else "installed",
         *([f"from {row['package']}"] if row["package"] else []),
     )
-    return f"{row['name']}{' (default)' if row['default'] else ''}: {row['summary']}\n    {'; '.join(facts)}"
+    default = f" (default for {row['default_for']})" if row["default_for"] else ""
+    return f"{row['name']}{default}: {row['summary']}\n    {'; '.join(facts)}"

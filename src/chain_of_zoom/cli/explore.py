@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.api import READING_BACKBONE, ChainOfZoom
 from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
@@ -93,7 +93,7 @@ def explore(
     \b
     Examples:
       coz explore photo.jpg
-      coz explore photo.jpg --backbone span           # the quickest and truest; soft at depth
+      coz explore photo.jpg --backbone realsr         # sharp at any depth, and slow: span draws first
       coz explore photo.jpg --backbone osediff-sd3 --prompter vlm
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
@@ -126,7 +126,17 @@ def explore(
 
     if prompter == "text":
         raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
-    make = partial(make_chain, backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders)
+    make = partial(
+        make_chain,
+        backbone,
+        prompter,
+        preset,
+        worded=False,
+        config=config,
+        sets=sets,
+        flags=loaders,
+        usual=READING_BACKBONE,
+    )
     chain = WorkingChain(make)
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)

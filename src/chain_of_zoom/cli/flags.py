@@ -12,7 +12,6 @@ import msgspec
 import typer
 import typer.core
 
-from chain_of_zoom.api import DEFAULT_BACKBONE
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PANELS, PAPER, Flag, list_flags, read_field_docs
 from chain_of_zoom.weights.presets import PRESETS
@@ -39,7 +38,7 @@ def complete_from(names: Collection[str]) -> Callable[[str], list[str]]:
 BackboneName = Annotated[
     str | None,
     option(
-        "NAME", f"See `coz backbones`; or a model file; {DEFAULT_BACKBONE} by default.", panel=MAIN,
+        "NAME", "See `coz backbones`, which tells the defaults; or a model file.", panel=MAIN,
         autocompletion=complete_from(BACKBONES),
     ),
 ]  # fmt: skip

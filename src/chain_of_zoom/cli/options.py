@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chain_of_zoom import plugins
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, choose_backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.settings import read_config, read_sets
 from chain_of_zoom.weights.presets import find_preset, resolve
@@ -111,16 +111,15 @@ def make_chain(
     sets: list[str] | None,
     flags: Options,
     keep_metadata: bool = False,
+    usual: str = DEFAULT_BACKBONE,
 ) -> ChainOfZoom:
     """Make the chain that a command works with from its options. Raises UsageError.
 
-    worded: whether the user gave words of their own.
+    worded: whether the user gave words of their own. usual: the backbone where none is named and there are no words.
     """
     chosen = find_preset(preset) if preset else None
-    names = (
-        backbone or (chosen.backbone if chosen else DEFAULT_BACKBONE),
-        prompter or (chosen.prompter if chosen else "text" if worded else "null"),
-    )
+    prompter = prompter or (chosen.prompter if chosen else "text" if worded else "null")
+    names = backbone or (chosen.backbone if chosen else choose_backbone(prompter, usual=usual)), prompter
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     in_file, in_sets = read_loader_config(config), read_loader_sets(sets or [])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
@@ -115,7 +116,7 @@ def upscale(
       coz upscale photo.jpg                                   # photo_4x.png
       coz upscale photo.jpg --scale 16 -o wall.dzi            # open wall.html
       coz upscale photo.jpg --scale 3.2 -o print.tif --backbone realesrgan
-      coz upscale photo.jpg --backbone animevideo --estimate
+      coz upscale photo.jpg --backbone realsr --estimate      # sharper, less true; 25 times slower
       coz upscale photo.jpg --preset paper -o out.png         # a prompt for every tile, in out.png.prompts.json
       coz upscale photo.jpg --preset paper -o out.png --prompts-from edited.json
     """
@@ -139,6 +140,7 @@ def upscale(
     chain = make_chain(
         backbone, prompter, preset,
         worded=bool(prompt), config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata,
+        usual=WHOLE_PICTURE_BACKBONE,
     )  # fmt: skip
     job = prepare(
         decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged), request, chain, out

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom
+from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE, ChainOfZoom, choose_backbone
 from chain_of_zoom.backbones.base import Backbone, Blend
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import Photo, read_photo
@@ -51,7 +51,7 @@ def upscale(
     scale: float = DEFAULT_SCALE,
     *,
     out: str | os.PathLike[str] | None = None,
-    backbone: str | Backbone = DEFAULT_BACKBONE,
+    backbone: str | Backbone | None = None,
     prompter: str | Prompter = "null",
     prompt: str = "",
     detail: float = 1.0,
@@ -72,11 +72,12 @@ def upscale(
 
     photo: a file, its bytes, a decoded Raster, a picture of Pillow, or pixels (H x W x 3, uint8 or uint16, sRGB).
     out: a file in PNG, JPEG, WebP, TIFF or Deep Zoom (.dzi), by its suffix; without it nothing is written and the
-    picture is returned. A run that was stopped goes on when it is called again with the same `out`. on_progress: hears
-    of every tile. The rest is as for `coz upscale` (docs/reference.md). Raises the errors of chain_of_zoom.errors.
+    picture is returned. backbone: by default "span", or "zoom" where there are words to read. A run that was stopped
+    goes on when it is called again with the same `out`. on_progress: hears of every tile. The rest is as for `coz
+    upscale` (docs/reference.md). Raises the errors of chain_of_zoom.errors.
     """
     chain = ChainOfZoom(
-        backbone,
+        choose_backbone(prompter, prompt, usual=WHOLE_PICTURE_BACKBONE) if backbone is None else backbone,
         prompter,
         backbone_options=backbone_options,
         prompter_options=prompter_options,
