@@ -26,7 +26,7 @@ from chain_of_zoom import (
     zoom_many,
 )
 from chain_of_zoom.backbones.fake import Fake
-from chain_of_zoom.batch import run, summary
+from chain_of_zoom.batch import here, summary
 from chain_of_zoom.batch.summary import Summary
 from chain_of_zoom.chain import record
 from chain_of_zoom.imaging import sheet
@@ -124,9 +124,9 @@ def test_one_spot_outside_and_one_failing_pass_do_not_stop_the_others(tmp_path, 
 
 @pytest.mark.slow
 def test_a_fault_of_ours_in_one_photo_does_not_stop_the_others_either(tmp_path, photos, monkeypatch):
-    real = run.Batch._zoom
+    real = here.ZoomLoop._zoom
     monkeypatch.setattr(
-        run.Batch, "_zoom", lambda self, task, photo: 1 / 0 if task.name == "c" else real(self, task, photo)
+        here.ZoomLoop, "_zoom", lambda self, task, photo: 1 / 0 if task.name == "c" else real(self, task, photo)
     )
     assert statuses(zoom_many(photos, out=tmp_path / "out", **FAST)) == ["done", "failed", "failed", "done"]
     error = read(tmp_path / "out").runs[2].error

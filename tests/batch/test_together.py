@@ -25,7 +25,8 @@ from chain_of_zoom import (
     zoom_many,
 )
 from chain_of_zoom.backbones.fake import Fake
-from chain_of_zoom.batch import run as running
+from chain_of_zoom.batch import executors as running
+from chain_of_zoom.batch.here import ZoomLoop
 from chain_of_zoom.batch.many import plan_batch
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.writer import Writer
@@ -142,8 +143,8 @@ def test_a_disk_that_cannot_be_written_stops_everything(tmp_path, photos, monkey
 @pytest.mark.slow
 def test_spots_of_one_photo_share_its_pixels(tmp_path, photos, monkeypatch):
     reads = []
-    real = Batch._look
-    monkeypatch.setattr(Batch, "_look", lambda self, task: reads.append(id(found := real(self, task))) or found)
+    real = ZoomLoop._look
+    monkeypatch.setattr(ZoomLoop, "_look", lambda self, task: reads.append(id(found := real(self, task))) or found)
     at = [(0.5, 0.5), (0.1, 0.1), (0.9, 0.9), (0.2, 0.8)]
     outcomes = list(zoom_many(photos[:1], at=at, out=tmp_path / "out", together=4, **FAST))
     assert [outcome.status for outcome in outcomes] == ["done"] * 4

@@ -13,11 +13,10 @@ from typing import Literal, Self
 
 import msgspec
 
-from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.summary import INDEX, SUMMARY, THUMBNAILS, Failure, RunSummary, StateSummary, Summary
 from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RECORD
-from chain_of_zoom.chain.record import Record
+from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import explain_write_errors, make_inner_folder, write_atomic
 from chain_of_zoom.parsing import printable
@@ -25,6 +24,8 @@ from chain_of_zoom.runs.folder import WorkFolder
 
 QUIET_SECONDS = 2.0
 """Seconds between two versions of the page while runs are merely kept."""
+LEISURE = 20
+"""A page that may wait does so for this many times what it takes to write: those of 100,000 zooms are long."""
 _THUMBNAIL = re.compile(r"[0-9a-f]{16}\.webp")
 
 
@@ -63,16 +64,27 @@ class SummaryFolder(WorkFolder[Summary]):
 class Report:
     """Keeps summary and page of a batch up to date and locks its folder, inside a `with` block."""
 
-    def __init__(self, chain: ChainOfZoom, tasks: Sequence[Task], out: Path, *, force: bool = False) -> None:
-        self.backbone = chain.backbone_record  # first, so that missing weights leave no folder behind
-        self.prompter = chain.prompter.name
+    def __init__(
+        self,
+        backbone: BackboneRecord,
+        prompter: str,
+        tasks: Sequence[Task],
+        out: Path,
+        *,
+        force: bool = False,
+        pause: float = 0.0,
+    ) -> None:
+        """Describe tasks that wait. prompter: its name. pause: least seconds between two versions of the page."""
+        self.backbone = backbone
+        self.prompter = prompter
         self.out = out
         self.force = force
-        self.count = 0
+        self.pause = pause
+        self.places = {task.name: index for index, task in enumerate(tasks)}
         self.runs = [
             RunSummary(name=task.name, photo=self._relative(task.photo), settings=task.request) for task in tasks
         ]
-        self._saved = 0.0
+        self._saved, self._cost = 0.0, 0.0
 
     def __enter__(self) -> Self:
         """Make and lock the folder. Raises OccupiedError when it is in use or holds a page of another program."""
@@ -96,15 +108,16 @@ class Report:
             self._folder.close()
 
     def add(self, outcome: Outcome) -> None:
-        """Add the outcome of the next task. Raises OutputError when it cannot be written."""
-        run = msgspec.structs.replace(self.runs[self.count], status=outcome.status, seconds=outcome.seconds)
+        """Add the outcome of a task. Raises OutputError when it cannot be written."""
+        place = self.places[outcome.task.name]
+        run = msgspec.structs.replace(self.runs[place], status=outcome.status, seconds=outcome.seconds)
         if outcome.error:
             run = msgspec.structs.replace(run, error=Failure.of(outcome.error))
         if outcome.record:
             run = self._with_files(run, outcome.folder, outcome.record)
-        self.runs[self.count] = run
-        self.count += 1
-        if outcome.status != "kept" or time.monotonic() - self._saved > QUIET_SECONDS:
+        self.runs[place] = run
+        pause = QUIET_SECONDS if outcome.status == "kept" else self.pause
+        if time.monotonic() - self._saved >= max(pause, LEISURE * self._cost if pause else 0.0):
             self._save(running=True)
 
     @property
@@ -116,7 +129,9 @@ class Report:
         home = self._relative(folder)
         last = len(record.states) - 1
         states = [
-            StateSummary.of(entry, home, self._thumbnail(folder / entry.file, entry.sha256) if i in (0, last) else None)
+            StateSummary.of(
+                entry, home, write_thumbnail(self.out, folder / entry.file, entry.sha256) if i in (0, last) else None
+            )
             for i, entry in enumerate(record.states)
         ]
         return msgspec.structs.replace(
@@ -127,30 +142,15 @@ class Report:
             states=tuple(states),
         )
 
-    def _thumbnail(self, state: Path, sha256: str) -> str | None:
-        """Write a small copy, named after the hash of the state so that it never shows another one; return its path."""
-        from chain_of_zoom.imaging.encode import make_thumbnail
-
-        name = f"{sha256[:16]}.webp"
-        if not _THUMBNAIL.fullmatch(name):  # a record from elsewhere may say anything
-            return None
-        file = self.out / THUMBNAILS / name
-        if not file.is_file():
-            make_inner_folder(self.out, THUMBNAILS)
-            try:
-                data = make_thumbnail(state.read_bytes())
-            except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since
-                return None
-            write_atomic(file, data)
-        return f"{THUMBNAILS}/{file.name}"
-
     def _save(self, *, running: bool) -> None:
         from chain_of_zoom.batch.index import index_page
 
+        started = time.monotonic()
         summary = self.summary
         write_atomic(self.out / SUMMARY, summary.to_json())
         write_atomic(self.out / INDEX, index_page(summary, running=running))
         self._saved = time.monotonic()
+        self._cost = self._saved - started
 
     def _tidy(self) -> None:
         """Remove thumbnails of runs that were replaced."""
@@ -162,3 +162,24 @@ class Report:
 
     def _relative(self, path: Path) -> str:
         return printable(os.path.relpath(path, self.out)).replace(os.sep, "/")
+
+
+def write_thumbnail(out: Path, state: Path, sha256: str) -> str | None:
+    """Write a small copy, named after the hash of the state so that it never shows another one; return its path.
+
+    out: folder of the batch. None for a state that is not there or cannot be read. Raises OutputError.
+    """
+    from chain_of_zoom.imaging.encode import make_thumbnail
+
+    name = f"{sha256[:16]}.webp"
+    if not _THUMBNAIL.fullmatch(name):  # a record from elsewhere may say anything
+        return None
+    file = out / THUMBNAILS / name
+    if not file.is_file():
+        make_inner_folder(out, THUMBNAILS)
+        try:
+            data = make_thumbnail(state.read_bytes())
+        except (OSError, SyntaxError, ValueError):  # a state of before, removed or damaged since
+            return None
+        write_atomic(file, data)
+    return f"{THUMBNAILS}/{file.name}"

@@ -6,8 +6,9 @@ import traceback
 from pathlib import Path
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.batch.executors import Watcher
 from chain_of_zoom.batch.report import Outcome
-from chain_of_zoom.batch.run import Batch, Watcher
+from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.summary import INDEX, RunSummary
 from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RunFolder
