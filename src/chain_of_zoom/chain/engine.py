@@ -22,6 +22,7 @@ from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_float, to_uint8
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.truth.resolution import count_blur
 
 
 class Engine:
@@ -156,7 +157,9 @@ class Engine:
         return [results[i] for i in range(len(enlargements))]
 
     def _state(self, enlargement: Enlargement, image: RGB8, seconds: float) -> ScaleState:
-        info, step = self.backbone.info, enlargement.step
+        info, step, job = self.backbone.info, enlargement.step, enlargement.job
+        finest = job.measure_detail(step)
+        blur = count_blur(finest) if job.meter else 1.0
         return ScaleState(
             image=image,
             input=enlargement.zoomed,
@@ -169,7 +172,8 @@ class Engine:
             prompt_raw=enlargement.raw,
             prompt_confidences=enlargement.confidences,
             prompt_used=not enlargement.is_plain and self.backbone.uses(enlargement.prompt, enlargement.place),
-            beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale),
+            finest=finest,
+            beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale * blur),
             variant=enlargement.variant,
             seconds=seconds,
             fallbacks=tuple(enlargement.fallbacks),

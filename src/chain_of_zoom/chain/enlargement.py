@@ -18,6 +18,7 @@ from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, crop_or_reduce, res
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
+from chain_of_zoom.truth.resolution import DetailMeter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,13 @@ class ZoomJob:
     """What the user decided about single steps, by their number."""
     grey: bool = False
     """Whether the photo has no colour, so that no state gets one."""
+    meter: DetailMeter | None = None
+    """Measures the real detail of the photo; without it the photo counts as sharp."""
+
+    def measure_detail(self, step: Step) -> float | None:
+        """Measure the finest real detail in the window of a step, in pixels of the photo."""
+        return self.meter.measure(step.window) if self.meter else None
+
     restraint: Restraint = field(default_factory=Restraint)
     """How far states may go from plain enlargement and from their parents."""
 
@@ -174,6 +182,7 @@ def resample_state(job: ZoomJob, step: Step) -> ScaleState:
         source_scale=float(step.source_scale),
         origin=step.origin,
         window=step.window.floats(),
+        finest=job.measure_detail(step),
         seconds=time.perf_counter() - started,
         fallbacks=step.fallbacks,
     )

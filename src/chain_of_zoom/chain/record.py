@@ -122,8 +122,11 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the backbone reads text."""
     variant: Variant | None = None
     """Alternative that the user chose."""
+    finest: Annotated[float, Meta(ge=1)] | None = None
+    """Finest real detail of the photo in the window, in its pixels; null where nothing stands out of the noise, and in
+    runs of before that was measured."""
     beyond_evidence: bool
-    """Whether it is generated at a scale above the evidence limit of the backbone."""
+    """Whether it is generated, and deeper than the photo's detail there and the backbone's evidence limit support."""
     seconds: Seconds
     """Seconds for prompt and super-resolution together."""
     fallbacks: tuple[str, ...]
@@ -240,6 +243,10 @@ class Record(RunRecord, frozen=True, kw_only=True):
     """Seed of its first state."""
     place: Place | None = None
     """Where the words of `find` are, so that the same command need not ask again; null without words."""
+    finest: Annotated[float, Meta(ge=1)] | None = None
+    """Finest detail of the whole photo, in its pixels: from 1.4 on it is soft or was enlarged; null as for a state."""
+    supported: Annotated[float, Meta(ge=1)] | None = None
+    """Magnification that the photo's detail at the spot and the backbone's evidence support; null as for a state."""
     states: tuple[StateRecord, ...] = ()
     """Its states, in the order of their magnification."""
     sheet: FileName | None = None

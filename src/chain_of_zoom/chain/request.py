@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, ParamSpec, TypedDict, TypeVar, Unpack
 
@@ -23,6 +24,7 @@ from chain_of_zoom.wording import python_words
 
 Mode = Literal["chain", "direct"]
 Protocol = Literal["default", "paper"]
+Until = Literal["zoom", "supported"]
 
 DEFAULT_ZOOM = 16.0
 MAX_SIDE = 8192
@@ -70,6 +72,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The spot: fractions (0.62,0.4) or pixels (310px,200px); else the centre. Again for further spots."""
     zoom: Annotated[float | None, Flag(metavar="N", panel=MAIN, parse=parse_zoom, is_column=True)] = None
     """Total magnification, linear, from 1; 16 by default."""
+    until: Annotated[Until, Flag(metavar="zoom|supported", panel=MAIN, is_column=True)] = "zoom"
+    """supported: stop where the photo's detail at the spot and tests of the backbone support no more."""
     box: Annotated[str | None, Flag(metavar="X0,Y0,X1,Y1", panel=MAIN, is_column=True)] = None
     """The final window, in pixels or fractions, instead of --at and --zoom."""
     find: Annotated[str, Flag(metavar="TEXT", panel=MAIN, is_column=True)] = ""
@@ -100,6 +104,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise UsageError(f"mode {self.mode!r}; accepted: chain, direct; for example --mode chain")
         if self.protocol not in ("default", "paper"):
             raise UsageError(f"protocol {self.protocol!r}; accepted: default, paper; for example --protocol paper")
+        if self.until not in ("zoom", "supported"):
+            raise UsageError(f"until {self.until!r}; accepted: zoom, supported; for example --until supported")
         check_prompt(self.prompt)
         if self.find:
             check_prompt(self.find)
@@ -134,7 +140,9 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return Restraint(detail=self.detail, faithful=self.faithful)
 
     def _check_paper(self) -> None:
-        for name, value in (("--at", self.at), ("--box", self.box), ("--find", self.find), ("--size", self.size)):
+        until = None if self.until == "zoom" else self.until
+        places = (("--at", self.at), ("--box", self.box), ("--find", self.find))
+        for name, value in (*places, ("--until", until), ("--size", self.size)):
             if value:
                 raise UsageError(
                     f"{name} does not go with --protocol paper, which is the centre at 512x512; leave it out"
@@ -159,7 +167,7 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             frame = parse_box(self.box, picture)
         if frame and self.zoom is None:
             return self._box_aim(picture, frame)
-        zoom = DEFAULT_ZOOM if self.zoom is None else self.zoom
+        zoom = self.zoom or (DEFAULT_ZOOM if self.until == "zoom" else MAX_MAGNIFICATION)
         spot = parse_spot(self.at, picture) if self.at is not None else (frame or whole_picture(picture)).centre
         return Aim(picture=picture, output=self.output(), spot=spot, magnification=Fraction(repr(zoom)))
 
@@ -185,6 +193,7 @@ ZoomSettings = TypedDict(  # noqa: UP013 (ZoomRequest documents its fields)
         "box": tuple[float, float, float, float] | str | None,
         "find": str,
         "size": tuple[int, int] | None,
+        "until": Until,
         "mode": Mode,
         "protocol": Protocol,
         "prompt": str,
@@ -245,16 +254,21 @@ def format_spot(values: Sequence[float] | str | None) -> str | None:
 
 
 def plan(
-    request: ZoomRequest, pixels: RGB8, factor: int, *, resampled: bool, place: Place | None = None
+    request: ZoomRequest,
+    pixels: RGB8,
+    factor: int,
+    *,
+    resampled: bool,
+    place: Place | None = None,
+    find_limit: Callable[[Aim], Fraction] | None = None,
 ) -> tuple[RGB8, Size, list[Step]]:
-    """Return the picture to cut from, the output size and the steps.
-
-    resampled: whether the backbone is plain resampling. place: what the words of `find` mean.
-    """
+    """Return the picture to cut from, the output size and the steps."""
     picture = size_of(pixels)
     if request.protocol == "paper":
         return _plan_paper(request, pixels, resampled=resampled)
     aim = request.aim(picture, place)
+    if find_limit and request.until == "supported":
+        aim = replace(aim, magnification=min(aim.magnification, find_limit(aim)))
     origin = Origin.INTERPOLATED if resampled else Origin.GENERATED
     steps = plan_direct(aim, origin) if request.mode == "direct" else plan_chain(aim, factor, origin)
     return pixels, aim.output, steps

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,6 +16,7 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Choice, Revision, Variant
 from chain_of_zoom.chain.engine import Engine
 from chain_of_zoom.chain.enlargement import ZoomJob, window_size
+from chain_of_zoom.chain.evidence import find_supported
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.lanes import run_in_lanes
 from chain_of_zoom.chain.place import Place
@@ -21,12 +24,14 @@ from chain_of_zoom.chain.published import PublishedFolder
 from chain_of_zoom.chain.record import BackboneRecord, CandidateSet, InputRecord, Record, StateRecord
 from chain_of_zoom.chain.request import ZoomRequest, plan
 from chain_of_zoom.chain.revision import Branch
+from chain_of_zoom.chain.schedule import Aim
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.encode import COMPOSITE, encode_png, label
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.truth.resolution import DetailMeter
 
 Layout = Literal["default", "published"]
 FOLDERS: dict[Layout, type[RunFolder]] = {"default": RunFolder, "published": PublishedFolder}
@@ -81,15 +86,34 @@ class ZoomRun:
         self.request = request
         self.place = place
         info = models.backbone.info
-        is_resampled = info.resample is not None or request.detail == 0
+        self.meter = DetailMeter(photo.pixels)
         self.canvas, self.output, self.steps = plan(
-            request, photo.pixels, info.factor, resampled=is_resampled, place=place
+            request,
+            photo.pixels,
+            info.factor,
+            resampled=self.is_plain,
+            place=place,
+            find_limit=self._find_supported,
         )
 
     @property
     def name(self) -> str:
         """The photo's file name, for sheets and labels."""
         return self.photo.path.name or "picture"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all states are resampled, so that no detail is made up."""
+        return self.models.backbone.info.resample is not None or self.request.detail == 0
+
+    @cached_property
+    def supported(self) -> float:
+        """The magnification up to which the photo at this spot and the evidence of the backbone support a zoom."""
+        return float(self._find_supported(self.request.aim(self.photo.size, self.place)))
+
+    def _find_supported(self, aim: Aim) -> Fraction:
+        limit = None if self.is_plain else self.models.backbone.info.evidence_limit
+        return find_supported(aim, self.meter, limit)
 
     @property
     def is_grey(self) -> bool:
@@ -168,7 +192,12 @@ class ZoomRun:
         kind = FOLDERS[layout]
         path = kind.home(path, name or self.photo.path.stem)
         photo = InputRecord.of(self.photo, os.path.relpath(self.photo.path, path))
-        record = msgspec.structs.replace(begin_record(self.models, photo, self.request), place=self.place)
+        record = msgspec.structs.replace(
+            begin_record(self.models, photo, self.request),
+            place=self.place,
+            finest=self.meter.finest,
+            supported=self.supported,
+        )
         is_grey = self.is_grey and layout == "default" and self.photo.kept.profile is None  # a profile is one of RGB
         self.folder = kind(path, record, force=force, branch=branch, metadata=self.photo.kept, is_grey=is_grey)
         return self.folder
@@ -218,7 +247,7 @@ class ZoomRun:
         remark = "; panels marked generated were made by a model" if is_generated else ""
         text = f"Contact sheet of a zoom {self.describe()}{remark}"
         sighting = (self.request.find, self.place.box) if self.place else None
-        sheet = run_sheet(self.name, states, self.models.backbone.info, sighting)
+        sheet = run_sheet(self.name, states, self.models.backbone.info, sighting, self.supported)
         return encode_png(sheet, *label(text, COMPOSITE if is_generated else None), self.photo.kept.only_profile)
 
     def describe(self) -> str:
@@ -259,6 +288,7 @@ class ZoomRun:
             finished_states=finished_states,
             choices={choice.step: choice for choice in choices},
             grey=self.is_grey,
+            meter=self.meter,
             restraint=self.request.restraint,
         )
 

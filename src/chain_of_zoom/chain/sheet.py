@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chain_of_zoom.backbones.base import BackboneInfo
+from chain_of_zoom.chain.evidence import round_magnification
 from chain_of_zoom.chain.schedule import SMALL_PHOTO, Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.imaging.geometry import Window
@@ -28,10 +29,20 @@ _LEGEND = {
 
 
 def run_sheet(
-    name: str, states: Sequence[ScaleState], info: BackboneInfo, sighting: tuple[str, Window] | None = None
+    name: str,
+    states: Sequence[ScaleState],
+    info: BackboneInfo,
+    sighting: tuple[str, Window] | None = None,
+    supported: float | None = None,
 ) -> RGB8:
-    """Draw the sheet of a run, uint8 RGB. name: of the photo. sighting: words, and the box in it that they mean."""
+    """Draw the sheet of a run, uint8 RGB.
+
+    name: of the photo. sighting: words, and the box in it that they mean. supported: the magnification that evidence
+    supports.
+    """
     panels = [_panel(state, following, info) for state, following in zip(states, [*states[1:], None], strict=True)]
+    if supported is not None:
+        panels[0] = replace(panels[0], lines=[*panels[0].lines, f"supported to about {round_magnification(supported)}"])
     if sighting:
         words, box = sighting
         lines = [*panels[0].lines, f"found, framed blue: {words}"]
@@ -60,7 +71,7 @@ def beyond_evidence(info: BackboneInfo) -> str:
         return f"beyond evidence: tests on real pixels do not support the detail of {info.name} (docs/evidence.md)."
     return (
         f"beyond evidence: on real pixels the detail of {info.name} is partly right at {info.evidence_limit:g}x the "
-        "photo's own resolution (docs/evidence.md); beyond, it is invention."
+        "resolution of a sharp photo (docs/evidence.md); beyond, it is invention."
     )
 
 
@@ -71,6 +82,8 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
     else:
         detail = f"{scale:.4g}x the photo's own resolution"
     lines = [detail]
+    if state.origin is Origin.MEASURED and state.finest is not None:
+        lines.append(f"real detail down to {state.finest:.2g} px")
     if state.beyond_evidence:
         lines.append("beyond evidence")
     if state.prompt:

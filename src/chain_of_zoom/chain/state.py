@@ -37,8 +37,10 @@ class ScaleState:
     """Whether the backbone reads text."""
     variant: Variant | None = None
     """Alternative that the user chose."""
+    finest: float | None = None
+    """Finest real detail of the photo in the window, in its pixels; None where nothing stands out of the noise."""
     beyond_evidence: bool = False
-    """Whether it is generated at a source_scale above the backbone's evidence limit."""
+    """Whether it is generated, and deeper than the photo's detail there and the backbone's evidence limit support."""
     seconds: float = 0.0
     """Seconds for prompt and super-resolution together."""
     fallbacks: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.chain.choice import EDITED, Revision
+from chain_of_zoom.chain.evidence import describe_softness, describe_support
 from chain_of_zoom.chain.folder import SHEET, RunFolder
 from chain_of_zoom.chain.place import refuse_to_choose
 from chain_of_zoom.chain.record import StateRecord
@@ -76,6 +77,9 @@ def zoom_one(
             echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
         elif animate is None and len(run.steps) > 1 and layout == "default":
             echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
+        echo(describe_support(run.meter.measure(run.steps[-1].window), run.supported))
+        if softness := describe_softness(folder.record.finest):
+            echo(f"note: {softness}")
         for note in notes(chain, [folder.record.settings.prompt], folder.record.states):
             echo(f"note: {note}")
 

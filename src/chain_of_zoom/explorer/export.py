@@ -29,6 +29,7 @@ from chain_of_zoom.imaging.geometry import PixelRect, Size, fit_scale
 from chain_of_zoom.imaging.images import RGB8, resize
 from chain_of_zoom.movie.animation import MAX_SIDE as ANIMATION_SIDE
 from chain_of_zoom.movie.animation import Animation, encode
+from chain_of_zoom.truth.resolution import count_blur
 
 MAX_SIDE = 4096
 """Pixels of the longer side of what is saved."""
@@ -81,6 +82,8 @@ class TreeRun(ZoomRun):
         some = f"{shown.absent} of {count} " if shown.absent < count else ""
         absent = (f"{some}tiles at {scale}x were absent",) if shown.absent else ()
         deepest = self.tree.grid.scale(shown.deepest)
+        finest = self.meter.measure(step.window)
+        depth = min(step.source_scale, deepest) * count_blur(finest)
         return ScaleState(
             image=resize(shown.pixels, self.output, "bicubic", region.shifted(-area.x0, -area.y0)),
             magnification=float(step.magnification),
@@ -91,7 +94,8 @@ class TreeRun(ZoomRun):
             prompt_raw=words.text,
             prompt=words.text,
             prompt_used=self.models.backbone.uses(words.text, WindowPlace(0, 0, float(scale) / info.factor)),
-            beyond_evidence=is_made and info.is_beyond_evidence(min(step.source_scale, deepest)),
+            finest=finest,
+            beyond_evidence=is_made and info.is_beyond_evidence(depth),
             fallbacks=(f"{FROM_TILES} at {deepest}x the photo's own resolution", *turned, *absent),
         )
 
