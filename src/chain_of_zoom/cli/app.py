@@ -14,7 +14,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import align, animate, backbones, doctor, eval, explore, models, prompts, train, upscale, zoom
+from chain_of_zoom.cli import (
+    align,
+    animate,
+    arena,
+    backbones,
+    doctor,
+    eval,
+    explore,
+    models,
+    prompts,
+    train,
+    upscale,
+    zoom,
+)
 from chain_of_zoom.cli.flags import PanelCommand
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
@@ -50,6 +63,7 @@ app.command("animate")(animate.animate)
 app.command("explore", cls=PanelCommand)(explore.explore)
 app.command("backbones")(backbones.backbones)
 app.add_typer(models.models_app, name="models")
+eval.eval_app.command("arena")(arena.arena)
 app.add_typer(eval.eval_app, name="eval")
 app.add_typer(train.train_app, name="train")
 app.add_typer(align.align_app, name="align")

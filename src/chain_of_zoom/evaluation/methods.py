@@ -29,7 +29,7 @@ from chain_of_zoom.weights import presets
 
 Options = Mapping[str, Mapping[str, Any]]
 
-WRONG = "wrong"
+WRONG, RIGHT = "wrong", "right"
 WORDS = ("chain", "direct", "faithful")
 EXAMPLE = "for example --methods realsr,realsr:direct,osediff-sd3+vlm@multi"
 
@@ -68,7 +68,7 @@ class Method:
     @property
     def prompter(self) -> str:
         """The name of its prompter among those of `coz zoom`."""
-        return {None: "null", WRONG: "null", presets.ALIGNED: "vlm"}.get(self.writer, str(self.writer))
+        return {None: "null", WRONG: "null", RIGHT: "null", presets.ALIGNED: "vlm"}.get(self.writer, str(self.writer))
 
     @property
     def resamples(self) -> bool:
@@ -90,9 +90,10 @@ class Method:
         return WRONG_TEXTS[hashlib.sha256(picture.encode()).digest()[0] % len(WRONG_TEXTS)]
 
 
-def parse_methods(text: str) -> list[Method]:
-    """Read a list with commas. Raises UsageError, also for a name given twice."""
-    methods = [parse_method(part.strip()) for part in text.split(",") if part.strip()]
+def parse_methods(text: str, *, more_writers: Sequence[str] = ()) -> list[Method]:
+    """Read a list with commas. more_writers: see `parse_method`. Raises UsageError, also for a name given twice."""
+    parts = [part.strip() for part in text.split(",")]
+    methods = [parse_method(part, more_writers=more_writers) for part in parts if part]
     if not methods:
         raise UsageError(f"--methods is empty; accepted: BACKBONE[:direct][+PROMPTER] and more with commas; {EXAMPLE}")
     folders: dict[str, str] = {}
@@ -106,8 +107,8 @@ def parse_methods(text: str) -> list[Method]:
     return methods
 
 
-def parse_method(text: str) -> Method:
-    """Read one method. Raises UsageError that says which part is wrong."""
+def parse_method(text: str, *, more_writers: Sequence[str] = ()) -> Method:
+    """Read one method. more_writers: accepted in the place of prompters. Raises UsageError saying what is wrong."""
     label, equals, description = text.rpartition("=")
     if equals and not re.fullmatch(r"[\w.-]+", label):
         raise UsageError(f"label {label!r} of a method; accepted: letters, digits, - _ and .; for example mine=realsr")
@@ -120,7 +121,7 @@ def parse_method(text: str) -> Method:
     if len(set(words)) < len(words) or len(restraint) > 1 or {"chain", "direct"} <= {*words}:
         raise UsageError(f"method {text!r}: accepted after {backbone}: each thing once; {EXAMPLE}")
     if plus:
-        _check_name("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG), text)
+        _check_name("prompter", writer, (*names("prompter", PROMPTERS), presets.ALIGNED, WRONG, *more_writers), text)
         if writer != "null" and not load_backbone(backbone).info.text_aware:
             raise UsageError(
                 f"method {text!r}: {backbone} reads no prompts; accepted: {backbone} alone; leave +{writer} out"

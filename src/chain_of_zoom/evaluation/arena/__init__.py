@@ -1,0 +1,1 @@
+"""Procedural scenes with exact pixels at any depth: what a zoom invents can be compared with what is there."""
