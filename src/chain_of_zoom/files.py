@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from chain_of_zoom.errors import OutputError
+from chain_of_zoom.resources import WINDOWS
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.coz\.tmp")
 
@@ -30,6 +31,15 @@ def check_names(*paths: Path) -> None:
     for path in paths:
         with explain_write_errors(path, "file"), suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
+
+
+def relate(path: Path, folder: Path) -> str:
+    """Return the path as seen from a folder, with slashes; the whole path for one on another drive of Windows."""
+    try:
+        text = os.path.relpath(path, folder)
+    except ValueError:
+        text = str(path.absolute())
+    return text.replace(os.sep, "/")
 
 
 def make_folder(path: Path) -> Path:
@@ -74,9 +84,9 @@ def replacement(path: Path, folder: Path | None = None) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if os.name != "nt":  # still locked, so that nobody takes it for a leftover
+            if not WINDOWS:  # still locked, so that nobody takes it for a leftover
                 temporary.replace(path)
-        if os.name == "nt":  # where no open file can be moved
+        if WINDOWS:  # where no open file can be moved
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 ROOT = Path("/")
+WINDOWS = os.name == "nt"
 _GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2 and v1
 _STACK = 8 << 20  # bytes of a thread, where the shell names no limit
 
@@ -73,6 +75,9 @@ def _limits(root: Path, threads: int = 0) -> Iterator[tuple[int, int]]:
     if "MemTotal:" in machine and "MemAvailable:" in machine:
         free = machine["MemAvailable:"] + machine.get("SwapFree:", 0)
         yield machine["MemTotal:"] * 1024, (machine["MemTotal:"] - free) * 1024
+    elif WINDOWS:
+        total, free = _read_windows_memory()
+        yield total, total - free
     elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0
     for group in _groups(root, "memory"):
@@ -84,6 +89,24 @@ def _limits(root: Path, threads: int = 0) -> Iterator[tuple[int, int]]:
                 files = pages.get(f"{prefix}inactive_file", 0) + pages.get(f"{prefix}active_file", 0)
                 yield numbers[0], max(sum(_numbers(group / usage)) - files, 0)
     yield from _limits_of_process(root, threads)
+
+
+class _MemoryStatus(ctypes.Structure):
+    """Mirrors MEMORYSTATUSEX of Windows."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32), ("load", ctypes.c_uint32), ("total", ctypes.c_uint64), ("free", ctypes.c_uint64),
+        ("pagefile_total", ctypes.c_uint64), ("pagefile_free", ctypes.c_uint64), ("virtual_total", ctypes.c_uint64),
+        ("virtual_free", ctypes.c_uint64), ("extended_free", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+def _read_windows_memory() -> tuple[int, int]:
+    """Return the bytes of memory of the machine, and those that are free with the page file that backs them."""
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    library: Any = getattr(ctypes, "windll")  # noqa: B009 - only there on Windows, which mypy knows
+    library.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return status.total, min(status.total, status.pagefile_free)
 
 
 def _limits_of_process(root: Path, threads: int) -> Iterator[tuple[int, int]]:

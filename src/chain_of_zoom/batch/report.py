@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.folder import RECORD
 from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.files import explain_write_errors, make_inner_folder, write_atomic
+from chain_of_zoom.files import explain_write_errors, make_inner_folder, relate, write_atomic
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.runs.folder import WorkFolder
 
@@ -161,7 +160,7 @@ class Report:
                     file.unlink()
 
     def _relative(self, path: Path) -> str:
-        return printable(os.path.relpath(path, self.out)).replace(os.sep, "/")
+        return printable(relate(path, self.out))
 
 
 def write_thumbnail(out: Path, state: Path, sha256: str) -> str | None:

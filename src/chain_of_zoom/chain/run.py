@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -27,6 +26,7 @@ from chain_of_zoom.chain.revision import Branch
 from chain_of_zoom.chain.schedule import Aim
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.files import relate
 from chain_of_zoom.imaging.encode import COMPOSITE, encode_png, label
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import Picture
@@ -191,7 +191,7 @@ class ZoomRun:
                 self._check_memory()
         kind = FOLDERS[layout]
         path = kind.home(path, name or self.photo.path.stem)
-        photo = InputRecord.of(self.photo, os.path.relpath(self.photo.path, path))
+        photo = InputRecord.of(self.photo, relate(self.photo.path, path))
         record = msgspec.structs.replace(
             begin_record(self.models, photo, self.request),
             place=self.place,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.finding import ask_back, name_words
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.signed import write_signed
-from chain_of_zoom.cli.terminal import echo, echo_lines
+from chain_of_zoom.cli.terminal import echo, echo_lines, quote
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.provenance.identity import Identity
 
@@ -76,7 +75,7 @@ def zoom_one(
         if folder.record.animation:
             echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
         elif animate is None and len(run.steps) > 1 and layout == "default":
-            echo(f"note: no animation, which would take a while here; type: coz animate {_quoted(folder.path)}")
+            echo(f"note: no animation, which would take a while here; type: coz animate {quote([str(folder.path)])}")
         echo(describe_support(run.meter.measure(run.steps[-1].window), run.supported))
         if softness := describe_softness(folder.record.finest):
             echo(f"note: {softness}")
@@ -110,11 +109,7 @@ def _next_command(step: int, candidate: int) -> str:
         if not skip and option not in ("--candidates", "--resume-from"):
             words.append(word)
         skip = not skip and word in ("--candidates", "--resume-from")
-    return f"{shlex.join(['coz', *words])} --resume-from {step} --candidate {candidate}"
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+    return f"{quote(['coz', *words])} --resume-from {step} --candidate {candidate}"
 
 
 def state_line(folder: RunFolder, entry: StateRecord, what: str) -> str:

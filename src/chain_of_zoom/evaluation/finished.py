@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from chain_of_zoom.evaluation.consistency import Window
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import Case, MeasuredRun
 from chain_of_zoom.evaluation.results import SentPrompt, ShownFile
+from chain_of_zoom.files import relate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,11 @@ def list_files(zooms: Sequence[FinishedZoom], out: Path) -> tuple[ShownFile, ...
     truths: dict[tuple[str, int, int], ShownFile] = {}
     for zoom in zooms:
         for depth, state in zoom.states().items():
-            file = Path(os.path.relpath(zoom.run.folder / state.file, out)).as_posix()
+            file = relate(zoom.run.folder / state.file, out)
             states.append(ShownFile(**zoom.place(depth), file=file))
         for depth in zoom.case.boxes:
             if zoom.case.truth:
-                file = Path(os.path.relpath(zoom.case.truth, out)).as_posix()
+                file = relate(zoom.case.truth, out)
                 place = zoom.place(depth) | {"method": "truth"}
                 truths[zoom.case.picture, zoom.case.spot, depth] = ShownFile(**place, file=file)
     return (*states, *truths.values())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
@@ -13,7 +11,7 @@ from chain_of_zoom.chain.run import begin_record
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import MeasuredRun
 from chain_of_zoom.evaluation.results import MethodNote
-from chain_of_zoom.files import write_atomic
+from chain_of_zoom.files import relate, write_atomic
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import decode_png, load
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
@@ -35,7 +33,7 @@ class StateCache:
         force: replace another run in the folder. Raises the errors of `coz zoom`; OccupiedError for another run's
         folder.
         """
-        path = os.path.relpath(run.photo, run.folder)
+        path = relate(run.photo, run.folder)
         # The size and the notes are not known before the photo is read, and do not make another run.
         expected = self._begin_record(InputRecord(path=path, sha256=run.photo_sha256, size=(0, 0)), run)
         record = read_finished(run.folder, with_sheet=False)

@@ -52,7 +52,9 @@ def bind(host: str, port: int | None) -> socket.socket:
     ports = [port] if port is not None else [*range(8642, 8642 + PORTS_TRIED), 0]
     for number in ports:
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # What this means on Windows, another server on the same port, is what its own option forbids.
+        kind = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, kind, 1)
         try:
             listener.bind((host.strip("[]"), number))
         except (OSError, OverflowError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.record import InputRecord, software
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.errors import OutputError
-from chain_of_zoom.files import check_names
+from chain_of_zoom.files import check_names, relate
 from chain_of_zoom.imaging import metadata
 from chain_of_zoom.imaging.colour import profiles
 from chain_of_zoom.imaging.colour.grey import is_grey
@@ -163,7 +162,7 @@ class UpscaleJob:
         return UpscaleRecord(
             software=software(),
             input=InputRecord(
-                path=os.path.relpath(photo.path, self.out.parent),
+                path=relate(photo.path, self.out.parent),
                 sha256=photo.sha256,
                 size=(*size_of(photo.colour),),
                 notes=photo.notes,

@@ -66,7 +66,7 @@ def find_model(name: str | Path) -> Path | None:
         return folder
     cache = _model_cache(str(name))
     try:
-        snapshot = cache / "snapshots" / (cache / "refs" / "main").read_text().strip()
+        snapshot = cache / "snapshots" / (cache / "refs" / "main").read_text("utf-8").strip()
         return snapshot if snapshot.is_dir() else None
     except (OSError, ValueError):
         return None

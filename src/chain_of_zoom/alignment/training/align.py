@@ -223,7 +223,7 @@ class _AlignmentRun:
         if not self.is_main:
             return
         config_file, weights_file = ADAPTER
-        adapter_config = json.loads((temporary / config_file).read_text())
+        adapter_config = json.loads((temporary / config_file).read_text("utf-8"))
         adapter_config["base_model_name_or_path"] = self.config.model
         write_atomic(self.out / config_file, json.dumps(adapter_config, indent=2).encode() + b"\n")
         write_atomic(self.out / weights_file, (temporary / weights_file).read_bytes())
@@ -297,7 +297,7 @@ def _read_history(checkpoint: Path | None) -> list[Log]:
     """Return the numbers that a checkpoint remembers."""
     if checkpoint is None:
         return []
-    return _list_logged(json.loads((checkpoint / "trainer_state.json").read_text())["log_history"])
+    return _list_logged(json.loads((checkpoint / "trainer_state.json").read_text("utf-8"))["log_history"])
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Layer:
 
 def read_network(param: Path, weights: Path) -> list[Layer]:
     """Read the layers in order. Raises ValueError for what is damaged or not supported."""
-    lines = param.read_text().splitlines()
+    lines = param.read_text("utf-8").splitlines()
     if not lines or lines[0].strip() != MAGIC:
         raise ValueError(f"{param.name} is no ncnn network")
     reader = _Reader(weights.read_bytes())
