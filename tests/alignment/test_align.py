@@ -410,12 +410,12 @@ def test_too_few_pairs(model, tmp_path):
 def test_what_does_not_fit_is_said_before_anything_is_read(model, pairs, tmp_path, monkeypatch):
     from chain_of_zoom.alignment.training import budget
 
-    monkeypatch.setattr(budget, "total_memory", lambda: 10**9)
+    monkeypatch.setattr(budget, "available_memory", lambda: 10**9)
     with pytest.raises(
         UsageError, match=r"about 1\.\d GB of memory are needed \(.*weights.*1\.5 GB runtime.*1 GB are there"
     ):
         align(settings(pairs, model), tmp_path / "out")
-    monkeypatch.setattr(budget, "total_memory", lambda: 1_700_000_000)
+    monkeypatch.setattr(budget, "available_memory", lambda: 1_700_000_000)
     large = settings(pairs, model, batch=400, group=400, max_new_tokens=512)
     few = pytest.raises(UsageError, match=r"for example --set batch=1 --set accumulate=400 \(about 1\.\d GB\)")
     with few:

@@ -16,7 +16,7 @@ from chain_of_zoom.imaging.images import resize  # noqa: E402
 from chain_of_zoom.networks.sd import tiled_smooth  # noqa: E402
 from chain_of_zoom.runtime import placement  # noqa: E402
 from chain_of_zoom.runtime.plan import NetworkPart  # noqa: E402
-from chain_of_zoom.runtime.precision import TOLERANCE, measure_relative_error  # noqa: E402
+from chain_of_zoom.runtime.precision import TOLERANCE, cast, measure_relative_error  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -241,3 +241,21 @@ def test_bfloat16_where_a_cpu_has_it_stays_within_the_tolerances():
     assert half.model.residence.as_record()["vae"] == f"cpu {str(errors)[6:]}"
     for name in ("transformer", "clip", "t5"):
         assert half.model.residence.as_record()[name] == "cpu bfloat16"
+
+
+@pytest.mark.slow
+def test_only_what_makes_pixels_becomes_float32_while_the_texts_are_finite():
+    backbone = load_backbone("osediff-sd3", **TINY, device="cpu")
+    backbone.load()
+    model = backbone.model
+    for encoder in model.encoders:
+        cast(encoder, torch.float16)
+    model._texts["moss"] = (torch.zeros(1, 2, 3), torch.zeros(1, 3))
+    with model.in_float32():
+        assert {encoder.dtype for encoder in model.encoders} == {torch.float16}
+        assert "moss" in model._texts
+        assert model.transformer.dtype == torch.float32
+    model._texts["moss"] = (torch.full((1, 2, 3), torch.inf), torch.zeros(1, 3))
+    with model.in_float32():
+        assert {encoder.dtype for encoder in model.encoders} == {torch.float32}
+        assert not model._texts

@@ -131,6 +131,28 @@ def test_a_cache_of_fixed_size_and_a_padded_batch_give_the_same_texts(aligned, m
 
 
 @pytest.mark.slow
+def test_a_compiled_batch_that_does_not_fit_is_halved_and_not_filled_up_again(aligned, monkeypatch):
+    model, counts = aligned._loaded().model, []
+    residence, generate = aligned._residence, model.generate
+    monkeypatch.setattr(residence, "placement", replace(residence.placement, static=True))
+    monkeypatch.setattr(aligned, "_batch", 4)
+
+    def generate_two(**inputs):
+        counts.append(len(inputs["input_ids"]))
+        if counts[-1] > 2:
+            raise torch.OutOfMemoryError
+        return generate(**inputs)
+
+    monkeypatch.setattr(model, "generate", generate_two)
+    contexts = [context(1), context(2), context(3)]
+    texts = aligned(contexts)
+    assert counts == [4, 1, 1, 1]
+    assert aligned.fallbacks() == ["prompter out of GPU memory with 3 at once; 1 at once"]
+    monkeypatch.undo()
+    assert texts == aligned(contexts)
+
+
+@pytest.mark.slow
 def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(aligned, monkeypatch):
     contexts = [context(1), context(2), context(3)]
     expected = aligned(contexts)
@@ -314,10 +336,12 @@ def test_options(options, message, monkeypatch):
     assert Vlm().dtype == Vlm(dtype="float32").dtype == torch.float32
 
 
-def test_on_cuda_auto_is_bfloat16(monkeypatch):
+@pytest.mark.parametrize(("capability", "dtype"), [((8, 6), torch.bfloat16), ((7, 5), torch.float16)])
+def test_on_cuda_auto_is_the_short_type_that_the_card_computes_in(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     vlm = Vlm()
-    assert (vlm.device.type, vlm.dtype) == ("cuda", torch.bfloat16)
+    assert (vlm.device.type, vlm.dtype) == ("cuda", dtype)
 
 
 def fails(model: object, message: str, adapter: Path | None = None) -> None:

@@ -136,6 +136,12 @@ def test_decoding_is_compiled_for_many_pictures_and_weights_that_stay(gigabytes,
     assert plan({"cuda:0": gigabytes * GB}, PAPER, pictures=pictures).static == static
 
 
+def test_old_cards_get_the_short_type_that_they_have_and_nothing_is_compiled_without_a_compiler():
+    old = plan({"cuda:0": 80 * GB}, PAPER, pictures=255, half={"cuda:0": "float16"}, can_compile=False)
+    assert {part.dtype for part in old.parts if part.part.dtype is None} == {"float16"}
+    assert not old.static
+
+
 @pytest.mark.slow
 @given(
     free=st.dictionaries(st.sampled_from(["cuda:0", "cuda:1", "cuda:2"]), st.integers(0, 90 * GB)), low=st.booleans()

@@ -14,7 +14,7 @@ from chain_of_zoom.errors import MissingError
 from chain_of_zoom.runtime.local import LocalModel
 from chain_of_zoom.runtime.plan import Need
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.files import combined_sha256
+from chain_of_zoom.weights.hashes import combined_sha256
 
 
 class LocalBackbone(LocalModel, Backbone):

@@ -16,7 +16,7 @@ from chain_of_zoom.backbones.base import Backbone, BackboneInfo
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.runtime.retry import is_usable, retry_in_float32
-from chain_of_zoom.weights.files import file_sha256
+from chain_of_zoom.weights.hashes import remember_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ class ModelFile(Backbone):
 
     def weights_sha256(self) -> str | None:
         """Return the SHA-256 of the file."""
-        return file_sha256(self.path)
+        return remember_sha256(self.path)
 
     def runs_on(self) -> str | None:
         """Return "cpu", or "cuda:0" and the like."""

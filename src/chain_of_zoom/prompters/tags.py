@@ -16,7 +16,7 @@ from chain_of_zoom.prompters.local import LocalPrompter
 from chain_of_zoom.runtime.placement import choose_device
 from chain_of_zoom.runtime.plan import NetworkPart
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.files import file_sha256
+from chain_of_zoom.weights.hashes import remember_sha256
 
 # Of the published network, whose file holds a text decoder too; and what a picture takes through Swin-L and 4585 tags.
 PARAMETERS, WORK = 213_000_000, 200_000_000
@@ -67,7 +67,7 @@ class Dape(LocalPrompter):
     def weights_sha256(self) -> dict[str, str]:
         """Return the SHA-256 of every file, by role (ram, tags, thresholds, dape); computed once."""
         if not self._sha256:
-            self._sha256 = {role: file_sha256(path) for role, path in self.files.items()}
+            self._sha256 = {role: remember_sha256(path) for role, path in self.files.items()}
         return dict(self._sha256)
 
     def _list_parts(self) -> tuple[NetworkPart, ...]:

@@ -17,7 +17,8 @@ from chain_of_zoom.runtime.placement import choose_device, choose_dtype, find_dt
 from chain_of_zoom.runtime.plan import NetworkPart
 from chain_of_zoom.runtime.precision import to_int8
 from chain_of_zoom.runtime.residence import Residence
-from chain_of_zoom.weights.files import count_parameters, file_sha256, is_quantisable
+from chain_of_zoom.weights.files import count_parameters, is_quantisable
+from chain_of_zoom.weights.hashes import remember_sha256
 from chain_of_zoom.weights.hub import find_model
 
 
@@ -61,7 +62,7 @@ class Vlm(LocalPrompter):
         if self._sha256 is None:
             folders = {"model": local_folder(self.model), "adapter": Path(self.adapter) if self.adapter else None}
             self._sha256 = {
-                f"{role}/{file.name}": file_sha256(file)
+                f"{role}/{file.name}": remember_sha256(file)
                 for role, folder in folders.items()
                 if folder is not None
                 for file in sorted(folder.expanduser().glob("*.safetensors"))
@@ -97,8 +98,8 @@ class Vlm(LocalPrompter):
         count = len(conversations)
         # With a cache of fixed size transformers compiles the decoding, on CUDA.
         cache: dict[str, Any] = {"cache_implementation": "static"} if self._residence.placement.static else {}
-        if cache:  # one shape of the batch, or every other one would be compiled anew
-            conversations = [*conversations, *[conversations[-1]] * (self._batch - count)]
+        if cache:  # a power of two, so that few shapes are compiled; never more than was found to fit
+            conversations = [*conversations, *[conversations[-1]] * ((1 << (count - 1).bit_length()) - count)]
         options = cache | {"device": self.device, "dtype": self.dtype}
         with self._residence.using("prompts"):
             answers = generate_answers(vlm, conversations, self.max_new_tokens, **options)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
-from chain_of_zoom.errors import UsageError
-from chain_of_zoom.runtime.plan import Need, plan
+from chain_of_zoom.errors import ShortageError, UsageError
+from chain_of_zoom.resources import lack_of_memory
+from chain_of_zoom.runtime.plan import Need, Placement, plan
 from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.runtime.retry import name_dtype
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,12 +33,12 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Find a float type; "auto" is bfloat16 on a GPU, float32 elsewhere. Raises UsageError.
+    """Find a float type; "auto" is the short one of a GPU (`choose_half`), float32 elsewhere. Raises UsageError.
 
     On a CPU half precision is hundreds of times slower, but for bfloat16 where the CPU has instructions for it.
     """
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+        return choose_half(device) if device.type == "cuda" else torch.float32
     if name not in _DTYPES:
         raise UsageError(f"dtype {name!r}; accepted: auto, {', '.join(_DTYPES)}; for example --dtype float32")
     if device.type == "cpu" and name != "float32" and not (name == "bfloat16" and cpu_has_bfloat16()):
@@ -43,6 +46,17 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
             f"dtype {name} on a CPU like this is hundreds of times slower; accepted: float32; type: --dtype float32"
         )
     return _DTYPES[name]
+
+
+def choose_half(device: torch.device | str) -> torch.dtype:
+    """Choose the short float type of a GPU: bfloat16 where it computes in it (from Ampere on), else float16."""
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+
+
+def can_compile() -> bool:
+    """Tell whether torch compiles for these GPUs: it needs triton, and from the second GPU on torch 2.13."""
+    version = tuple(int(number) for number in torch.__version__.split(".")[:2])
+    return importlib.util.find_spec("triton") is not None and (torch.cuda.device_count() < 2 or version >= (2, 13))
 
 
 def cpu_has_bfloat16() -> bool:
@@ -64,7 +78,11 @@ def measure_free_memory() -> dict[str, int]:
 
 
 def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
-    """Plan with the memory that is free now. Raises UsageError for an absent device or precision, BackboneError."""
+    """Plan with the memory that is free now.
+
+    Raises UsageError for an absent device or precision, BackboneError where the GPU has too little memory, and
+    ShortageError where this machine has too little for the weights that wait off the GPU.
+    """
     resolved = []
     for need in needs:
         device = choose_device(need.device)
@@ -73,4 +91,19 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
         if name != "auto":
             name = f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
         resolved.append(replace(need, device=name))
-    return Residence(plan(measure_free_memory(), resolved, pictures=pictures))
+    free = measure_free_memory()
+    half = {device: name_dtype(choose_half(device)) for device in free}
+    placement = plan(free, resolved, pictures=pictures, half=half, can_compile=can_compile())
+    check_host_memory(placement)
+    return Residence(placement)
+
+
+def check_host_memory(placement: Placement) -> None:
+    """Raises ShortageError where the weights that stay in this machine's memory, or are read through it, do not fit."""
+    waiting = [part for part in placement.parts if part.device == "cpu" or part.part.stage not in placement.pinned]
+    largest = max((part.weights for part in placement.parts), default=0)  # is read here before it goes to its GPU
+    if lack := lack_of_memory(max(sum(part.weights for part in waiting), largest)):
+        raise ShortageError(
+            f"not enough memory for the weights that wait outside the GPU: {lack}; accepted: a machine with more, or "
+            "fewer models; close other programs, or type: --memory low"
+        )

@@ -146,13 +146,21 @@ def describe_placement(record: Mapping[str, str], free: Mapping[str, int]) -> st
     return f"memory {mode}: {places}{f' ({room})' if room else ''}"
 
 
-def plan(free: Mapping[str, int], needs: Sequence[Need], *, pictures: int = 1) -> Placement:
+def plan(
+    free: Mapping[str, int],
+    needs: Sequence[Need],
+    *,
+    pictures: int = 1,
+    half: Mapping[str, str] | None = None,
+    can_compile: bool = True,
+) -> Placement:
     """Decide where the parts of a backbone and a prompter go.
 
     free: bytes of every GPU that may be used, by its torch name; none means the CPU. pictures: how many are to come.
+    half: the short float type of a GPU where that is not bfloat16. can_compile: whether torch compiles here.
     The same input always gives the same placement. Raises BackboneError when not even the smallest way fits.
     """
-    parts = _assign_devices(free, needs)
+    parts = _assign_devices(free, needs, half or {})
     low = any(need.memory == "low" for need in needs)
     modes: dict[str, Mode] = {}
     pinned: set[Stage] = set()
@@ -177,12 +185,12 @@ def plan(free: Mapping[str, int], needs: Sequence[Need], *, pictures: int = 1) -
         together=together,
         # Weights that move would have to be compiled and captured anew each time.
         static=bool(words) and modes[words[0].device] == "resident" and words[0].device in free
-        and calls >= COMPILE_CALLS,
+        and can_compile and calls >= COMPILE_CALLS,
         free={device: free[device] for device in modes if device in free},
     )  # fmt: skip
 
 
-def _assign_devices(free: Mapping[str, int], needs: Sequence[Need]) -> list[PlacedPart]:
+def _assign_devices(free: Mapping[str, int], needs: Sequence[Need], half: Mapping[str, str]) -> list[PlacedPart]:
     """Put pixels on the GPU with the most memory; prompts, where there is another GPU, on that."""
     by_room = sorted(free, key=lambda device: -free[device]) or ["cpu"]
     chosen = {part.stage: need.device for need in needs for part in need.parts if need.device != "auto"}
@@ -195,7 +203,7 @@ def _assign_devices(free: Mapping[str, int], needs: Sequence[Need]) -> list[Plac
             if device == "auto":
                 device = words if part.stage == "prompts" else pixels
             if dtype == "auto":
-                dtype = "bfloat16" if device.startswith("cuda") else "float32"
+                dtype = half.get(device, "bfloat16") if device.startswith("cuda") else "float32"
             parts.append(PlacedPart(part=part, device=device, dtype=part.dtype or dtype))
     return parts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from math import prod
 from pathlib import Path
@@ -36,13 +36,6 @@ def file_sha256(path: str | Path) -> str:
     """Compute the SHA-256 of a file, read in pieces."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def combined_sha256(paths: Sequence[Path]) -> str | None:
-    """Compute one SHA-256 over several files, in order; None when there are none."""
-    if not paths:
-        return None
-    return hashlib.sha256("".join(file_sha256(path) for path in paths).encode()).hexdigest()
 
 
 class Header(NamedTuple):

@@ -19,7 +19,7 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
 from chain_of_zoom.prompters.vlm import convert_pictures
-from chain_of_zoom.resources import human_size, total_memory
+from chain_of_zoom.resources import available_memory, human_size
 
 FLOAT, ADAM = 4, 8
 """Bytes of a number, and of what the optimizer remembers of it."""
@@ -115,9 +115,9 @@ def require_memory(config: AlignConfig, args: Any, width: int, pair: Pair) -> No
         critic=critic,
     )
     if device.type == "cpu":
-        available = (total_memory() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        available = (available_memory() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     else:
-        available = torch.cuda.get_device_properties(device).total_memory
+        available = torch.cuda.mem_get_info(device)[0]
     single = msgspec.structs.replace(config, batch=1, accumulate=config.batch * config.accumulate)
     if available:
         check_memory(config, estimate(config), estimate(single), available)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 from chain_of_zoom.errors import MissingError
@@ -59,7 +61,8 @@ class ResearchMetric(PictureMetric):
 
     def _load(self) -> None:
         try:
-            self._score: Callable[..., Any] = _lpips() if self._package == "lpips" else _pyiqa(self.info.name)
+            with redirect_stdout(sys.stderr):  # "Downloading ..." is none of what `--json` prints
+                self._score: Callable[..., Any] = _lpips() if self._package == "lpips" else _pyiqa(self.info.name)
         except Exception as error:  # a download, a licence wall, torchvision beside another torch: anything
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise MissingError(

@@ -178,14 +178,22 @@ class OneStepSD3:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Hold everything but int8 weights in single precision meanwhile, where less overflows than in half."""
+        """Hold what makes pixels in single precision meanwhile, where less overflows than in half.
+
+        The encoders of text, the largest networks, stay as they are unless they gave what is not finite; so do int8
+        weights.
+        """
         dtype, texts = self.dtype, self._texts
-        modules = [module for module in (self.transformer, self.vae, *self.encoders) if not is_int8(module)]
+        has_finite_texts = all(bool(part.isfinite().all()) for text in texts.values() for part in text)
+        modules = [self.transformer, self.vae]
+        if not has_finite_texts:
+            modules += [module for module in self.encoders if not is_int8(module)]
         self._release()  # or weights would come back from the host as they were
         tensors = [t for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
         dtypes = [tensor.dtype for tensor in tensors]
         try:
-            self.dtype, self._texts = torch.float32, OrderedDict()
+            self.dtype = torch.float32
+            self._texts = texts if has_finite_texts else OrderedDict()
             for tensor in tensors:
                 tensor.data = tensor.data.float()
             yield
