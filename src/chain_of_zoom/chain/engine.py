@@ -144,7 +144,7 @@ class Engine:
                         outputs = self.backbone.refine(windows, prompts, seeds, on_fallback=partial(_note, batch))
                     else:
                         windows = [enlargement.window(self.backbone.info.factor) for enlargement in batch]
-                        places = [enlargement.place for enlargement in batch]
+                        places = [enlargement.place(self.backbone.info.factor) for enlargement in batch]
                         outputs = self.backbone(
                             windows, prompts, seeds, places=places, on_fallback=partial(_note, batch)
                         )
@@ -171,7 +171,8 @@ class Engine:
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
             prompt_confidences=enlargement.confidences,
-            prompt_used=not enlargement.is_plain and self.backbone.uses(enlargement.prompt, enlargement.place),
+            prompt_used=not enlargement.is_plain
+            and self.backbone.uses(enlargement.prompt, enlargement.place(info.factor)),
             finest=finest,
             beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale * blur),
             variant=enlargement.variant,

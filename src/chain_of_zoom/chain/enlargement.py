@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.chain.window import WindowFit, fit_window
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
-from chain_of_zoom.imaging.geometry import Size, ceil_size, whole_picture
+from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, crop_or_reduce, resize, size_of, to_float
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
+from chain_of_zoom.imaging.projection import project
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
 from chain_of_zoom.truth.resolution import DetailMeter
@@ -89,21 +90,29 @@ class Enlargement:
         self.fallbacks = list(source.fallbacks)
 
     def is_direct(self, factor: int) -> bool:
-        """Return whether one pass is not enough to fill the output, so that the window is resampled first."""
-        return _is_direct(self.step, self.job.output, factor)
+        """Return whether one pass is not enough to fill the output, so that the window is enlarged first."""
+        return fit_window(self.step, self.job.output, factor).fit is WindowFit.ENLARGED
 
     def window(self, factor: int) -> RGB8:
-        """Cut the backbone's input: whole pixels of the parent, enlarged by bicubic first for a direct zoom."""
-        if self.is_direct(factor):
-            size = window_size(self.step, self.job.output, factor)
-            return turn_pixels(resize(self.parent, size, "bicubic", self.step.region), self._turn)
-        x0, y0, x1, y1 = self.step.cut.whole()
-        return turn_pixels(self.parent[y0:y1, x0:x1], self._turn)
+        """Cut the backbone's input: whole pixels of the parent, or the region resampled."""
+        size, fit = fit_window(self.step, self.job.output, factor)
+        if fit is WindowFit.WHOLE:
+            return turn_pixels(self._cut_parent(), self._turn)
+        resampler: Filter = "bicubic" if fit is WindowFit.ENLARGED else "lanczos"
+        return turn_pixels(resize(self.parent, size, resampler, self.step.region), self._turn)
 
-    @property
-    def place(self) -> WindowPlace:
-        """Where the backbone's input lies in the photo, in whole pixels of the picture it is cut from."""
+    def _cut_parent(self) -> RGB8:
+        """Cut the whole pixels of the parent that the step shows."""
+        x0, y0, x1, y1 = self.step.cut.whole()
+        return self.parent[y0:y1, x0:x1]
+
+    def place(self, factor: int) -> WindowPlace:
+        """Return where the backbone's input lies in the photo, in its own pixels or those of what it is cut from."""
         step = self.step
+        size, fit = fit_window(step, self.job.output, factor)
+        if fit is WindowFit.REDUCED:
+            scale = size.width / step.window.width
+            return WindowPlace(round(step.window.x0 * scale), round(step.window.y0 * scale), float(scale))
         scale = step.region.width / step.window.width
         left = step.window.x0 * scale - (step.region.x0 - step.cut.x0)
         top = step.window.y0 * scale - (step.region.y0 - step.cut.y0)
@@ -128,37 +137,28 @@ class Enlargement:
         restraint = self.job.restraint
         if restraint.is_none:
             return image
-        x0, y0, x1, y1 = self.step.cut.whole()
-        region = self.step.region.shifted(-x0, -y0)
-        return restraint.apply(image, to_float(self.zoomed), to_float(self.parent[y0:y1, x0:x1]), region)
+        return restraint.apply(image, to_float(self.zoomed), to_float(self._cut_parent()), self._region_in_cut)
+
+    @property
+    def _region_in_cut(self) -> Box:
+        return self.step.region.shifted(-self.step.cut.x0, -self.step.cut.y0)
 
     def fit_to_output(self, result: RGBF, factor: int) -> RGBF:
         """Return the part of an enlarged window that fills the output, without the colour a grey picture was given.
 
-        result: float32, H x W x 3, about [0, 1]: the window enlarged by `factor`. A colour that is removed is noted.
+        result: float32, H x W x 3, about [0, 1]: the window enlarged by `factor`. A window that was reduced first gives
+        its detail back to the result. A colour that is removed is noted.
         """
         result = turn_back(result, self._turn)
-        if self.is_direct(factor):
-            box = whole_picture(size_of(result))
-        else:
-            box = self.step.region.shifted(-self.step.cut.x0, -self.step.cut.y0).scaled(factor, factor)
+        fit = fit_window(self.step, self.job.output, factor).fit
+        box = self._region_in_cut.scaled(factor, factor) if fit is WindowFit.WHOLE else whole_picture(size_of(result))
         image = crop_or_reduce(result, box, self.job.output)
+        if fit is WindowFit.REDUCED:
+            image = project(image, to_float(self._cut_parent()), self._region_in_cut)
         if not self.job.grey or is_grey(image):
             return image
         self.fallbacks.append(COLOUR_REMOVED)
         return to_luma(image)
-
-
-def window_size(step: Step, output: Size, factor: int) -> Size:
-    """Return the size of the backbone's input: whole pixels of the parent, or the output's size over the factor."""
-    if _is_direct(step, output, factor):
-        return ceil_size(Fraction(output.width, factor), Fraction(output.height, factor))
-    x0, y0, x1, y1 = step.cut.whole()
-    return Size(x1 - x0, y1 - y0)
-
-
-def _is_direct(step: Step, output: Size, factor: int) -> bool:
-    return output.width > step.region.width * factor
 
 
 def prompt_from(raw: str, text: str, *, as_published: bool) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from chain_of_zoom.backbones.base import MAX_FACTOR, Backbone
 from chain_of_zoom.chain.choice import Choice, Variant
 from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.request import ZoomRequest
-from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Origin
+from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, PLAN, Origin
 from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.imaging.geometry import covers
 from chain_of_zoom.imaging.images import RGB8, Picture
@@ -336,6 +336,9 @@ def software(also: Iterable[str] = ()) -> dict[str, str]:
     packages = ["chain-of-zoom", "numpy", "pillow", "pyvips-binary", "ncnn"]
     packages += [name for name in ("torch", "transformers", "diffusers") if name in sys.modules or name in also]
     installed = {name: version for name in packages if (version := _version(name))}
+    # A package may change how it plans without a new version; records of before are of another program then.
+    if version := installed.get("chain-of-zoom"):
+        installed["chain-of-zoom"] = f"{version}, plan {PLAN}"
     return {"python": platform.python_version(), **installed}
 
 

@@ -14,7 +14,7 @@ import msgspec
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.choice import Choice, Revision, Variant
 from chain_of_zoom.chain.engine import Engine
-from chain_of_zoom.chain.enlargement import ZoomJob, window_size
+from chain_of_zoom.chain.enlargement import ZoomJob
 from chain_of_zoom.chain.evidence import find_supported
 from chain_of_zoom.chain.folder import RunFolder
 from chain_of_zoom.chain.lanes import run_in_lanes
@@ -25,6 +25,7 @@ from chain_of_zoom.chain.request import ZoomRequest, plan
 from chain_of_zoom.chain.revision import Branch
 from chain_of_zoom.chain.schedule import Aim
 from chain_of_zoom.chain.state import ScaleState
+from chain_of_zoom.chain.window import fit_window
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.files import relate
 from chain_of_zoom.imaging.encode import COMPOSITE, encode_png, label
@@ -257,7 +258,7 @@ class ZoomRun:
     def _check_memory(self) -> None:
         """Raises ShortageError when a step needs more memory than there is."""
         backbone, output = self.models.backbone, self.output
-        windows = [window_size(step, output, backbone.info.factor) for step in self.steps if step.enlarge]
+        windows = [fit_window(step, output, backbone.info.factor).size for step in self.steps if step.enlarge]
         largest = max(max(window) for window in windows)
 
         def advise(side: int) -> str:

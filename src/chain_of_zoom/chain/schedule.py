@@ -24,6 +24,8 @@ from chain_of_zoom.imaging.geometry import (
 )
 
 MAX_MAGNIFICATION = 1_000_000
+PLAN = 2
+"""Number of the way in which zooms are planned; runs of another are not resumed. 2: small last steps are reduced."""
 
 
 class Origin(StrEnum):
