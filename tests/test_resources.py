@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from chain_of_zoom.resources import available_cores, available_memory, lack_of_memory, total_memory
+from chain_of_zoom.resources import available_cores, available_memory, lack_of_memory, prepare_threads, total_memory
 
 MB = 1 << 20
 
@@ -140,3 +140,17 @@ def test_a_limit_of_the_shell_counts_less_what_is_taken(kind):
 
 def test_what_fits_is_no_lack():
     assert lack_of_memory(1) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "spins"),
+    [({}, "0"), ({"GOMP_SPINCOUNT": "9"}, "9"), ({"OMP_WAIT_POLICY": "active"}, None)],
+)
+def test_threads_sleep_unless_the_environment_says_how_they_wait(monkeypatch, variables, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is as before when the test is over
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    prepare_threads()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins

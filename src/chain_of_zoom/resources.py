@@ -53,8 +53,15 @@ def resident_memory(root: Path = ROOT) -> int | None:
     return pages[1] * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else None
 
 
-def share_heap() -> None:
-    """Let threads to come share one heap where the address space is limited: glibc reserves 64 MB for each other."""
+def prepare_threads() -> None:
+    """Prepare the process for the threads of a network; called before the first import of what runs it.
+
+    They sleep while they wait for each other: ncnn's OpenMP would let them spin, which takes the cores that others need
+    (docs/performance.md), unless the user's environment says how they wait. Where the address space is limited they
+    share one heap, since glibc reserves 64 MB for each other.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "0")  # libgomp reads it when it is loaded
     if any(_limits_of_process(ROOT, 0)):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX

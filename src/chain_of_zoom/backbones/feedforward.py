@@ -20,7 +20,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.networks.rrdb.ncnn_weights import read_network
 from chain_of_zoom.networks.rrdb.span_layers import WIDTH, measure_width
-from chain_of_zoom.resources import available_cores, lack_of_memory, share_heap
+from chain_of_zoom.resources import available_cores, lack_of_memory, prepare_threads
 from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.runtime.retry import is_usable
 
@@ -268,7 +268,7 @@ class FeedForward(Backbone):
     def _read(self, device: vulkan.VulkanDevice | None) -> Any:
         """Read the net on a GPU or the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
         param, weights = self.find_files()
-        share_heap()
+        prepare_threads()
         if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
             smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
             raise ShortageError(f"not enough memory for the weights of {self.info.name}: {lack}; free memory{smaller}")

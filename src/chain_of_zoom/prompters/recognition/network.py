@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chain_of_zoom.errors import MissingError, ShortageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize
-from chain_of_zoom.resources import lack_of_memory, share_heap
+from chain_of_zoom.resources import lack_of_memory, prepare_threads
 
 FOLDER = Path(__file__).parent
 PARAM, WEIGHTS = FOLDER / "lite0.param", FOLDER / "lite0.bin"
@@ -29,7 +29,7 @@ class FeatureNetwork:
 
     def __init__(self) -> None:
         """Read the weights. Raises MissingError for damaged ones, ShortageError where memory is short."""
-        share_heap()
+        prepare_threads()
         if lack := lack_of_memory(_MEMORY, 1):
             raise ShortageError(f"not enough memory for the prompter words: {lack}; free memory or use --prompter null")
         import ncnn
