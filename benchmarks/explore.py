@@ -30,6 +30,8 @@ from statistics import median
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom, load_backbone
+from chain_of_zoom.backbones.base import WindowPlace
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.explorer.client import ExplorerClient, RefusedError
 from chain_of_zoom.explorer.grid import Grid, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
@@ -260,7 +262,11 @@ def time_worker(backbone: str, repeats: int) -> None:
     photo = OpenPhoto(load_picture(EXAMPLE))
     grid = Grid.plan(photo.size, here.info)
     places = [place for place in grid.covering(1, PixelRect(0, 0, *grid.size(1))) if 0 < place.column < 4]
-    jobs = [TileJob(photo.cut(0, grid.window(place)), "", 0, "none", grid.crop(place), False, "") for place in places]
+    first, free = WindowPlace(0, 0, 1.0), Restraint()
+    jobs = [
+        TileJob(photo.cut(0, grid.window(place)), first, "", 0, "none", free, grid.crop(place), False, "")
+        for place in places
+    ]
     acts = (partial(paint_tile, here), chain.backbone.paint, partial(chain.worker.ask, send_back))
     times: tuple[list[float], ...] = ([], [], [])
     for number in range(repeats + 1):

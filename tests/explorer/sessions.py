@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ if "CI" not in os.environ:  # which installs it, so that nothing goes untested
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.backbones.fake import Fake
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.explorer import run
 from chain_of_zoom.explorer.client import ExplorerClient, ServerAnswer
 from chain_of_zoom.explorer.grid import Grid, TilePlace
@@ -109,11 +111,15 @@ def plant(
     words: str = "",
     prompter: Prompter | None = None,
     tiles: Mapping[TilePlace, TileRecipe] | None = None,
+    restraint: Restraint | msgspec.UnsetType = msgspec.UNSET,
 ) -> tuple[TileMaker, ZoomTree]:
     """A tree and what makes its tiles, without a session; without a folder they are held in memory."""
     photo = OpenPhoto(Picture.of_pixels(pixels))
     writer = prompter.name if prompter else ""
-    recipe = Recipe(backbone=backbone.info.name, weights=None, options={}, device=None, words=words, prompter=writer)
+    name = backbone.info.name
+    recipe = Recipe(
+        backbone=name, weights=None, options={}, device=None, words=words, prompter=writer, restraint=restraint
+    )
     tree = ZoomTree(photo, Grid.plan(photo.size, backbone.info), recipe, tiles=tiles or {})
     store = TilesInMemory() if folder is None else TileStore(folder)
     return TileMaker(backbone, store, prompter), tree

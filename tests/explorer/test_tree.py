@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import PHOTO
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain_of_zoom.api import load_backbone
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.tree import TileRecipe, ZoomTree
 from chain_of_zoom.imaging.geometry import PixelRect
@@ -180,3 +182,36 @@ def test_tiles_of_a_network_join_without_a_step_and_in_any_order(tmp_path):
     for place in (TilePlace(2, 1, 1), *reversed(places)):
         other.make(same, place)
     assert [other.encode(same, place) for place in places] == [maker.encode(tree, place) for place in places]
+
+
+def test_faithful_tiles_give_what_they_were_made_from():
+    pixels = photo_pixels(60, 40)
+    maker, tree = plant(None, FAKE, pixels, restraint=Restraint(faithful=True))
+    above = pixels.astype(float)
+    for level in (1, 2):
+        area = PixelRect(0, 0, *tree.grid.size(level))
+        for place in tree.grid.covering(level, area):
+            maker.make(tree, place)
+        made = maker.read(tree, level, area).astype(float)
+        reduced = made.reshape(above.shape[0], 4, above.shape[1], 4, 3).mean(axis=(1, 3))
+        assert np.sqrt(((reduced - above) ** 2).mean()) < 0.25  # 60 dB
+        above = made
+
+
+def test_less_detail_is_nearer_to_plain_enlargement():
+    pixels, place = photo_pixels(60, 40), TilePlace(1, 0, 0)
+    distances = []
+    for share in (0.25, 1.0):
+        maker, tree = plant(None, FAKE, pixels, restraint=Restraint(detail=share))
+        maker.make(tree, place)
+        area = tree.grid.area(place)
+        plain = enlarge(pixels, 4)[: area.y1, : area.x1]
+        distances.append(np.abs(maker.pixels(tree, place).astype(float) - plain).mean())
+    assert distances[0] == pytest.approx(distances[1] / 4, rel=0.3)
+
+
+def test_trees_without_restraint_have_the_names_that_they_had():
+    _, tree = plant(None, FAKE, photo_pixels())
+    _, held_back = plant(None, FAKE, photo_pixels(), restraint=Restraint(detail=0.5))
+    assert b"restraint" not in msgspec.json.encode(tree.recipe)
+    assert tree.id != held_back.id

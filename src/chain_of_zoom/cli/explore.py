@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chain_of_zoom.api import READING_BACKBONE, ChainOfZoom
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
@@ -76,6 +77,12 @@ def explore(
             "NAME", "What is written while it runs: plain (problems), json (a line for every tile).", panel=ADVANCED
         ),
     ] = "plain",
+    detail: Annotated[
+        float, option("0..1", "Share of what the backbone adds to plain enlargement.", panel=ADVANCED)
+    ] = 1.0,
+    faithful: Annotated[
+        bool, switch("--faithful", "Make every tile give what it was made from when reduced.", panel=ADVANCED)
+    ] = False,
     seed: Annotated[int, option("N", "Seed of everything random.", panel=ADVANCED)] = 0,
     preset: PresetName = None,
     prompter: PrompterName = None,
@@ -124,6 +131,9 @@ def explore(
     from chain_of_zoom.explorer.uploads import Uploads
     from chain_of_zoom.explorer.worker import WorkingChain
 
+    restraint = Restraint(detail=detail, faithful=faithful)
+    if detail == 0:
+        raise UsageError("--detail 0 is plain enlargement; accepted: above 0, up to 1; type: --backbone bicubic")
     if prompter == "text":
         raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
     make = partial(
@@ -146,7 +156,7 @@ def explore(
         echo(f"reading {' and '.join(reader.backbone.info.name for reader in chains)} ...", err=True)
     with ThreadPoolExecutor() as pool:  # each waits for a process of its own
         list(pool.map(lambda reader: reader.load(words=False), chains))
-    session = ExplorerSession(chain, store, draft=draft_chain, seed=seed)
+    session = ExplorerSession(chain, store, draft=draft_chain, seed=seed, restraint=restraint)
     if chain.prompter.name != "null" and not session.prompter_name and not quiet:
         echo(f"note: {chain.backbone.info.name} ignores words; {chain.prompter.name} is not asked", err=True)
     for picture in pictures:

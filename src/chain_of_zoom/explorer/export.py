@@ -15,6 +15,7 @@ from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.enlargement import resample_state
 from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.run import ZoomModels, ZoomRun
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, Origin, Step
 from chain_of_zoom.chain.state import ScaleState, magnification_name
@@ -130,12 +131,15 @@ def plan_export(
         raise UsageError(f"a view of {output} pixels; accepted: up to {MAX_SIDE} a side; use a smaller window")
     centre = [(edges[0] + edges[2]) / 2, (edges[1] + edges[3]) / 2]
     magnification = float(fit_scale(photo, output) * output.width / (spans[0] * photo.width))
+    restraint = tree.recipe.restraint or Restraint()
     request = ZoomRequest(
         at=",".join(f"{value:.15f}" for value in centre),
         zoom=min(max(round(magnification, 9), 1.0), float(MAX_MAGNIFICATION)),
         size=(output.width, output.height),
         prompt=tree.recipe.words,
         seed=tree.recipe.seed,
+        detail=restraint.detail,
+        faithful=restraint.faithful,
     )
     return TreeRun(models, request, maker, tree)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+import msgspec
+
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.choice import Variant
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.explorer.branches import MAX_WORDS, BranchShelf, Decision, Decisions, add_decision, name_branch
 from chain_of_zoom.explorer.grid import Grid, TilePlace
@@ -23,11 +26,14 @@ PHOTOS_HELD = 16
 class Forest:
     """Photos and their trees. Call it from any thread."""
 
-    def __init__(self, chain: ChainOfZoom, store: TileStore, draft: ChainOfZoom | None, seed: int) -> None:
+    def __init__(
+        self, chain: ChainOfZoom, store: TileStore, draft: ChainOfZoom | None, seed: int, restraint: Restraint
+    ) -> None:
         """Begin without photos. draft: a faster chain of the same factor, which draws first."""
         self.chain = chain
         self.draft = draft
         self.seed = seed
+        self.restraint = restraint
         self.asks_prompter = is_asked(chain.prompter, chain.backbone)
         self.branches = BranchShelf(store.folder)
         self.photos: OrderedDict[str, OpenPhoto] = OrderedDict()
@@ -127,6 +133,7 @@ class Forest:
             prompter_details=_describe_prompter(chain) if asks else {},
             seed=variant.seed if info.seeded else 0,
             turn=variant.turn,
+            restraint=msgspec.UNSET if self.restraint.is_none else self.restraint,
         )
 
     def _write_tile_recipe(self, recipe: Recipe, decision: Decision) -> TileRecipe:

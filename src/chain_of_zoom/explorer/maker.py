@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone, RefiningBackbone, WindowPlace
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.explorer.blending import blend_pieces
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.painting import TileJob, encode_tile, paint_tile
@@ -114,6 +115,7 @@ class TileMaker:
             words=words.text,
             seed=tree.seed(place),
             turn=tree.settle(place).turn,
+            restraint=tree.recipe.restraint or Restraint(),
             core=tree.grid.crop(place),
             is_grey=tree.photo.picture.is_grey,
             description=describe_tile(tree, place, words.text),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WindowPlace
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
-from chain_of_zoom.imaging.geometry import PixelRect
-from chain_of_zoom.imaging.images import RGB8, to_uint8
+from chain_of_zoom.imaging.geometry import PixelRect, whole_picture
+from chain_of_zoom.imaging.images import RGB8, enlarge, size_of, to_float, to_uint8
 from chain_of_zoom.imaging.orientation import Turn, turn_back, turn_pixels
 
 
@@ -25,6 +26,8 @@ class TileJob(NamedTuple):
     """Seed for the backbone."""
     turn: Turn
     """How the window is turned or mirrored for the backbone."""
+    restraint: Restraint
+    """How far the tile may go from plain enlargement and from the window."""
     core: PixelRect
     """The part of the enlarged window that is the tile, or the piece that it is put together from."""
     is_grey: bool
@@ -36,7 +39,11 @@ class TileJob(NamedTuple):
 def paint_tile(backbone: Backbone, job: TileJob) -> bytes:
     """Return the tile as PNG. Raises BackboneError and MissingError as the backbone does."""
     (turned,) = backbone([turn_pixels(job.window, job.turn)], [job.words], [job.seed], places=[job.place])
-    part = turn_back(turned, job.turn)[job.core.y0 : job.core.y1, job.core.x0 : job.core.x1]
+    enlarged = turn_back(turned, job.turn)
+    if not job.restraint.is_none:
+        plain, window = to_float(enlarge(job.window, backbone.info.factor)), to_float(job.window)
+        enlarged = job.restraint.apply(enlarged, plain, window, whole_picture(size_of(window)))
+    part = enlarged[job.core.y0 : job.core.y1, job.core.x0 : job.core.x1]
     if job.is_grey and not is_grey(part):
         part = to_luma(part)
     return encode_tile(to_uint8(part), job.description, backbone.info)

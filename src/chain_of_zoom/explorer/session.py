@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.explorer.forest import Forest
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
@@ -57,10 +58,19 @@ class ExplorerSession(Forest):
     """A forest with viewers. Call it from any thread; `close` ends the thread that makes tiles."""
 
     def __init__(
-        self, chain: ChainOfZoom, store: TileStore, *, draft: ChainOfZoom | None = None, seed: int = 0
+        self,
+        chain: ChainOfZoom,
+        store: TileStore,
+        *,
+        draft: ChainOfZoom | None = None,
+        seed: int = 0,
+        restraint: Restraint | None = None,
     ) -> None:
-        """Start the thread that makes tiles. draft: a faster chain of the same factor, which draws first."""
-        super().__init__(chain, store, draft, seed)
+        """Start the thread that makes tiles. draft: a faster chain of the same factor, which draws first.
+
+        restraint: how far tiles may go from plain enlargement and their parents.
+        """
+        super().__init__(chain, store, draft, seed, restraint or Restraint())
         self.store = store
         self.maker = TileMaker(chain.backbone, store, chain.prompter)
         self.drafter = TileMaker(draft.backbone, store) if draft else None

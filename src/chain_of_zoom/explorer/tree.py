@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 import numpy as np
 
+from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.explorer.grid import Grid, TilePlace, reduced_size
 from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import RGB8, Picture, resize
@@ -42,6 +43,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Seed of the whole tree; every tile has one that follows from it and the place."""
     turn: Turn = "none"
     """How windows are turned or mirrored for the backbone; what it makes is turned back."""
+    restraint: Restraint | msgspec.UnsetType = msgspec.UNSET
+    """How far tiles may go; unset where they may go anywhere, so that their names stay as they were."""
 
 
 class TileRecipe(msgspec.Struct, frozen=True, kw_only=True):
