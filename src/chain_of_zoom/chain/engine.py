@@ -23,6 +23,7 @@ from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_float, to_uint8
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.truth.resolution import count_blur
+from chain_of_zoom.truth.trust import map_trust
 
 
 class Engine:
@@ -160,6 +161,14 @@ class Engine:
         info, step, job = self.backbone.info, enlargement.step, enlargement.job
         finest = job.measure_detail(step)
         blur = count_blur(finest) if job.meter else 1.0
+        prompt_used = not enlargement.is_plain and self.backbone.uses(
+            enlargement.prompt, enlargement.place(info.factor)
+        )
+        trust = None
+        # Only what was compared with the truth: the chain, with the network's own pixels.
+        is_compared = job.restraint.is_none and self.color_fix == "none" and not prompt_used
+        if is_compared and not enlargement.is_direct(info.factor):
+            trust = map_trust(image, enlargement.zoomed, info.name, float(step.source_scale) * blur)
         return ScaleState(
             image=image,
             input=enlargement.zoomed,
@@ -171,9 +180,10 @@ class Engine:
             prompt=enlargement.prompt,
             prompt_raw=enlargement.raw,
             prompt_confidences=enlargement.confidences,
-            prompt_used=not enlargement.is_plain
-            and self.backbone.uses(enlargement.prompt, enlargement.place(info.factor)),
+            prompt_used=prompt_used,
             finest=finest,
+            trusted=trust.share if trust else None,
+            trust=trust.trust if trust and job.trust else None,
             beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale * blur),
             variant=enlargement.variant,
             seconds=seconds,

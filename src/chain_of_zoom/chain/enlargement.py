@@ -42,6 +42,8 @@ class ZoomJob:
     """What the user decided about single steps, by their number."""
     grey: bool = False
     """Whether the photo has no colour, so that no state gets one."""
+    trust: bool = False
+    """Whether states keep the map of their trust."""
     meter: DetailMeter | None = None
     """Measures the real detail of the photo; without it the photo counts as sharp."""
 

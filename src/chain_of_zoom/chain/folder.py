@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -17,15 +19,16 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, UsageError
 from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
-from chain_of_zoom.imaging.images import decode_png
+from chain_of_zoom.imaging.images import RGB8, decode_png
 from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
 from chain_of_zoom.provenance.signing import FOLDER as SIGNED
 from chain_of_zoom.runs.folder import WorkFolder
+from chain_of_zoom.truth.trust import Blocks, draw_trust, read_trust
 
 RECORD = "record.json"
 SHEET = "sheet.png"
 ANIMATION = "zoom.webp"
-_RUN_FILE = re.compile(r"[0-9]+(_[0-9.]+x)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
+_RUN_FILE = re.compile(r"[0-9]+(_[0-9.]+x|_trust)?\.png|candidates?_[0-9_]+\.png|sheet\.png|zoom\.webp")
 """Names that a run gives to its files, and the only ones that it removes."""
 
 
@@ -144,7 +147,11 @@ class RunFolder(WorkFolder[Record]):
         name = self._name(len(states), state)
         data = self._encode(state)
         self._write_state(name, state, data)
-        entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest())
+        trust_file = None
+        if state.trust is not None:
+            trust_file = f"{len(states):02d}_trust.png"
+            write_atomic(self.path / trust_file, encode_png(draw_trust(state.trust, state.image)))
+        entry = StateRecord.of(state, name, hashlib.sha256(data).hexdigest(), trust_file)
         self.record = msgspec.structs.replace(self.record, states=(*states, entry))
         self._write_record()
         return entry
@@ -220,7 +227,8 @@ class RunFolder(WorkFolder[Record]):
         for entry in earlier.states[: carryover.states]:
             if (data := entry.read(self.path)) is None:
                 break
-            states.append(entry.state(decode_png(data)))
+            state = entry.state(decode_png(data))
+            states.append(replace(state, trust=self._read_trust(entry.trust_file, state.image)))
         is_whole = earlier.complete and len(states) == len(earlier.states)
         has_animation = is_whole and earlier.animation and (self.path / earlier.animation).is_file()
         self.finished_states = tuple(states)
@@ -239,6 +247,14 @@ class RunFolder(WorkFolder[Record]):
             state = adopted.state(decode_png(data))
             self.add(state)
             self.finished_states = (*self.finished_states, state)
+
+    def _read_trust(self, name: str | None, image: RGB8) -> Blocks | None:
+        """Read the trust map of a state; None where there is none that fits it."""
+        with suppress(OSError, ValueError, SyntaxError):  # of Pillow, for what is no PNG
+            if name and _RUN_FILE.fullmatch(name):
+                grey = decode_png((self.path / name).read_bytes())[..., 0]
+                return read_trust(grey) if grey.shape == image.shape[:2] else None
+        return None
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())

@@ -125,6 +125,10 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     finest: Annotated[float, Meta(ge=1)] | None = None
     """Finest real detail of the photo in the window, in its pixels; null where nothing stands out of the noise, and in
     runs of before that was measured."""
+    trusted: Share | None = None
+    """Share of its area that is expected to differ little from what was there; null where that is not known."""
+    trust_file: FileName | None = None
+    """Name of the picture that shows where that is: white is trusted, black is not."""
     beyond_evidence: bool
     """Whether it is generated, and deeper than the photo's detail there and the backbone's evidence limit support."""
     seconds: Seconds
@@ -138,9 +142,11 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the window {self.window} and the source scale {self.source_scale} make no picture")
 
     @classmethod
-    def of(cls, state: ScaleState, file: str, sha256: str) -> StateRecord:
-        """Return the record of a state that lies in `file`."""
-        return cls(file=file, sha256=sha256, **{name: getattr(state, name) for name in _SHARED_FIELDS})
+    def of(cls, state: ScaleState, file: str, sha256: str, trust_file: str | None = None) -> StateRecord:
+        """Return the record of a state that lies in `file`, and its trust map in `trust_file`."""
+        return cls(
+            file=file, sha256=sha256, trust_file=trust_file, **{name: getattr(state, name) for name in _SHARED_FIELDS}
+        )
 
     def read(self, folder: Path) -> bytes | None:
         """Read the state's file; None when it is not there or not as recorded."""
@@ -155,7 +161,7 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
         return ScaleState(image=image, **{name: getattr(self, name) for name in _SHARED_FIELDS})
 
 
-_SHARED_FIELDS = tuple(name for name in StateRecord.__struct_fields__ if name not in ("file", "sha256"))
+_SHARED_FIELDS = tuple(name for name in StateRecord.__struct_fields__ if name not in ("file", "sha256", "trust_file"))
 
 
 class CandidateSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,6 +277,7 @@ class Record(RunRecord, frozen=True, kw_only=True):
         """Names of the files beside the states and their sheet."""
         names = {entry.file for offer in self.candidates for entry in offer.states}
         names |= {offer.sheet for offer in self.candidates}
+        names |= {entry.trust_file for entry in self.states if entry.trust_file}
         return names | ({self.animation} if self.animation else set())
 
     @property

@@ -92,6 +92,8 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Share of what the backbone adds to plain enlargement; 1 by default, all of it."""
     faithful: Annotated[bool, Flag(metavar="", panel=ADVANCED)] = False
     """Make every enlarged state give its parent again when it is reduced."""
+    trust: Annotated[bool, Flag(metavar="", panel=ADVANCED)] = False
+    """Write a trust map of every generated state, NN_trust.png, and show it on the sheet."""
     seed: Annotated[int, Flag(metavar="N", panel=ADVANCED, is_column=True)] = 0
     """Seed of everything random; 0 by default."""
 
@@ -200,6 +202,7 @@ ZoomSettings = TypedDict(  # noqa: UP013 (ZoomRequest documents its fields)
         "color_fix": ColorFix,
         "detail": float,
         "faithful": bool,
+        "trust": bool,
         "seed": int,
     },
     total=False,

@@ -33,6 +33,7 @@ from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import Picture
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.truth.resolution import DetailMeter
+from chain_of_zoom.truth.trust import list_backbones
 
 Layout = Literal["default", "published"]
 FOLDERS: dict[Layout, type[RunFolder]] = {"default": RunFolder, "published": PublishedFolder}
@@ -87,6 +88,11 @@ class ZoomRun:
         self.request = request
         self.place = place
         info = models.backbone.info
+        if request.trust and info.name not in list_backbones():
+            raise UsageError(
+                f"--trust: no zoom of {info.name} was compared with the truth; accepted: backbones that were; "
+                f"type: --backbone {' or '.join(list_backbones())}"
+            )
         self.meter = DetailMeter(photo.pixels)
         self.canvas, self.output, self.steps = plan(
             request,
@@ -289,6 +295,7 @@ class ZoomRun:
             finished_states=finished_states,
             choices={choice.step: choice for choice in choices},
             grey=self.is_grey,
+            trust=self.request.trust,
             meter=self.meter,
             restraint=self.request.restraint,
         )

@@ -12,6 +12,7 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
+from chain_of_zoom.truth.trust import overlay_trust
 
 COLOURS: dict[Origin, Colour] = {
     Origin.MEASURED: (90, 200, 120),
@@ -86,12 +87,16 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
         lines.append(f"real detail down to {state.finest:.2g} px")
     if state.beyond_evidence:
         lines.append("beyond evidence")
+    if state.trusted is not None:
+        lines.append(
+            f"expected about right: {state.trusted:.0%}" + (", the rest in red" if state.trust is not None else "")
+        )
     if state.prompt:
         lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
     if SMALL_PHOTO in state.fallbacks:  # other notes, on tiles, memory and devices, stand in the record
         lines.append(SMALL_PHOTO)
     return Panel(
-        image=state.image,
+        image=state.image if state.trust is None else overlay_trust(state.trust, state.image),
         title=f"{magnification_name(state.magnification)}  {state.origin.value}",
         lines=lines,
         colour=BEYOND if state.beyond_evidence else COLOURS[state.origin],

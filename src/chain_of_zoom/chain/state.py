@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from chain_of_zoom.chain.choice import Variant
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.truth.trust import Blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,10 @@ class ScaleState:
     """Alternative that the user chose."""
     finest: float | None = None
     """Finest real detail of the photo in the window, in its pixels; None where nothing stands out of the noise."""
+    trusted: float | None = None
+    """Share of its area that is expected to differ little from what was there; None where that is not known."""
+    trust: Blocks | None = None
+    """How likely that is in every block of 16x16 px, 0 to 1, rows x columns, if it was asked for."""
     beyond_evidence: bool = False
     """Whether it is generated, and deeper than the photo's detail there and the backbone's evidence limit support."""
     seconds: float = 0.0
