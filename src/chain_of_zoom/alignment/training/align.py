@@ -316,5 +316,7 @@ def silence_libraries() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(before)
-        logging.enable_progress_bar()
-        datasets.enable_progress_bars()
+        with warnings.catch_warnings():  # of a variable of the user's that keeps bars off anyhow
+            warnings.simplefilter("ignore")
+            logging.enable_progress_bar()
+            datasets.enable_progress_bars()
