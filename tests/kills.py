@@ -194,8 +194,8 @@ def _die_at(step: int) -> None:
         if "x" not in mode:
             return real_open(file, mode, *args, **options)
         tick()
-        assert mode == "xb"
-        return Torn(file, "x")
+        assert mode in ("xb", "x+b")
+        return Torn(file, mode.replace("b", ""))
 
     io.open = opened  # type: ignore[assignment]
     for name in ("fsync", "replace", "rename", "mkdir", "unlink"):

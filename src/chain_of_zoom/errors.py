@@ -6,6 +6,7 @@
     │   └── MetricError     3  a picture that a metric cannot judge
     ├── OutputError         4  a file or folder that cannot be written
     │   └── OccupiedError   4  a folder that holds another run, or files of somebody else, or is in use
+    │       └── InUseError  4  a folder that another process is writing to at the moment
     ├── MissingError        5  an extra, weights, a model or a plugin that is not installed, or not whole
     │   └── DownError       5  a server that does not answer for the time being
     └── BackboneError       6  a backbone that failed or returned something unusable
@@ -51,6 +52,10 @@ class OccupiedError(OutputError):
     """A folder that holds another run or somebody else's files, or that another process is writing to."""
 
 
+class InUseError(OccupiedError):
+    """A folder that another process is writing to: asking again later may help."""
+
+
 class MissingError(ChainOfZoomError):
     """An extra, weights, a model or a plugin that is not installed, or not whole; the message says what to type."""
 
@@ -81,3 +86,15 @@ def suggest(name: str, accepted: Iterable[str], otherwise: str, prefix: str = ""
     names = {spelling.lower(): spelling for spelling in accepted}
     close = difflib.get_close_matches(name.lower(), list(names), 1)
     return f"did you mean {prefix}{names[close[0]]}?" if close else otherwise
+
+
+def rebuild(name: str, message: str) -> Exception:
+    """Make the error again that another process had, of the name of its class and its message.
+
+    One of this package is of its class; any other is of a class of that name, without what the original could do.
+    """
+    kind = globals().get(name)
+    if isinstance(kind, type) and issubclass(kind, ChainOfZoomError):
+        return kind(message)
+    foreign: type[Exception] = type(name, (Exception,), {})
+    return foreign(message)

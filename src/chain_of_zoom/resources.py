@@ -11,19 +11,22 @@ from typing import Any
 
 ROOT = Path("/")
 WINDOWS = os.name == "nt"
+CORES = "COZ_CORES"
+"""The variable that says how many cores a process may take at most, such as one of many workers on a machine."""
 _GROUP_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))  # v2 and v1
 _STACK = 8 << 20  # bytes of a thread, where the shell names no limit
 
 
 def available_cores(root: Path = ROOT) -> int:
-    """Count the cores that the scheduler gives this process, at most the quota of its control groups, rounded up."""
+    """Count the cores that the scheduler gives this process: at most $COZ_CORES and the quota of its control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for group in _groups(root, "cpu"):
         quota = _numbers(group / "cpu.max")
         quota = quota or [*_numbers(group / "cpu.cfs_quota_us"), *_numbers(group / "cpu.cfs_period_us")]
         if len(quota) == 2 and quota[0] > 0:
             cores = min(cores, -(-quota[0] // quota[1]))
-    return cores
+    limit = os.environ.get(CORES, "")
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 def total_memory(root: Path = ROOT) -> int | None:

@@ -81,6 +81,17 @@ C2pa = Annotated[
 ]
 AsJson = Annotated[bool, switch("--json", "Print JSON, and nothing else, on stdout.", panel=OUTPUT)]
 Quiet = Annotated[bool, switch("--quiet -q", "Print nothing but errors.", panel=OUTPUT)]
+On = Annotated[
+    str | None,
+    option("ray[://HOST:PORT]", "Work on a Ray cluster, see docs/cluster.md; the extra [ray].", panel=ADVANCED),
+]
+Workers = Annotated[
+    int | None, option("N", "Workers on the cluster; as many as there is room for by default.", panel=ADVANCED)
+]
+WorkerCpus = Annotated[int, option("N", "Cores of each worker.", panel=ADVANCED)]
+WorkerGpus = Annotated[
+    float | None, option("N", "GPUs of each worker; one by default where models need them.", panel=ADVANCED)
+]
 Debug = Annotated[bool, switch("--debug", "Show the traceback of an error.")]
 
 

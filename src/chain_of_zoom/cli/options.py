@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,12 @@ def loader_options(
     return combine(*names, *layers)
 
 
-def make_chain(
+def make_chain(backbone: str | None, prompter: str | None, preset: str | None, **choices: Any) -> ChainOfZoom:
+    """Make the chain that a command works with from its options, as `plan_chain` says. Raises UsageError."""
+    return plan_chain(backbone, prompter, preset, **choices)()
+
+
+def plan_chain(
     backbone: str | None,
     prompter: str | None,
     preset: str | None,
@@ -112,8 +118,8 @@ def make_chain(
     flags: Options,
     keep_metadata: bool = False,
     usual: str = DEFAULT_BACKBONE,
-) -> ChainOfZoom:
-    """Make the chain that a command works with from its options. Raises UsageError.
+) -> partial[ChainOfZoom]:
+    """Return what makes the chain that a command works with, here or, pickled, elsewhere. Raises UsageError.
 
     worded: whether the user gave words of their own. usual: the backbone where none is named and there are no words.
     """
@@ -124,7 +130,8 @@ def make_chain(
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     in_file, in_sets = read_loader_config(config), read_loader_sets(sets or [])
     options = loader_options(names, preset, in_file, in_sets, flags)
-    return ChainOfZoom(
+    return partial(
+        ChainOfZoom,
         *names,
         backbone_options=options["backbone"],
         prompter_options=options["prompter"],

@@ -21,15 +21,19 @@ from chain_of_zoom.cli.flags import (
     Debug,
     KeepMetadata,
     Loaders,
+    On,
     PresetName,
     PrompterName,
     Quiet,
     Sets,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
     option,
     switch,
     with_flags,
 )
-from chain_of_zoom.cli.options import make_chain
+from chain_of_zoom.cli.options import plan_chain
 from chain_of_zoom.cli.signed import find_signer
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
@@ -38,6 +42,7 @@ from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PAPER, list_flags
 from chain_of_zoom.weights.presets import find_preset
 
 if TYPE_CHECKING:
+    from chain_of_zoom.batch.executors import Executor
     from chain_of_zoom.batch.tasks import Task
 
 OUT = Path("zooms")
@@ -105,6 +110,10 @@ def zoom(
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
+    on: On = None,
+    workers: Workers = None,
+    worker_cpus: WorkerCpus = 1,
+    worker_gpus: WorkerGpus = None,
     debug: Debug = False,
 ) -> None:
     """Zoom into a spot of a photo, or of many: states, a contact sheet and a record, in a folder for each.
@@ -124,6 +133,7 @@ def zoom(
       coz zoom photo.jpg --preset paper
       coz zoom photos/ more/*.png --at 0.3,0.5 --at 0.7,0.5 -o zooms
       coz zoom --list spots.csv --zoom 64
+      coz zoom /shared/photos --zoom 16 -o /shared/zooms --on ray
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
@@ -135,7 +145,7 @@ def zoom(
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
     revision = Revision(resume_from=resume_from, candidates=candidates, candidate=candidate)
     photos = photos or []
-    many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or is_folder(photos[0]))
+    many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or on or is_folder(photos[0]))
     tasks: list[Task] = []
     if not revision.is_none:
         _check_revision(many=many, force=force, published=candidates is not None and layout == "published")
@@ -144,11 +154,23 @@ def zoom(
 
         tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
     worded = any(task_request.prompt for task_request in (request, *(task.request for task in tasks)))
-    chain = make_chain(
+    build = plan_chain(
         backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
     )  # fmt: skip
+    executor: Executor | None = None
+    if on:
+        from chain_of_zoom.batch.on_ray import OnRay
+        from chain_of_zoom.cluster.joining import Crew
+
+        executor = OnRay(build, Crew.parse(on, workers, worker_cpus, worker_gpus))
+    elif workers is not None or worker_gpus is not None or worker_cpus != 1:
+        raise UsageError(
+            "--workers, --worker-cpus and --worker-gpus are about a cluster; add --on ray, or leave them out"
+        )
+    chain = build()
     identity = find_signer(c2pa)
-    _load_in_background(chain)
+    if not executor:
+        _load_in_background(chain)
     places = cast("Layout", layout)
     show = not (quiet or as_json)
     if many:
@@ -157,7 +179,7 @@ def zoom(
         code = zoom_many(
             chain, tasks, out or OUT,
             layout=places, force=force, skip_done=skip_done, animate=bool(animate), identity=identity, show=show,
-            as_json=as_json, debug=debug,
+            as_json=as_json, debug=debug, executor=executor,
         )  # fmt: skip
         raise typer.Exit(code)
     zoom_one(

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.batch.executors import Watcher
+from chain_of_zoom.batch.executors import Executor, Watcher
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
 from chain_of_zoom.batch.summary import INDEX, RunSummary
@@ -70,6 +70,16 @@ class BatchProgress(Watcher):
             self.display.expect(round(self.made + sum(self.due.values()) + self.waiting * typical), done=self.made)
 
 
+class ClusterProgress(BatchProgress):
+    """Moves the bar by whole zooms, since workers elsewhere do not tell of single enlargements."""
+
+    def on_task_end(self, outcome: Outcome) -> None:
+        """Count the zoom, and say what came of it."""
+        self.waiting -= 1
+        self.display.expect(self.tasks, done=self.tasks - self.waiting)
+        super().on_task_end(outcome)
+
+
 def zoom_many(
     chain: ChainOfZoom,
     tasks: list[Task],
@@ -83,14 +93,19 @@ def zoom_many(
     show: bool,
     as_json: bool,
     debug: bool,
+    executor: Executor | None = None,
 ) -> int:
-    """Run the tasks; `out` receives a folder for each. Returns the exit code: 0, or that of the first failure."""
+    """Run the tasks; `out` receives a folder for each. Returns the exit code: 0, or that of the first failure.
+
+    executor: where the zooms are made; here by default.
+    """
     lines: dict[str, None] = {}
     with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
-        progress = BatchProgress(display, len(tasks), debug=debug)
+        progress = (ClusterProgress if executor else BatchProgress)(display, len(tasks), debug=debug)
         batch = Batch(
-            chain, tasks, out, layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress
-        )
+            chain, tasks, out,
+            layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress, executor=executor,
+        )  # fmt: skip
         for outcome in batch.run():
             if record := outcome.record:
                 write_signed(

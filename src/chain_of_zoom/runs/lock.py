@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from chain_of_zoom.errors import OccupiedError
+from chain_of_zoom.errors import InUseError
 from chain_of_zoom.files import remove_stale
 
 
@@ -20,7 +20,7 @@ def lock_folder(owner: object, folder: Path) -> Callable[[], object]:
 
     The lock is the kernel's: no file is left in the folder, and no lock is left over after a kill. On network drives
     without such locks nothing is locked. What a kill did leave, half a file under a temporary name, is removed.
-    Raises OccupiedError when another process has it, and OSError when the folder cannot be opened.
+    Raises InUseError when another process has it, and OSError when the folder cannot be opened.
     """
     try:
         import fcntl
@@ -60,5 +60,5 @@ def _unlock(handle: int, file: Path) -> None:
         file.unlink()
 
 
-def _refuse(folder: Path) -> OccupiedError:
-    return OccupiedError(f"another process is writing to {folder}; wait for it to end, or name another folder with -o")
+def _refuse(folder: Path) -> InUseError:
+    return InUseError(f"another process is writing to {folder}; wait for it to end, or name another folder with -o")

@@ -1,0 +1,237 @@
+"""Chains that work on the machines of a cluster, for any thread; whoever dies is replaced, and its work repeated."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.cluster.joining import Crew, count_seats, join, list_nodes
+from chain_of_zoom.cluster.nodes import (
+    BuildChain,
+    NodeReport,
+    SharedPlaces,
+    build_and_inspect,
+    check_nodes,
+    compare_reports,
+)
+from chain_of_zoom.errors import BackboneError, ChainOfZoomError, MissingError, UsageError, rebuild
+from chain_of_zoom.resources import CORES
+
+DEPTH = 2
+"""Tasks that a worker has at a time: the next one lies there when one ends, so that it never waits for this process."""
+TRIES = 3
+"""Deaths of workers on nodes that live on, after which their task is to blame: it may take too much memory."""
+
+STARTS = 5
+"""Starts in a row that may fail."""
+PAUSE = 2.0
+"""Seconds to wait before the next start, times how many failed."""
+
+
+class ChainWorker:
+    """A chain in a process of its own on some node; Ray makes it there."""
+
+    def __init__(self, build: BuildChain, cpus: int) -> None:
+        os.environ[CORES] = str(cpus)
+        self._build = build
+        self._chain: ChainOfZoom | None = None
+
+    def inspect(self) -> NodeReport | tuple[str, str]:
+        """Report on the node, once the chain is there."""
+        return build_and_inspect(self._find_chain, SharedPlaces())
+
+    def do(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
+        """Do a task with the chain before its arguments; errors come back as name and message."""
+        try:
+            return True, task(self._find_chain(), *arguments)
+        except ChainOfZoomError as error:
+            return False, (type(error).__name__, str(error))
+        except Exception as error:
+            return False, ("BackboneError", f"{type(error).__name__}: {error}")
+
+    def _find_chain(self) -> ChainOfZoom:
+        if self._chain is None:
+            self._chain = self._build()
+        return self._chain
+
+
+class _Member:
+    """A worker as the pool sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.node = ""
+        self.tasks: list[object] = []  # in the order in which they are done; each is a token of its own
+        self.fatal: object = None  # the one that was at work when it died
+
+
+class ChainPool:
+    """Workers of a crew. They come one by one; what is asked waits for the first."""
+
+    def __init__(self, ray: Any, build: BuildChain, crew: Crew, workers: int, report: NodeReport) -> None:
+        """Begin to start workers. crew: with GPUs settled. report: what every node has to say of itself."""
+        self.size = workers
+        self.report = report
+        self.leaves = False
+        self._ray = ray
+        self._build = build
+        self._change = threading.Condition()
+        self._members: list[_Member] = []
+        self._starting: list[Any] = []
+        self._problem: Exception | None = None
+        self._is_closed = False
+        options = {"num_cpus": crew.cpus, "num_gpus": crew.gpus or 0, "max_restarts": 0, "max_task_retries": 0}
+        self._cpus = crew.cpus
+        self._make = ray.remote(**options)(ChainWorker)
+        for _ in range(workers):
+            self._start()
+
+    def ask(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """Have a function of a module done by a worker, with the chain before its arguments; return what it returns.
+
+        A worker that dies meanwhile is replaced, and the task done again. Raises the errors of the task, BackboneError
+        where TRIES workers died of it, and MissingError where a node differs from the others.
+        """
+        deaths = 0
+        while True:
+            token = object()
+            member = self._take(token)
+            try:
+                is_done, value = self._ray.get(member.actor.do.remote(task, arguments))
+            except self._ray.exceptions.RayActorError as error:
+                self._replace(member)
+                deaths += member.fatal is token and self._is_alive(member.node)
+                if deaths >= TRIES:
+                    raise BackboneError(
+                        f"{deaths} workers died of it; accepted: what fits into their memory; "
+                        "give each more of it with --worker-cpus or a smaller --size"
+                    ) from error
+                continue
+            finally:
+                self._give_back(member, token)
+            if is_done:
+                return value
+            raise rebuild(*value)
+
+    def close(self) -> None:
+        """End all workers, in the middle of a task, too."""
+        with self._change:
+            self._is_closed = True
+            actors = [member.actor for member in self._members] + self._starting
+            self._change.notify_all()
+        for actor in actors:
+            with suppress(Exception):  # it may be dead already
+                self._ray.kill(actor)
+        if self.leaves:
+            self._ray.shutdown()
+
+    def _take(self, token: object) -> _Member:
+        with self._change:
+            while True:
+                if self._problem:
+                    raise self._problem
+                if self._is_closed:
+                    raise BackboneError("no more work is done: the cluster is let go")
+                free = [member for member in self._members if len(member.tasks) < DEPTH]
+                if free:
+                    member = min(free, key=lambda free_member: len(free_member.tasks))
+                    member.tasks.append(token)
+                    return member
+                self._change.wait()
+
+    def _give_back(self, member: _Member, token: object) -> None:
+        with self._change:
+            member.tasks.remove(token)
+            self._change.notify_all()
+
+    def _replace(self, member: _Member) -> None:
+        with self._change:
+            if member not in self._members:  # another task of it was first to notice
+                return
+            self._members.remove(member)
+            member.fatal = member.tasks[0]
+        self._start()
+
+    def _is_alive(self, node: str) -> bool:
+        return any(entry["NodeID"] == node and entry["Alive"] for entry in self._ray.nodes())
+
+    def _start(self, failures: int = 0) -> None:
+        """Start a worker, later the more often that failed. A pool that is closed starts none: Ray may be gone."""
+        with self._change:
+            if self._change.wait_for(lambda: self._is_closed, PAUSE * failures):
+                return
+            actor = self._make.remote(self._build, self._cpus)
+            self._starting.append(actor)
+        threading.Thread(target=self._welcome, args=(actor, failures), daemon=True).start()
+
+    def _welcome(self, actor: Any, failures: int) -> None:
+        """Take in a worker once it is there, however long the cluster takes to find it a place."""
+        problem: Exception | None = None
+        member = _Member(actor)
+        try:
+            report = self._ray.get(actor.inspect.remote())
+        except Exception as error:  # its node was lost, or whatever Ray makes of one that cannot start
+            if failures < STARTS and isinstance(error, self._ray.exceptions.RayActorError):
+                with self._change:
+                    self._starting.remove(actor)
+                self._start(failures + 1)
+                return
+            cause = " ".join(str(error).split())[:300]
+            problem = MissingError(f"workers cannot start ({cause}); accepted: nodes that can; type: ray status")
+        else:
+            problem = self._judge(report)
+            member.node = report.node_id if isinstance(report, NodeReport) else ""
+        with self._change:
+            self._starting.remove(actor)
+            self._problem = self._problem or problem
+            if problem is None:
+                self._members.append(member)
+            self._change.notify_all()
+
+    def _judge(self, report: NodeReport | tuple[str, str]) -> Exception | None:
+        """Return the error for a worker that cannot work, or on a node that came later and differs."""
+        if not isinstance(report, NodeReport):
+            return rebuild(*report)
+        difference = compare_reports(self.report, report)
+        if not difference:
+            return None
+        return MissingError(f"node {report.node} differs from the others: {difference}; install the same there")
+
+
+def open_pool(build: BuildChain, crew: Crew, places: SharedPlaces, *, most: int | None = None) -> ChainPool:
+    """Join a cluster, compare its nodes and begin to start workers, at most so many.
+
+    Raises MissingError without Ray, for a node that lacks something or differs, and OutputError for one that does not
+    see the places.
+    """
+    ray, is_joined = join(crew)
+    try:
+        crew = _settle_gpus(crew, build, ray.cluster_resources())
+        nodes = list_nodes(ray, crew)
+        if not nodes:
+            raise UsageError(
+                f"no node of the cluster has room for a worker of {crew.cpus} cores and {crew.gpus} GPUs; accepted: "
+                "what one node has; try --worker-cpus 1, and see ray status"
+            )
+        report = check_nodes(ray, nodes, build, places)
+        room = sum(count_seats(node["Resources"], crew) for node in nodes)
+        pool = ChainPool(ray, build, crew, min(crew.workers or room, most or room), report)
+    except BaseException:
+        if is_joined:
+            ray.shutdown()
+        raise
+    pool.leaves = is_joined
+    return pool
+
+
+def _settle_gpus(crew: Crew, build: BuildChain, resources: dict[str, float]) -> Crew:
+    """Decide how many GPUs a worker gets, where nobody said: one for models with a choice of devices."""
+    if crew.gpus is not None:
+        return crew
+    chain = build() if resources.get("GPU") else None
+    return replace(crew, gpus=float(chain is not None and bool(chain.backbone.needs() or chain.prompter.needs())))
