@@ -53,6 +53,14 @@ def choose_half(device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
 
 
+def list_half_types() -> dict[str, str]:
+    """Return the name of the short float type of every GPU, by its torch name."""
+    if not torch.cuda.is_available():
+        return {}
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return {device: name_dtype(choose_half(device)) for device in devices}
+
+
 def can_compile() -> bool:
     """Tell whether torch compiles for these GPUs: it needs triton, and from the second GPU on torch 2.13."""
     version = tuple(int(number) for number in torch.__version__.split(".")[:2])
@@ -92,8 +100,7 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
             name = f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
         resolved.append(replace(need, device=name))
     free = measure_free_memory()
-    half = {device: name_dtype(choose_half(device)) for device in free}
-    placement = plan(free, resolved, pictures=pictures, half=half, can_compile=can_compile())
+    placement = plan(free, resolved, pictures=pictures, half=list_half_types(), can_compile=can_compile())
     check_host_memory(placement)
     return Residence(placement)
 
