@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, noise
+from PIL import Image
 from stand_in import InterruptProcessingException, install, load_nodes, run_workflow
 
 from chain_of_zoom import upscale, zoom
@@ -129,3 +130,9 @@ def test_every_input_says_what_it_is_and_versions_agree(comfy, nodes):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == [f"chain-of-zoom=={version}"] == (FOLDER / "requirements.txt").read_text().split()
+
+
+def test_the_picture_of_the_workflow_holds_the_workflow():
+    folder = FOLDER / "example_workflows"
+    with Image.open(folder / "zoom.png") as picture:
+        assert json.loads(picture.text["workflow"]) == json.loads((folder / "zoom.json").read_text())
