@@ -21,8 +21,14 @@ def save(pixels: RGB8, path: Path) -> Path:
     return path
 
 
+LEFT_OUT = ("seconds", "done", "kept", "torch", "transformers", "diffusers")
+
+
 def contents(folder: Path) -> dict[str, object]:
-    """Every file of a folder, as it is to be however often the work was stopped: JSON without times."""
+    """Every file of a folder, as it is to be however often the work was stopped: JSON without times.
+
+    Nor with packages that other tests of a process loaded: a record names them, and they change nothing here.
+    """
     return {
         path.relative_to(folder).as_posix(): _untimed(json.loads(path.read_bytes()))
         if path.suffix == ".json"
@@ -34,7 +40,7 @@ def contents(folder: Path) -> dict[str, object]:
 
 def _untimed(value: Any) -> Any:
     if isinstance(value, dict):
-        value = {key: _untimed(each) for key, each in value.items() if key not in ("seconds", "done", "kept")}
+        value = {key: _untimed(each) for key, each in value.items() if key not in LEFT_OUT}
         return value | ({"status": "done"} if value.get("status") == "kept" else {})
     return [_untimed(each) for each in value] if isinstance(value, list) else value
 

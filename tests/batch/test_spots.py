@@ -65,7 +65,7 @@ def test_a_folder_in_the_list_is_its_photos(tmp_path):
         ("photo\n", "lists no photo"),
         ("zoom\n4\n", "line 1: no column photo"),
         ("photo,zom\na.jpg,4\n", "line 1, column 'zom': no such column; .*did you mean zoom?"),
-        ("photo,colour\na.jpg,4\n", "line 1, column 'colour': no such column; .*photo, at, zoom, box"),
+        ("photo,colour\na.jpg,4\n", "line 1, column 'colour': no such column; .*photo, at, zoom, until, box"),
         ("photo,zoom,Zoom\na.jpg,4,4\n", "line 1, column 'zoom': it is there twice"),
         ("photo,zoom\na.jpg,4\nb.jpg,much\n", "line 3, column zoom: --zoom much"),
         ("photo,zoom\na.jpg,0.5\n", "line 2, column zoom: --zoom 0.5"),
