@@ -127,3 +127,12 @@ def test_folders_are_named_after_the_words():
     assert name_words("The Clock, on the tower!") == "the-clock-on-the-tower"
     assert name_words("塔の時計/../x") == "塔の時計-x"
     assert name_words("../..") == "found"
+
+
+@pytest.mark.parametrize("words", ["", "  "])
+def test_words_that_name_nothing_are_no_zoom_elsewhere(coz, tmp_path, words):
+    save(np.zeros((8, 8, 3), np.uint8), tmp_path / "photo.png")
+    done = coz("zoom", "photo.png", "--find", words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--find names nothing" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]

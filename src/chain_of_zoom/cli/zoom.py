@@ -137,6 +137,8 @@ def zoom(
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
+    if not settings.get("find", "-").strip():
+        raise UsageError('--find names nothing; accepted: what to zoom into; for example --find "the clock"')
     spots = settings.pop("at", [])
     if len(spots) == 1:
         settings["at"] = spots[0]
