@@ -35,15 +35,13 @@ def list_requirements(name: str) -> list[str]:
 
 def describe_package(name: str) -> dict[str, Any]:
     """The component of an installed package."""
-    found = metadata.metadata(name)
-    version = metadata.version(name)
-    licence = found.get("License-Expression") or found.get("License", "").splitlines()[:1] or None
+    about, version = metadata.metadata(name), metadata.version(name)
     component = {"type": "library", "bom-ref": normalise(name), "name": normalise(name), "version": version}
     component["purl"] = f"pkg:pypi/{normalise(name)}@{version}"
-    text = licence if isinstance(licence, str) else licence[0] if licence else ""
-    key = "expression" if isinstance(licence, str) else "license"
-    value: Any = text if key == "expression" else {"name": text}
-    return component | ({"licenses": [{key: value}]} if text else {})
+    if expression := about.get("License-Expression"):
+        return component | {"licenses": [{"expression": expression}]}
+    first_line = about.get("License", "").partition("\n")[0]  # some packages put the whole text there
+    return component | ({"licenses": [{"license": {"name": first_line}}]} if first_line else {})
 
 
 def make_sbom(wheel: Path) -> dict[str, Any]:

@@ -46,13 +46,12 @@ class ZoomJob:
     """Whether states keep the map of their trust."""
     meter: DetailMeter | None = None
     """Measures the real detail of the photo; without it the photo counts as sharp."""
+    restraint: Restraint = field(default_factory=Restraint)
+    """How far states may go from plain enlargement and from their parents."""
 
     def measure_detail(self, step: Step) -> float | None:
         """Measure the finest real detail in the window of a step, in pixels of the photo."""
         return self.meter.measure(step.window) if self.meter else None
-
-    restraint: Restraint = field(default_factory=Restraint)
-    """How far states may go from plain enlargement and from their parents."""
 
 
 class Enlargement:

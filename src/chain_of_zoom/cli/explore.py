@@ -17,6 +17,7 @@ from chain_of_zoom.cli.flags import (
     BackboneName,
     Config,
     Debug,
+    Detail,
     Loaders,
     PresetName,
     PrompterName,
@@ -77,9 +78,7 @@ def explore(
             "NAME", "What is written while it runs: plain (problems), json (a line for every tile).", panel=ADVANCED
         ),
     ] = "plain",
-    detail: Annotated[
-        float, option("0..1", "Share of what the backbone adds to plain enlargement.", panel=ADVANCED)
-    ] = 1.0,
+    detail: Detail = 1.0,
     faithful: Annotated[
         bool, switch("--faithful", "Make every tile give what it was made from when reduced.", panel=ADVANCED)
     ] = False,

@@ -92,6 +92,7 @@ WorkerCpus = Annotated[int, option("N", "Cores of each worker.", panel=ADVANCED)
 WorkerGpus = Annotated[
     float | None, option("N", "GPUs of each worker; one by default where models need them.", panel=ADVANCED)
 ]
+Detail = Annotated[float, option("0..1", "Share of what the backbone adds to plain enlargement.", panel=ADVANCED)]
 Debug = Annotated[bool, switch("--debug", "Show the traceback of an error.")]
 
 

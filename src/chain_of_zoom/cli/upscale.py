@@ -16,6 +16,7 @@ from chain_of_zoom.cli.flags import (
     C2pa,
     Config,
     Debug,
+    Detail,
     KeepMetadata,
     Loaders,
     PresetName,
@@ -74,9 +75,7 @@ def upscale(
     c2pa: C2pa = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    detail: Annotated[
-        float, option("0..1", "Share of what the backbone adds to plain enlargement.", panel=ADVANCED)
-    ] = 1.0,
+    detail: Detail = 1.0,
     faithful: Annotated[
         bool, switch("--faithful", "Make every enlargement give the picture before it when reduced.", panel=ADVANCED)
     ] = False,

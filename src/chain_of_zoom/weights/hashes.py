@@ -7,7 +7,6 @@ writing and of change are the same: programs can set the first time back, and th
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.weights.files import file_sha256
+from chain_of_zoom.weights.hub import cache_folder
 
 LARGE = 64_000_000
 """Bytes from which a file is remembered; smaller ones are read in an instant."""
@@ -27,11 +27,12 @@ class _Entry(NamedTuple):
     state: tuple[int, int, int, int]
     """Size, inode, and times of writing and of change in nanoseconds."""
     sha256: str
+    """SHA-256 of the file in that state."""
 
 
 def find_memory() -> Path:
     """Return the file of what is remembered, in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chain-of-zoom" / "weights.json"
+    return cache_folder() / "weights.json"
 
 
 def remember_sha256(path: str | Path) -> str:

@@ -31,7 +31,7 @@ def models_dir() -> Path:
     """Return the folder of converted and hand-placed weights: COZ_MODELS, or one in the user's cache folder."""
     if folder := os.environ.get("COZ_MODELS"):
         return Path(folder).expanduser()
-    return _user_cache() / "chain-of-zoom" / "models"
+    return cache_folder() / "models"
 
 
 def hub_cache() -> Path:
@@ -39,6 +39,11 @@ def hub_cache() -> Path:
     cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     home = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME", "~/.cache") + "/huggingface"
     return Path(os.path.expandvars(cache or f"{home}/hub")).expanduser()
+
+
+def cache_folder() -> Path:
+    """Return this program's folder in the user's cache folder, wherever the system keeps that."""
+    return _user_cache() / "chain-of-zoom"
 
 
 def _user_cache() -> Path:
