@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from batch_files import contents, save
 from cluster.perishable import ALWAYS, ONCE, build
+from cluster.small import open_cluster
 from conftest import noise
 
 from chain_of_zoom import BackboneError, zoom_many
@@ -20,40 +21,18 @@ from chain_of_zoom.cluster.joining import Crew
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
+cluster = open_cluster
 SIZE = {"size": (24, 16), "magnification": 16}
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A head and two nodes of one core each, with ports of their own, since those that Ray chooses may clash."""
-    import ray
-    from ray.cluster_utils import Cluster
-
-    def ports(number: int) -> dict[str, int]:
-        names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-        return {name: 23_400 + 10 * number + offset for offset, name in enumerate(names)}
-
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
-    size = {"num_cpus": 1, "object_store_memory": 80 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args={**size, **ports(0), "include_dashboard": False})
-    cluster.lost = [cluster.add_node(**size, **ports(number), wait=False) for number in (1, 2)]
-    cluster.wait_for_nodes(120)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
-    yield cluster
-    ray.shutdown()
-    cluster.shutdown()
-    monkeypatch.undo()
-
-
-def run_on_ray(folder: Path, out: Path, seeds: dict[str, int], meanwhile=lambda count: None) -> list:
+def run_on_ray(cluster, folder: Path, out: Path, seeds: dict[str, int], meanwhile=lambda count: None) -> list:
     tasks = []
     for photo in sorted((folder / "photos").glob("*.png")):
         request = make_request(**SIZE, seed=seeds.get(photo.stem, 0))
         tasks += plan_batch([photo], None, [], request, out, recursive=False)
     make = partial(build, str(folder))
     outcomes = []
-    for outcome in Batch(make(), tasks, out, executor=OnRay(make, Crew())).run():
+    for outcome in Batch(make(), tasks, out, executor=OnRay(make, Crew(address=cluster.address))).run():
         outcomes.append(outcome)
         meanwhile(len(outcomes))
     return outcomes
@@ -69,14 +48,14 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_cluster_makes_the_bytes_of_one_machine(cluster, photos):
     """Summary and page included, although zooms end in another order."""
-    run_on_ray(photos, photos / "there", {})
+    run_on_ray(cluster, photos, photos / "there", {})
     list(zoom_many(photos / "photos", out=photos / "here", backbone="fake", **SIZE))
     assert contents(photos / "there") == contents(photos / "here")
 
 
 def test_a_worker_that_dies_is_replaced_and_one_task_that_kills_is_a_failure(cluster, photos):
     """Nothing is lost, and nobody else fails."""
-    outcomes = run_on_ray(photos, photos / "out", {"p3": ONCE, "p6": ALWAYS})
+    outcomes = run_on_ray(cluster, photos, photos / "out", {"p3": ONCE, "p6": ALWAYS})
     failed = {outcome.task.name: outcome.error for outcome in outcomes if outcome.error}
     assert sorted(failed) == ["broken", "p6"]
     assert isinstance(failed["p6"], BackboneError)
@@ -85,17 +64,15 @@ def test_a_worker_that_dies_is_replaced_and_one_task_that_kills_is_a_failure(clu
 
 
 def test_a_node_may_be_lost_on_the_way(cluster, photos):
-    """The last test: the cluster has fewer nodes from here on."""
-
     def lose_a_node(count: int) -> None:
-        if count in (2, 5):
-            cluster.remove_node(cluster.lost.pop(), allow_graceful=False)
+        if count == 2:
+            cluster.lose_node()
 
-    outcomes = run_on_ray(photos, photos / "there", {}, lose_a_node)
+    outcomes = run_on_ray(cluster, photos, photos / "there", {}, lose_a_node)
     assert len({outcome.task.name for outcome in outcomes}) == len(outcomes) == 10
     list(zoom_many(photos / "photos", out=photos / "here", backbone="fake", **SIZE))
     assert contents(photos / "there") == contents(photos / "here")
-    again = run_on_ray(photos, photos / "there", {})
+    again = run_on_ray(cluster, photos, photos / "there", {})
     assert sorted({outcome.status for outcome in again}) == ["failed", "kept"]
 
 

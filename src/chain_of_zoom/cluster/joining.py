@@ -44,6 +44,7 @@ class Crew:
 def import_ray() -> Any:
     """Import Ray, which says nothing of its use to anybody. Raises MissingError without the extra [ray]."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or a late call would join the cluster that was just left
     try:
         import ray
     except ImportError as error:

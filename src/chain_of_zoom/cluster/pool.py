@@ -26,11 +26,12 @@ DEPTH = 2
 """Tasks that a worker has at a time: the next one lies there when one ends, so that it never waits for this process."""
 TRIES = 3
 """Deaths of workers on nodes that live on, after which their task is to blame: it may take too much memory."""
-
 STARTS = 5
-"""Starts in a row that may fail."""
+"""Starts of one worker in a row that may fail."""
 PAUSE = 2.0
 """Seconds to wait before the next start, times how many failed."""
+FAREWELL = 10.0
+"""Seconds that starting workers have to notice that they are no longer needed."""
 
 
 class ChainWorker:
@@ -84,6 +85,7 @@ class ChainPool:
         self._members: list[_Member] = []
         self._starting: list[Any] = []
         self._problem: Exception | None = None
+        self._deaths = 0  # since a task was last done
         self._is_closed = False
         options = {"num_cpus": crew.cpus, "num_gpus": crew.gpus or 0, "max_restarts": 0, "max_task_retries": 0}
         self._cpus = crew.cpus
@@ -104,7 +106,7 @@ class ChainPool:
             try:
                 is_done, value = self._ray.get(member.actor.do.remote(task, arguments))
             except self._ray.exceptions.RayActorError as error:
-                self._replace(member)
+                self._replace(member, error)
                 deaths += member.fatal is token and self._is_alive(member.node)
                 if deaths >= TRIES:
                     raise BackboneError(
@@ -114,19 +116,24 @@ class ChainPool:
                 continue
             finally:
                 self._give_back(member, token)
+            self._deaths = 0
             if is_done:
                 return value
             raise rebuild(*value)
 
     def close(self) -> None:
-        """End all workers, in the middle of a task, too."""
+        """End all workers, in the middle of a task, too; a pool that is closed stays so."""
         with self._change:
+            if self._is_closed:
+                return
             self._is_closed = True
             actors = [member.actor for member in self._members] + self._starting
             self._change.notify_all()
         for actor in actors:
             with suppress(Exception):  # it may be dead already
                 self._ray.kill(actor)
+        with self._change:  # a thread that asks Ray for something after it was left would join again
+            self._change.wait_for(lambda: not self._starting, FAREWELL)
         if self.leaves:
             self._ray.shutdown()
 
@@ -149,15 +156,26 @@ class ChainPool:
             member.tasks.remove(token)
             self._change.notify_all()
 
-    def _replace(self, member: _Member) -> None:
+    def _replace(self, member: _Member, error: Exception) -> None:
+        """Start another worker for one that died, unless so many did that the next would, too."""
         with self._change:
             if member not in self._members:  # another task of it was first to notice
                 return
             self._members.remove(member)
             member.fatal = member.tasks[0]
+            self._deaths += 1
+            if self._deaths >= TRIES * (self.size + 1):
+                self._problem = MissingError(
+                    f"{self._deaths} workers died one after the other ({_explain_death(error)}); accepted: nodes on "
+                    "which they live; see ray status, and the logs of Ray"
+                )
+                self._change.notify_all()
+                return
         self._start()
 
     def _is_alive(self, node: str) -> bool:
+        if self._is_closed:  # Ray may be gone
+            return False
         return any(entry["NodeID"] == node and entry["Alive"] for entry in self._ray.nodes())
 
     def _start(self, failures: int = 0) -> None:
@@ -179,9 +197,10 @@ class ChainPool:
             if failures < STARTS and isinstance(error, self._ray.exceptions.RayActorError):
                 with self._change:
                     self._starting.remove(actor)
+                    self._change.notify_all()
                 self._start(failures + 1)
                 return
-            cause = " ".join(str(error).split())[:300]
+            cause = _explain_death(error)
             problem = MissingError(f"workers cannot start ({cause}); accepted: nodes that can; type: ray status")
         else:
             problem = self._judge(report)
@@ -201,6 +220,11 @@ class ChainPool:
         if not difference:
             return None
         return MissingError(f"node {report.node} differs from the others: {difference}; install the same there")
+
+
+def _explain_death(error: Exception) -> str:
+    """Say in one line why Ray says that a worker died."""
+    return " ".join(str(error).split()).rpartition("The actor is dead because ")[2][:300]
 
 
 def open_pool(build: BuildChain, crew: Crew, places: SharedPlaces, *, most: int | None = None) -> ChainPool:

@@ -1,0 +1,54 @@
+"""A cluster of three nodes of one core on this machine, of real processes, which all tests of a process share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+
+
+class SmallCluster:
+    """A head and nodes of one core each, with ports of their own, since those that Ray chooses may clash."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        self._port = 23_400 + 200 * worker
+        self._cluster = Cluster(initialize_head=True, head_node_args={**self._size(), "include_dashboard": False})
+        self.nodes = [self._add() for _ in range(2)]
+        self._cluster.wait_for_nodes(120)
+        self.address = self._cluster.address
+
+    def lose_node(self) -> None:
+        """Kill a node; another one will come."""
+        self._cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+        self.nodes.append(self._add())
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+    def _add(self) -> object:
+        return self._cluster.add_node(**self._size(), wait=False)
+
+    def _size(self) -> dict[str, int]:
+        self._port += len(PORTS)
+        ports = {name: self._port + offset for offset, name in enumerate(PORTS)}
+        return {"num_cpus": 1, "object_store_memory": 80 << 20, **ports}
+
+
+@pytest.fixture(scope="session")
+def open_cluster() -> Iterator[SmallCluster]:
+    """The cluster; every batch joins it, and leaves it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
+        monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
+        monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is missed after 5 of these, not 15
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = SmallCluster()
+        yield cluster
+        cluster.close()

@@ -1,0 +1,100 @@
+"""Workers that die one after the other, and pools that are closed, with a stand-in for Ray."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from cluster.test_preflight import REPORT
+
+from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.cluster.joining import Crew
+from chain_of_zoom.cluster.pool import STARTS, TRIES, ChainPool
+from chain_of_zoom.errors import BackboneError, MissingError
+
+DEATH = "The actor died. The actor is dead because its worker process has died, killed by signal 9."
+
+
+class DeathError(Exception):
+    """What Ray raises for a worker that died."""
+
+
+class Call:
+    """A method of an actor, which answers with a value or an error."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    def remote(self, *arguments: object) -> object:
+        return self.answer
+
+
+class StandInRay:
+    """Ray with workers that start or do not, and that do or die; it counts what it is asked."""
+
+    exceptions = SimpleNamespace(RayActorError=DeathError)
+
+    def __init__(self, inspect: object, do: object) -> None:
+        self.actor = SimpleNamespace(inspect=Call(inspect), do=Call(do))
+        self.starts = self.kills = self.shutdowns = 0
+
+    def remote(self, **options: object):
+        return lambda kind: self
+
+    def __getattr__(self, name: str):
+        raise AssertionError(name)
+
+    def get(self, answer: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self, actor: object) -> None:
+        self.kills += 1
+
+    def shutdown(self) -> None:
+        self.shutdowns += 1
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"NodeID": "elsewhere", "Alive": True}]
+
+
+class Starter(StandInRay):
+    """As its base, for `make.remote`, which starts a worker."""
+
+    def remote(self, *arguments: object, **options: object):
+        if options:
+            return super().remote(**options)
+        self.starts += 1
+        return self.actor
+
+
+def test_workers_that_die_one_after_the_other_end_the_batch_with_the_reason():
+    """Nobody is to blame, since the nodes are gone, too: without a bound they would be started for ever."""
+    ray = Starter(REPORT, DeathError(DEATH))
+    pool = ChainPool(ray, lambda: ChainOfZoom("fake"), Crew(gpus=0.0), 2, REPORT)
+    with pytest.raises(MissingError, match=r"9 workers died one after the other \(its worker process has died"):
+        pool.ask(len)
+    assert ray.starts == 2 + TRIES * 3 - 1
+
+
+def test_workers_that_do_not_start_end_the_batch_with_the_reason(monkeypatch):
+    monkeypatch.setattr("chain_of_zoom.cluster.pool.PAUSE", 0.0)
+    ray = Starter(DeathError(DEATH), None)
+    pool = ChainPool(ray, lambda: ChainOfZoom("fake"), Crew(gpus=0.0), 1, REPORT)
+    with pytest.raises(MissingError, match=r"workers cannot start \(its worker process has died, killed by signal 9"):
+        pool.ask(len)
+    assert ray.starts == 1 + STARTS
+
+
+def test_a_pool_is_closed_once():
+    """A call after the connection was left would make Ray join again, behind the back of the next batch."""
+    ray = Starter(REPORT, (True, 3))
+    pool = ChainPool(ray, lambda: ChainOfZoom("fake"), Crew(gpus=0.0), 1, REPORT)
+    pool.leaves = True
+    assert pool.ask(len) == 3
+    pool.close()
+    pool.close()
+    assert (ray.kills, ray.shutdowns) == (1, 1)
+    with pytest.raises(BackboneError, match="the cluster is let go"):
+        pool.ask(len)
