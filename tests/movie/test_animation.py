@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import weakref
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import PHOTO
 from PIL import Image, ImageSequence
 
 from chain_of_zoom import BadInputError, UsageError, animate, zoom
+from chain_of_zoom.chain.record import Record
 from chain_of_zoom.chain.sheet import BEYOND, COLOURS
+from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.movie import animation, encoding
 from chain_of_zoom.movie.animation import Animation, encode, is_quick
+from chain_of_zoom.movie.stored import read_run
+from chain_of_zoom.truth.trust import BLOCK
 
 FAST = {"backbone": "fake", "size": (144, 96), "at": (0.42, 0.22)}
 
@@ -136,3 +142,27 @@ def test_a_run_that_was_tampered_with_is_not_animated(run, tmp_path):
 
 def test_quality_and_effort_are_those_documented():
     assert (encoding.WEBP_QUALITY, encoding.WEBP_EFFORT) == (80, 0)
+
+
+def test_blocks_that_are_likely_wrong_are_red_in_the_animation_as_on_the_sheet(run, tmp_path):
+    *before, last = run.states
+    trust = np.ones((6, 9), np.float32)
+    trust[2, 3] = 0.2
+    marked = dataclasses.replace(last, trust=trust)
+    *_, frame = Animation([*before, marked], seconds=0.2)
+    np.testing.assert_array_equal(frame[:96], marked.marked_image)
+    differs = (marked.marked_image != last.image).any(axis=2)
+    assert differs[32:48, 48:64].all()
+    assert differs.sum() == BLOCK**2
+
+
+def test_an_animation_of_a_folder_has_the_map_that_lies_there(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    record = Record.from_json((folder / "record.json").read_bytes())
+    grey = np.zeros(run.states[-1].image.shape[:2], np.uint8)
+    (folder / "09_trust.png").write_bytes(encode_png(grey))
+    states = [*record.states[:-1], msgspec.structs.replace(record.states[-1], trust_file="09_trust.png")]
+    (folder / "record.json").write_bytes(msgspec.structs.replace(record, states=tuple(states)).to_json())
+    assert (read_run(folder)[1][-1].trust == 0).all()
+    (folder / "09_trust.png").write_bytes(encode_png(grey[:5]))  # of another size: no map of this state
+    assert read_run(folder)[1][-1].trust is None

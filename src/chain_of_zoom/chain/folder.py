@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,11 +17,11 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.errors import OccupiedError, UsageError
 from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
-from chain_of_zoom.imaging.images import RGB8, decode_png
+from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.imaging.metadata import NO_METADATA, EmbeddedMetadata
 from chain_of_zoom.provenance.signing import FOLDER as SIGNED
 from chain_of_zoom.runs.folder import WorkFolder
-from chain_of_zoom.truth.trust import Blocks, draw_trust, read_trust
+from chain_of_zoom.truth.trust import draw_trust
 
 RECORD = "record.json"
 SHEET = "sheet.png"
@@ -225,10 +223,9 @@ class RunFolder(WorkFolder[Record]):
         carryover = carry_over(earlier, self.branch)
         states: list[ScaleState] = []
         for entry in earlier.states[: carryover.states]:
-            if (data := entry.read(self.path)) is None:
+            if (state := entry.read_state(self.path)) is None:
                 break
-            state = entry.state(decode_png(data))
-            states.append(replace(state, trust=self._read_trust(entry.trust_file, state.image)))
+            states.append(state)
         is_whole = earlier.complete and len(states) == len(earlier.states)
         has_animation = is_whole and earlier.animation and (self.path / earlier.animation).is_file()
         self.finished_states = tuple(states)
@@ -247,14 +244,6 @@ class RunFolder(WorkFolder[Record]):
             state = adopted.state(decode_png(data))
             self.add(state)
             self.finished_states = (*self.finished_states, state)
-
-    def _read_trust(self, name: str | None, image: RGB8) -> Blocks | None:
-        """Read the trust map of a state; None where there is none that fits it."""
-        with suppress(OSError, ValueError, SyntaxError):  # of Pillow, for what is no PNG
-            if name and _RUN_FILE.fullmatch(name):
-                grey = decode_png((self.path / name).read_bytes())[..., 0]
-                return read_trust(grey) if grey.shape == image.shape[:2] else None
-        return None
 
     def _write_record(self) -> None:
         write_atomic(self.path / RECORD, self.record.to_json())

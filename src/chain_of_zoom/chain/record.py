@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,12 +24,13 @@ from chain_of_zoom.chain.place import Place
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.chain.schedule import MAX_MAGNIFICATION, PLAN, Origin
 from chain_of_zoom.chain.state import ScaleState
-from chain_of_zoom.imaging.geometry import covers
-from chain_of_zoom.imaging.images import RGB8, Picture
+from chain_of_zoom.imaging.geometry import Size, covers
+from chain_of_zoom.imaging.images import RGB8, Picture, decode_png, size_of
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json, printable
 from chain_of_zoom.prompters.base import Prompter
 from chain_of_zoom.runs.folder import list_changes
+from chain_of_zoom.truth.trust import Blocks, read_trust
 
 VERSION: Literal[1] = 1
 SCHEMA = Path(__file__).with_name("record.schema.json")
@@ -156,9 +158,23 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return data if hashlib.sha256(data).hexdigest() == self.sha256 else None
 
+    def read_state(self, folder: Path) -> ScaleState | None:
+        """Read the state again, and the map of its trust where one fits it; None as by `read`."""
+        if (data := self.read(folder)) is None:
+            return None
+        state = self.state(decode_png(data))
+        return replace(state, trust=self._read_trust(folder, size_of(state.image)))
+
     def state(self, image: RGB8) -> ScaleState:
         """Return the state again, with its pixels."""
         return ScaleState(image=image, **{name: getattr(self, name) for name in _SHARED_FIELDS})
+
+    def _read_trust(self, folder: Path, size: Size) -> Blocks | None:
+        with suppress(OSError, ValueError, SyntaxError):  # of Pillow, for what is no PNG
+            if self.trust_file:
+                picture = decode_png((folder / Path(self.trust_file).name).read_bytes())
+                return read_trust(picture[..., 0]) if size_of(picture) == size else None
+        return None
 
 
 _SHARED_FIELDS = tuple(name for name in StateRecord.__struct_fields__ if name not in ("file", "sha256", "trust_file"))

@@ -12,7 +12,6 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
-from chain_of_zoom.truth.trust import overlay_trust
 
 COLOURS: dict[Origin, Colour] = {
     Origin.MEASURED: (90, 200, 120),
@@ -96,7 +95,7 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
     if SMALL_PHOTO in state.fallbacks:  # other notes, on tiles, memory and devices, stand in the record
         lines.append(SMALL_PHOTO)
     return Panel(
-        image=state.image if state.trust is None else overlay_trust(state.trust, state.image),
+        image=state.marked_image,
         title=f"{magnification_name(state.magnification)}  {state.origin.value}",
         lines=lines,
         colour=BEYOND if state.beyond_evidence else COLOURS[state.origin],

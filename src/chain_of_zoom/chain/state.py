@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chain_of_zoom.chain.choice import Variant
 from chain_of_zoom.chain.schedule import Origin
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.truth.trust import Blocks
+from chain_of_zoom.truth.trust import Blocks, overlay_trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ class ScaleState:
     """Seconds for prompt and super-resolution together."""
     fallbacks: tuple[str, ...] = ()
     """Notes about what did not go the plain way."""
+
+    @property
+    def marked_image(self) -> RGB8:
+        """Its pixels; red where they are more likely wrong than right, if the map of that was asked for."""
+        return self.image if self.trust is None else overlay_trust(self.trust, self.image)
 
 
 def magnification_name(magnification: float) -> str:

@@ -86,6 +86,8 @@ class Animation:
         texts = [f"{number}  {state.origin.value}"]
         if state.beyond_evidence:
             texts.insert(0, f"{texts[0]}, beyond evidence")
+        if state.trust is not None:
+            texts.insert(0, f"{texts[0]}; red: more likely wrong")
         return draw_strip(self._scale, depth, self._colour(depth), texts)
 
     def _find_least_certain(self, depth: float) -> ScaleState:

@@ -29,7 +29,7 @@ class Frames:
         self.states = states
         self.size = size
         self.camera = Camera(states[0].window, states[-1].window)
-        self._pictures = [Image.fromarray(state.image) for state in states]
+        self._pictures = [Image.fromarray(state.marked_image) for state in states]
 
     def draw(self, depth: float) -> RGB8:
         """Draw the frame at a depth from 0 (the first state) to 1 (the last): uint8, H x W x 3."""

@@ -14,7 +14,7 @@ from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.files import explain_write_errors, write_atomic
 from chain_of_zoom.imaging.folder import is_folder
-from chain_of_zoom.imaging.images import decode_png, profile_of_png
+from chain_of_zoom.imaging.images import profile_of_png
 from chain_of_zoom.movie.animation import MAX_SIDE, Animation, Track, check_format, encode
 from chain_of_zoom.runs.lock import lock_folder
 
@@ -30,12 +30,12 @@ def read_run(folder: Path) -> tuple[Record, tuple[ScaleState, ...]]:
         raise BadInputError(f"{folder / RECORD} cannot be read ({error}); {hint}; check the path") from error
     states = []
     for entry in record.states:
-        if (data := entry.read(folder)) is None:
+        if (state := entry.read_state(folder)) is None:
             raise BadInputError(
                 f"{folder / Path(entry.file).name} is not there or not as its record says; {hint}, whole; "
                 "repeat the command that made it, which mends it"
             )
-        states.append(entry.state(decode_png(data)))
+        states.append(state)
     return record, tuple(states)
 
 
