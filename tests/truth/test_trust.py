@@ -103,6 +103,21 @@ def test_the_map_stands_beside_the_state_and_is_kept(coz, tmp_path):
     assert coz(*command, "--zoom", "32", "--no-animate", "-o", "deep").returncode == 0
 
 
+@pytest.mark.slow
+def test_zoom_without_words_is_span_and_has_its_map_and_its_limit(astronaut):
+    """At 64 px a state 128x deep has 16 pixels per pixel of the photo: texture has no evidence there, span has's."""
+    options = {"magnification": 128, "size": (64, 64), "at": (0.4, 0.2), "trust": True}
+    span = zoom(astronaut, backbone="span", **options).states[-1]
+    wordless = zoom(astronaut, backbone="zoom", **options).states[-1]
+    assert wordless.image.tobytes() == span.image.tobytes()
+    np.testing.assert_array_equal(wordless.trust, span.trust)
+    assert not wordless.beyond_evidence
+    worded = zoom(astronaut, backbone="zoom", prompt="grass", **options).states[-1]
+    assert worded.prompt_used
+    assert worded.trust is None
+    assert worded.beyond_evidence
+
+
 def test_a_backbone_that_was_not_compared_has_none():
     with pytest.raises(UsageError, match=list_backbones()[0]):
         zoom(noise(64, 64), backbone="fake", trust=True)

@@ -48,6 +48,8 @@ class BackboneInfo:
 
     1 until it has been compared with real pixels; None for plain resampling, which makes nothing up.
     """
+    wordless: BackboneInfo | None = None
+    """The backbone whose pixels it makes wherever no words are used; None for one that has no such twin."""
     resample: Filter | None = None
     """The filter of plain resampling, which makes nothing up; None for networks."""
     seeded: bool = False
@@ -69,6 +71,10 @@ class BackboneInfo:
                 f"backbone {self.name}: factor {self.factor!r}; accepted: whole numbers from 2 to {MAX_FACTOR}; "
                 "for example --set backbone.factor=4"
             )
+
+    def acting_as(self, *, uses_words: bool) -> BackboneInfo:
+        """Return the backbone that tests speak of: its twin, where no words were used in the whole chain."""
+        return self if uses_words or self.wordless is None else self.wordless
 
     def is_beyond_evidence(self, scale: float | Fraction) -> bool:
         """Whether detail at `scale` output pixels per source pixel was never shown to be truer than resampling."""

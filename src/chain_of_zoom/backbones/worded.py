@@ -45,6 +45,7 @@ class WordedBackbone(FeedForward):
             summary="SPAN, and the texture of the material that the words name",
             text_aware=True,
             evidence_limit=FIRST_SCALE,  # from there on the texture is invented
+            wordless=self.info,
             halo=max(self.info.halo, REACH),
             chained_halo=max(self.info.chained_halo, REACH),
         )

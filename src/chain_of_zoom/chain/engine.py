@@ -165,10 +165,12 @@ class Engine:
             enlargement.prompt, enlargement.place(info.factor)
         )
         trust = None
+        has_used_words = prompt_used or any(state.prompt_used for state in enlargement.earlier_states)
+        maker = info.acting_as(uses_words=has_used_words)
         # Only what was compared with the truth: the chain, with the network's own pixels.
-        is_compared = job.restraint.is_none and self.color_fix == "none" and not prompt_used
+        is_compared = job.restraint.is_none and self.color_fix == "none" and not has_used_words
         if is_compared and not enlargement.is_direct(info.factor):
-            trust = map_trust(image, enlargement.zoomed, info.name, float(step.source_scale) * blur)
+            trust = map_trust(image, enlargement.zoomed, maker.name, float(step.source_scale) * blur)
         return ScaleState(
             image=image,
             input=enlargement.zoomed,
@@ -184,7 +186,7 @@ class Engine:
             finest=finest,
             trusted=trust.share if trust else None,
             trust=trust.trust if trust and job.trust else None,
-            beyond_evidence=not enlargement.is_plain and info.is_beyond_evidence(step.source_scale * blur),
+            beyond_evidence=not enlargement.is_plain and maker.is_beyond_evidence(step.source_scale * blur),
             variant=enlargement.variant,
             seconds=seconds,
             fallbacks=tuple(enlargement.fallbacks),

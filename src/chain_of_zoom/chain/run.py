@@ -88,7 +88,7 @@ class ZoomRun:
         self.request = request
         self.place = place
         info = models.backbone.info
-        if request.trust and info.name not in list_backbones():
+        if request.trust and info.acting_as(uses_words=False).name not in list_backbones():
             raise UsageError(
                 f"--trust: no zoom of {info.name} was compared with the truth; accepted: backbones that were; "
                 f"type: --backbone {' or '.join(list_backbones())}"
@@ -113,14 +113,19 @@ class ZoomRun:
         """Whether all states are resampled, so that no detail is made up."""
         return self.models.backbone.info.resample is not None or self.request.detail == 0
 
+    @property
+    def may_use_words(self) -> bool:
+        """Whether a state may be made with words: the user's, or those of a prompter that looks."""
+        return self.models.backbone.info.text_aware and bool(self.request.prompt or self.models.prompter.looks)
+
     @cached_property
     def supported(self) -> float:
         """The magnification up to which the photo at this spot and the evidence of the backbone support a zoom."""
         return float(self._find_supported(self.request.aim(self.photo.size, self.place)))
 
     def _find_supported(self, aim: Aim) -> Fraction:
-        limit = None if self.is_plain else self.models.backbone.info.evidence_limit
-        return find_supported(aim, self.meter, limit)
+        info = self.models.backbone.info.acting_as(uses_words=self.may_use_words)
+        return find_supported(aim, self.meter, None if self.is_plain else info.evidence_limit)
 
     @property
     def is_grey(self) -> bool:

@@ -61,7 +61,8 @@ def candidates_sheet(name: str, step: int, states: Sequence[ScaleState], info: B
 def _legend(states: Sequence[ScaleState], info: BackboneInfo) -> list[tuple[Colour, str]]:
     legend = [(COLOURS[origin], _LEGEND[origin]) for origin in Origin if any(s.origin is origin for s in states)]
     if any(state.beyond_evidence for state in states):
-        legend.append((BEYOND, beyond_evidence(info)))
+        maker = info.acting_as(uses_words=any(state.prompt_used for state in states))
+        legend.append((BEYOND, beyond_evidence(maker)))
     return legend
 
 

@@ -137,5 +137,6 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
     if any(state.beyond_evidence for state in states):
         from chain_of_zoom.chain.sheet import beyond_evidence
 
-        lines.append(beyond_evidence(info))
+        maker = info.acting_as(uses_words=any(state.prompt_used for state in states))
+        lines.append(beyond_evidence(maker))
     return lines

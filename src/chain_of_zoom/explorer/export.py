@@ -52,9 +52,9 @@ class TreeRun(ZoomRun):
 
     def __init__(self, models: ZoomModels, request: ZoomRequest, maker: TileMaker, tree: ZoomTree) -> None:
         """Plan the states. Raises UsageError for a view that is none."""
-        super().__init__(models, tree.photo.picture, request)
         self.maker = maker
         self.tree = tree
+        super().__init__(models, tree.photo.picture, request)
 
     def states(
         self, finished_states: Sequence[ScaleState] = (), choices: Sequence[Choice] = (), stop: int | None = None
@@ -65,6 +65,11 @@ class TreeRun(ZoomRun):
                 yield self._cut_state(step)
             else:
                 yield resample_state(self._job((), ()), step)
+
+    @property
+    def may_use_words(self) -> bool:
+        """Whether any tile may be made with words."""
+        return self.tree.may_use_words
 
     def _check_memory(self) -> None:
         """Cutting takes no memory worth a word."""
@@ -96,7 +101,7 @@ class TreeRun(ZoomRun):
             prompt=words.text,
             prompt_used=self.models.backbone.uses(words.text, WindowPlace(0, 0, float(scale) / info.factor)),
             finest=finest,
-            beyond_evidence=is_made and info.is_beyond_evidence(depth),
+            beyond_evidence=is_made and info.acting_as(uses_words=self.may_use_words).is_beyond_evidence(depth),
             fallbacks=(f"{FROM_TILES} at {deepest}x the photo's own resolution", *turned, *absent),
         )
 

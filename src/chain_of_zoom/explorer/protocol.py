@@ -118,7 +118,9 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
     is_plain: bool
     """Whether it only resamples, and so makes nothing up."""
     evidence_limit: float | None
-    """Output pixels per photo pixel up to which its detail is supported by evidence."""
+    """Output pixels per pixel of a sharp photo up to which its detail is supported by evidence."""
+    wordless_limit: float | None
+    """The same where no words are used."""
 
     @classmethod
     def of(cls, info: BackboneInfo) -> BackboneDescription:
@@ -133,6 +135,7 @@ class BackboneDescription(msgspec.Struct, frozen=True, kw_only=True):
             candidates=count_candidates(info),
             is_plain=info.resample is not None,
             evidence_limit=info.evidence_limit,
+            wordless_limit=info.acting_as(uses_words=False).evidence_limit,
         )
 
 
@@ -160,6 +163,8 @@ class TreeDescription(msgspec.Struct, frozen=True, kw_only=True):
     """All levels, the shallowest first."""
     native: int
     """Index of the level that is the photo itself."""
+    may_use_words: bool
+    """Whether any of its tiles may be made with words."""
 
     @classmethod
     def of(cls, tree: ZoomTree) -> TreeDescription:
@@ -174,6 +179,7 @@ class TreeDescription(msgspec.Struct, frozen=True, kw_only=True):
                 LevelDescription(scale=float(grid.scale(level)), side=grid.side(level)) for level in grid.levels
             ),
             native=-grid.shallowest,
+            may_use_words=tree.may_use_words,
         )
 
 

@@ -119,6 +119,12 @@ class ZoomTree:
         self._keys: OrderedDict[TilePlace, str] = OrderedDict()
         self._lock = threading.RLock()
 
+    @property
+    def may_use_words(self) -> bool:
+        """Whether any tile may be made with words: everybody's, a prompter's, or those decided for it alone."""
+        decided = any(tile.words for tile in self.decided_tiles.values())
+        return decided or bool(self.recipe.words or self.recipe.prompter)
+
     def settle(self, place: TilePlace) -> TileRecipe:
         """Return what a tile is made with."""
         return self.decided_tiles.get(place, self.plain_tile)

@@ -126,7 +126,9 @@ class UpscaleJob:
     @property
     def beyond_evidence(self) -> bool:
         """Whether the scale is larger than evidence supports the detail of the backbone."""
-        return not self.resamples and self.chain.backbone.info.is_beyond_evidence(self.request.scale)
+        may_use_words = bool(self.request.prompt or self.chain.prompter.looks)
+        info = self.chain.backbone.info.acting_as(uses_words=may_use_words)
+        return not self.resamples and info.is_beyond_evidence(self.request.scale)
 
     @property
     def resamples(self) -> bool:

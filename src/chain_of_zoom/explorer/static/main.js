@@ -51,8 +51,9 @@ class Page {
   }
 
   #describe() {
-    const { name, licence, reads_words: reads, is_plain: isPlain, evidence_limit: limit } = this.backbone;
-    const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)}× the photo's own resolution.`;
+    const { name, licence, reads_words: reads, is_plain: isPlain, evidence_limit: limit, wordless_limit: wordless } = this.backbone;
+    const apart = wordless && wordless !== limit ? `, or ${formatNumber(wordless)}× where no words are used` : "";
+    const evidence = limit === null ? "" : ` Its detail is beyond evidence above ${formatNumber(limit)}× the photo's own resolution${apart}.`;
     const words = !reads ? ` ${name} ignores words.` : this.session.prompter ? ` The prompter ${this.session.prompter} tells it what is to be seen.` : "";
     const draft = this.session.draft ? ` ${this.session.draft} draws it first.` : "";
     byId("about").textContent = isPlain

@@ -68,7 +68,13 @@ export function originOf(tree, backbone, level, scale) {
   if (level <= tree.native) return scale > 1.001 ? "interpolated" : "measured";
   if (backbone.is_plain) return "interpolated";
   const made = Math.min(scale, tree.levels[level].scale);
-  return backbone.evidence_limit !== null && made > backbone.evidence_limit ? "beyond" : "generated";
+  const limit = limitOf(tree, backbone);
+  return limit !== null && made > limit ? "beyond" : "generated";
+}
+
+/** Pixels for each pixel of a sharp photo up to which there is evidence for a tree. @param {Tree} tree @param {Backbone} backbone */
+export function limitOf(tree, backbone) {
+  return tree.may_use_words ? backbone.evidence_limit : backbone.wordless_limit;
 }
 
 /** The least certain of several. @param {Origin[]} origins @returns {Origin} */

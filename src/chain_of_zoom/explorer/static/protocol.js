@@ -3,9 +3,9 @@
 /**
  * @typedef {{id: string, name: string, width: number, height: number, notes: string[]}} Photo
  * @typedef {{scale: number, side: number}} Level
- * @typedef {{id: string, photo: Photo, words: string, branch: string, levels: Level[], native: number}} Tree
+ * @typedef {{id: string, photo: Photo, words: string, branch: string, levels: Level[], native: number, may_use_words: boolean}} Tree
  * @typedef {{name: string, summary: string, licence: string, factor: number, candidates: number, reads_words: boolean, is_seeded: boolean, is_plain: boolean,
- *   evidence_limit: number | null}} Backbone
+ *   evidence_limit: number | null, wordless_limit: number | null}} Backbone
  * @typedef {{photos: Photo[], backbone: Backbone, draft: string, prompter: string, makes_films: boolean, upload_bytes: number}} Session
  * @typedef {{tree: string, tile: [number, number, number], seconds?: number, problem?: string, final?: boolean}} TileEvent
  */
