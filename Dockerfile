@@ -5,7 +5,7 @@ ARG BASE=python:3.13-slim
 
 # hadolint ignore=DL3006 # the base is named above
 FROM ${BASE} AS build
-ARG EXTRAS=c2pa,heif,remote,video,web
+ARG EXTRAS=c2pa,fast,heif,remote,video,web
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE NOTICE constraints.txt ./
 COPY src src

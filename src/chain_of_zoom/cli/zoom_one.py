@@ -127,7 +127,7 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
     lines = []
     if chain.residence:
         lines.append(str(chain.residence))
-    elif (device := chain.backbone.runs_on()) not in (None, "cpu"):
+    elif (device := chain.backbone.runs_on()) and not device.startswith("cpu"):
         lines.append(f"{info.name} ran on {device}")
     has_words = any(prompts) or any(state.prompt for state in states)  # the user's own, or a prompter's
     if has_words and not info.text_aware:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +15,7 @@ from weakref import WeakSet
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.parsing import parse_whole
+from chain_of_zoom.runtime.quiet import silence
 
 KINDS = ("discrete", "integrated", "virtual", "software")  # ncnn's numbers, and the order of preference
 ACCEPTED = "accepted: auto, cpu, gpu, gpu:N, and in torch cuda, cuda:N"
@@ -136,7 +135,7 @@ def start(ncnn: Any, net: Any, device: VulkanDevice) -> None:
     global _started
     with _lock:
         if not _started:
-            with _silence():  # ncnn prints what it finds
+            with silence(2):  # ncnn prints what it finds
                 ncnn.create_gpu_instance()
             atexit.register(_stop, ncnn)
             _started = True
@@ -155,21 +154,3 @@ def _stop(ncnn: Any) -> None:
     for net in list(_nets):
         net.clear()
     ncnn.destroy_gpu_instance()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Write nothing to stderr meanwhile, not even from C."""
-    sys.stderr.flush()
-    try:
-        stderr = os.dup(2)
-    except OSError:  # no stderr at all
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
