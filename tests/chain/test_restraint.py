@@ -11,11 +11,14 @@ from upscaling.doubles import Double
 
 from chain_of_zoom import upscale, zoom
 from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.chain import enlargement, restraint
+from chain_of_zoom.chain.enlargement import ACROSS
 from chain_of_zoom.chain.request import ZoomRequest
 from chain_of_zoom.errors import OccupiedError, UsageError
 from chain_of_zoom.evaluation.consistency import measure_chain
 from chain_of_zoom.imaging.geometry import Size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, area_reduce, enlarge, to_float
+from chain_of_zoom.imaging.projection import project
 
 SPOT = (0.44, 0.21)
 
@@ -82,10 +85,29 @@ def test_a_faithful_zoom_gives_every_parent_again(astronaut, backbone):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("magnification", "least"), [(100, 50), (47.3, 50), (8.1, 50)])
-def test_where_pixels_lie_across_two_of_the_parents_black_beside_white_remains(astronaut, magnification, least):
-    # Such a pixel has one value for both, so no picture gives the parent again; all else does.
-    assert min(psnr for _, psnr in agreements(states(astronaut, "animevideo", magnification, faithful=True))) >= least
+@pytest.mark.parametrize(("magnification", "least"), [(100, 60), (47.3, 60), (8.1, 52), (7, 52)])
+def test_where_pixels_lie_across_two_of_the_parents_black_beside_white_remains_and_is_noted(
+    astronaut, magnification, least
+):
+    # Such a pixel has one value for both, so no picture gives the parent again: the best that minimises the error,
+    # found by 300 steps of an accelerated projected gradient, has 54.7 and 54.9 dB at 8.1x and 7x.
+    made = states(astronaut, "animevideo", magnification, faithful=True)
+    assert min(psnr for _, psnr in agreements(made)) >= least
+    noted = [any(ACROSS in note for note in state.fallbacks) for state in made]
+    assert noted[-1] == (least < 60)
+    assert not any(noted[:-1])
+
+
+def test_a_reduced_window_that_is_to_be_faithful_is_projected_once(astronaut, monkeypatch):
+    calls = []
+    monkeypatch.setattr(enlargement, "project", lambda *arguments: calls.append("detail") or project(*arguments))
+    monkeypatch.setattr(restraint, "project", lambda *arguments: calls.append("faithful") or project(*arguments))
+    states(astronaut, "fake", 20)
+    assert calls == []
+    states(astronaut, "fake", 8.1)
+    assert calls == ["detail"]
+    states(astronaut, "fake", 8.1, faithful=True)
+    assert calls == ["detail", "faithful"]
 
 
 def test_detail_and_faithful_go_together(astronaut):

@@ -16,10 +16,14 @@ from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, crop_or_reduce, resize, size_of, to_float
 from chain_of_zoom.imaging.orientation import turn_back, turn_pixels
-from chain_of_zoom.imaging.projection import project
+from chain_of_zoom.imaging.projection import measure_agreement, project
 from chain_of_zoom.prompters.base import PromptContext
 from chain_of_zoom.prompters.cleaning import clean
 from chain_of_zoom.truth.resolution import DetailMeter
+
+FAITHFUL = 60
+"""Decibels from which a faithful state gives its parent again: rounding to 8 bits alone leaves 59 to 72."""
+ACROSS = "some of its pixels lie across black and white ones of that"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,13 @@ class Enlargement:
         restraint = self.job.restraint
         if restraint.is_none:
             return image
-        return restraint.apply(image, to_float(self.zoomed), to_float(self._cut_parent()), self._region_in_cut)
+        parent = to_float(self._cut_parent())
+        result = restraint.apply(image, to_float(self.zoomed), parent, self._region_in_cut)
+        if restraint.faithful:
+            agreement = measure_agreement(result, parent, self._region_in_cut)
+            if agreement < FAITHFUL:
+                self.fallbacks.append(f"gives its parent again to {agreement:.0f} dB, not {FAITHFUL}: {ACROSS}")
+        return result
 
     @property
     def _region_in_cut(self) -> Box:
@@ -154,7 +164,7 @@ class Enlargement:
         fit = fit_window(self.step, self.job.output, factor).fit
         box = self._region_in_cut.scaled(factor, factor) if fit is WindowFit.WHOLE else whole_picture(size_of(result))
         image = crop_or_reduce(result, box, self.job.output)
-        if fit is WindowFit.REDUCED:
+        if fit is WindowFit.REDUCED and not self.job.restraint.faithful:  # else that projects it, last of all
             image = project(image, to_float(self._cut_parent()), self._region_in_cut)
         if not self.job.grey or is_grey(image):
             return image

@@ -7,7 +7,7 @@ tiles that overlap by more agree.
 
 from __future__ import annotations
 
-from math import ceil, floor
+from math import ceil, floor, inf, log10
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -158,6 +158,16 @@ def project(pixels: RGBF, parent: RGBF, region: Box) -> RGBF:
             break
         pixels = _use_headroom(grid, pixels, error, means)
     return pixels
+
+
+def measure_agreement(pixels: RGBF, parent: RGBF, region: Box) -> float:
+    """Measure how well an enlargement gives its parent again, in dB of PSNR; infinite where it does exactly.
+
+    pixels, parent, region: as for `project`.
+    """
+    grid = ParentGrid(region, Size(pixels.shape[1], pixels.shape[0]))
+    error = float(np.square(grid.reduce(pixels) - grid.cut(parent)).mean())
+    return -10 * log10(error) if error else inf
 
 
 def _use_headroom(grid: ParentGrid, pixels: RGBF, error: Floats, means: Floats) -> RGBF:
