@@ -7,7 +7,9 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
@@ -16,6 +18,7 @@ from PIL import Image
 
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.imaging.images import RGB8, size_of
+from chain_of_zoom.resources import available_cores
 
 WEBP_QUALITY = 80
 WEBP_EFFORT = 0  # 2 takes a third longer and saves 12%, 4 takes almost three times as long and saves 18%
@@ -28,39 +31,49 @@ _XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 def encode_webp(frames: Iterable[RGB8], durations: Sequence[int], xmp: str) -> bytes:
     """Encode an animation that repeats for ever; the same frames give the same bytes.
 
-    frames: uint8, H x W x 3, all of one size, as many as `durations` (milliseconds).
+    frames: uint8, H x W x 3, all of one size, as many as `durations` (milliseconds). Each becomes a picture of its own,
+    since in a zoom no part of one can be taken from the frame before, on as many cores as there are: Pillow's own
+    encoder of animations takes more than twice the time for the same pixels. The container is that of RFC 9649.
     """
     frames = iter(frames)
-    first = Image.fromarray(next(frames))
+    first = next(frames)
+    size = b"".join(_count(side - 1) for side in size_of(first))
+    chunks = [
+        _chunk(b"VP8X", bytes([0b110, 0, 0, 0]) + size),  # an animation, with XMP
+        _chunk(b"ANIM", bytes(6)),  # a transparent ground; for ever
+    ]
+    for picture, duration in zip(_encode_frames(chain([first], frames)), durations, strict=True):
+        # At the corner, over whatever was there.
+        chunks.append(_chunk(b"ANMF", bytes(6) + size + _count(duration) + bytes([0b10]) + picture))
+    body = b"WEBP" + b"".join([*chunks, _chunk(b"XMP ", xmp.encode())])
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _encode_frames(frames: Iterator[RGB8]) -> Iterator[bytes]:
+    """Yield the chunk of pixels of every frame, in order; a few are made at a time."""
+    waiting: deque[Future[bytes]] = deque()
+    workers = available_cores()
+    with ThreadPoolExecutor(workers) as pool:
+        for frame in frames:
+            waiting.append(pool.submit(_encode_frame, frame))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _encode_frame(frame: RGB8) -> bytes:
     buffer = io.BytesIO()
-    first.save(
-        buffer,
-        "WEBP",
-        save_all=True,
-        append_images=[_LaterFrames(frames, len(durations) - 1)],
-        duration=list(durations),
-        loop=0,
-        quality=WEBP_QUALITY,
-        method=WEBP_EFFORT,
-        kmin=0,
-        kmax=1,  # every frame whole: in a zoom no part of one can be taken from the frame before
-        xmp=xmp.encode(),
-    )
-    return buffer.getvalue()
+    Image.fromarray(frame).save(buffer, "WEBP", quality=WEBP_QUALITY, method=WEBP_EFFORT)
+    return buffer.getvalue()[12:]  # without the container
 
 
-class _LaterFrames(Image.Image):
-    """The frames after the first as one picture with many frames, each fetched when Pillow turns to it."""
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
 
-    def __init__(self, frames: Iterator[RGB8], count: int) -> None:
-        super().__init__()
-        self._frames = frames
-        self.n_frames = count
 
-    def seek(self, frame: int) -> None:
-        """Fetch the next frame; Pillow asks for them in order, once each."""
-        picture = Image.fromarray(next(self._frames))
-        self._mode, self._size, self.im = picture.mode, picture.size, picture.im
+def _count(number: int) -> bytes:
+    return number.to_bytes(3, "little")
 
 
 def find_ffmpeg() -> str | None:

@@ -66,11 +66,12 @@ class Frames:
         across, down = spans
         box = (across.box[0], down.box[0], across.box[1], down.box[1])
         drawn = picture.resize((across.stop - across.start, down.stop - down.start), Image.Resampling.BICUBIC, box=box)
-        mask = np.multiply.outer(down.mask(), across.mask()) * weight
-        if mask.min() == 1:
-            frame.paste(drawn, (across.start, down.start))
-        else:
-            frame.paste(drawn, (across.start, down.start), Image.fromarray(np.rint(mask * 255).astype(np.uint8)))
+        rows, columns = down.mask() * (255 * weight), across.mask()
+        mask = None
+        if rows.min() < 255 or columns.min() < 1:
+            shades = np.multiply.outer(rows.astype(np.float32), columns.astype(np.float32))
+            mask = Image.fromarray(np.rint(shades, out=shades).astype(np.uint8))
+        frame.paste(drawn, (across.start, down.start), mask)
 
 
 class _Span:
