@@ -46,6 +46,7 @@ def arena(
       coz eval arena --methods bicubic,span,span:faithful,realesrgan --zoom 64
       coz eval arena --methods zoom+null,zoom+right,zoom+wrong --scenes "random field,fractal"
     """
+    from chain_of_zoom.evaluation.arena.results import JSON
     from chain_of_zoom.evaluation.arena.run import SCENES, Arena, draw_arena_sheet, run_arena
     from chain_of_zoom.evaluation.methods import RIGHT, parse_methods
     from chain_of_zoom.files import make_folder, write_atomic
@@ -76,7 +77,7 @@ def arena(
             sheets[name] = f"{name.replace(' ', '_')}.png"
             texts = label(f"Exact pictures of the scene {name!r}, and zooms into it that models made", COMPOSITE)
             write_atomic(out / sheets[name], encode_png(draw_arena_sheet(questions, states, name), *texts))
-    write_atomic(out / "arena.json", format_json(results))
+    write_atomic(out / JSON, format_json(results))
     page = out / "index.html"
     write_atomic(page, render("arena.html", results=results, rows=results.list_rows(), sheets=sheets).encode())
     if markdown:

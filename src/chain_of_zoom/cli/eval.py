@@ -56,6 +56,10 @@ def evaluate(
         Path | None, option("DIR", "Where to write; <data>_<protocol>/ by default.", "--out", "-o", panel=OUTPUT)
     ] = None,
     markdown: Annotated[Path | None, option("FILE", "Write the tables as Markdown, too.", panel=OUTPUT)] = None,
+    arena: Annotated[
+        Path | None,
+        option("DIR", "What coz eval arena wrote: its table goes into the page.", panel=OUTPUT, readable=False),
+    ] = None,
     force: Annotated[
         bool, switch("--force", "Replace states in DIR that were made in another way.", panel=OUTPUT)
     ] = False,
@@ -99,12 +103,14 @@ def evaluate(
         lacks = "--data" if data is None else "--methods"
         raise UsageError(f"{lacks} is missing; accepted: {lacks} with a value; see coz eval --help")
     from chain_of_zoom.datasets.manifest import read_data
+    from chain_of_zoom.evaluation.arena.results import read_arena
     from chain_of_zoom.evaluation.evaluate import Benchmark
     from chain_of_zoom.evaluation.evaluate import evaluate as run
     from chain_of_zoom.evaluation.methods import parse_methods
     from chain_of_zoom.evaluation.page import write_page
 
     chosen_methods = parse_methods(methods)
+    arena_results = None if arena is None else read_arena(arena)
     question = _protocol(protocol, scales, spots, reduce, seed)
     benchmark = Benchmark(
         methods=chosen_methods,
@@ -119,7 +125,7 @@ def evaluate(
     folder = out or Path(f"{data.resolve().stem}_{question.name}")
     with Display("reading", show=not (quiet or as_json)) as display:
         results = run(benchmark, folder, force=force, on_progress=display.show_progress)
-    page = write_page(results, folder)
+    page = write_page(results, folder, arena_results)
     if markdown:
         from chain_of_zoom.evaluation.markdown import format_markdown
         from chain_of_zoom.files import write_atomic

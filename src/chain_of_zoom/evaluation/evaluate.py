@@ -34,6 +34,7 @@ from chain_of_zoom.evaluation.results import (
 from chain_of_zoom.evaluation.score import ZoomScores, score_zooms
 from chain_of_zoom.evaluation.states import StateCache
 from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, compare_methods, group_values
+from chain_of_zoom.evaluation.trust import check_trust
 from chain_of_zoom.files import make_folder
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.resources import available_cores
@@ -198,6 +199,7 @@ class _Evaluation:
         ]
         notes = [msgspec.convert(info, MetricNote, from_attributes=True) for info in metrics.values()]
         names = [method.name for method in methods]
+        trust, trust_files = check_trust(zooms, self.out)
         return Results(
             protocol=self.protocol.name,
             about=self.protocol.about,
@@ -218,7 +220,8 @@ class _Evaluation:
             cells=average_pictures(table, directions, bootstrap),
             pairs=compare_methods(table, names, directions, bootstrap),
             prompts=tuple(prompt for zoom in zooms for prompt in zoom.prompts()),
-            shown=list_files(zooms, self.out),
+            shown=(*list_files(zooms, self.out), *trust_files),
+            trust=trust,
             values=tuple(values),
         )
 

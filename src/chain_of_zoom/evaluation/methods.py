@@ -25,6 +25,7 @@ from chain_of_zoom.errors import MissingError, UsageError, suggest
 from chain_of_zoom.parsing import parse_number
 from chain_of_zoom.plugins import BACKBONES, MODEL_FILES, PROMPTERS, names
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.truth.trust import list_backbones
 from chain_of_zoom.weights import presets
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -74,6 +75,13 @@ class Method:
     def resamples(self) -> bool:
         """Whether it invents nothing."""
         return load_backbone(self.backbone).info.resample is not None
+
+    @property
+    def has_trust(self) -> bool:
+        """Whether its states have a map of their trust, at least those without words."""
+        info = load_backbone(self.backbone).info.acting_as(uses_words=False)
+        is_restrained = self.mode == "direct" or self.faithful or self.detail < 1
+        return info.name in list_backbones() and not is_restrained
 
     @property
     def folder(self) -> str:

@@ -15,9 +15,11 @@ from statistics import mean
 from typing import Any
 
 from chain_of_zoom.datasets.manifest import DIV2K_TRAIN
+from chain_of_zoom.evaluation.arena.results import ArenaResults
 from chain_of_zoom.evaluation.markdown import ARROWS
 from chain_of_zoom.evaluation.results import PAGE, MethodNote, MetricNote, NotMeasured, Results
 from chain_of_zoom.evaluation.score import CHANGE, CONTRADICTION
+from chain_of_zoom.evaluation.trust_view import draw_calibrations, list_trust_rows
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.pages.chart import Axes, Chart, ChartLine, ChartMark, nice_ticks
 from chain_of_zoom.pages.render import render
@@ -170,18 +172,19 @@ class PromptRow:
     """The mean share of that change that the parent could have told, where it was measured."""
 
 
-def write_page(results: Results, folder: Path) -> Path:
+def write_page(results: Results, folder: Path, arena: ArenaResults | None = None) -> Path:
     """Write index.html into the folder that `results` were written to. Raises OutputError."""
     path = folder / PAGE
-    write_atomic(path, render_page(results).encode())
+    write_atomic(path, render_page(results, arena).encode())
     return path
 
 
-def render_page(results: Results) -> str:
-    """Return the page as HTML; pictures are files beside it."""
+def render_page(results: Results, arena: ArenaResults | None = None) -> str:
+    """Return the page as HTML; pictures are files beside it. arena: whose table stands in it, too."""
     best, worst, ranking = choose_examples(results)
     absence = explain_absence(results)
     names = [metric.name for metric in results.metrics]
+    styles = style_methods(results.methods)
     keys = product(results.methods, results.depths, names)
     return render(
         "evaluation.html",
@@ -190,7 +193,10 @@ def render_page(results: Results) -> str:
         published=partial(find_published, results),
         has_published=any(find_published(results, *key) is not None for key in keys),
         charts=draw_charts(results),
-        styles=style_methods(results.methods),
+        styles=styles,
+        calibrations=draw_calibrations(results, {name: style.colour for name, style in styles.items()}),
+        trust_rows=list_trust_rows(results, [*best, *worst]),
+        arena=arena,
         prompt_rows=describe_prompts(results),
         gaps=[*results.gaps, absence] if absence else results.gaps,
         viewer=list_views(results, best, worst),
@@ -228,6 +234,8 @@ def list_views(results: Results, best: Sequence[PictureSpot], worst: Sequence[Pi
         views.append({"label": label, "files": files})
     positions = {key: position for position, key in enumerate(cases)}
     methods = [method.name for method in results.methods]
+    files_of = dict.fromkeys(file.method for file in results.shown)
+    methods += [name for name in files_of if name not in (*methods, "truth")]  # maps of trust
     if any("truth" in files for files in cases.values()):
         methods.append("truth")
     return {

@@ -197,6 +197,29 @@ class ShownFile(StateEntry, frozen=True, kw_only=True):
     """Its file, relative to the report."""
 
 
+class TrustCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """How right the trust map of a method is at one depth, over blocks of 16x16 px whose truth is known."""
+
+    method: str
+    """The name of the method."""
+    depth: int
+    """How far the states are zoomed in, linear."""
+    pictures: int
+    """How many pictures."""
+    blocks: int
+    """How many blocks."""
+    differ: float
+    """Share of the blocks that differ from the truth by more than 10 levels."""
+    flagged: float
+    """Share that is said to be more likely wrong than right."""
+    caught: float | None
+    """Share of those that differ which is flagged; None where none differs."""
+    auroc: float | None
+    """Chance that one that differs is trusted less than one that does not; None where all are alike."""
+    tenths: tuple[tuple[int, int], ...]
+    """For every tenth of the probability that was said: how many blocks, and how many of them were right."""
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """A whole benchmark."""
 
@@ -234,6 +257,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """The prompts of backbones that read them."""
     shown: tuple[ShownFile, ...]
     """Pictures for the report."""
+    trust: tuple[TrustCheck, ...] = ()
+    """How right the trust maps are, where there is a truth."""
     values: tuple[MetricValue, ...]
     """Every single number."""
 

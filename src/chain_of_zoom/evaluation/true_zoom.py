@@ -131,6 +131,7 @@ class TrueZoom(Protocol):
                     mode=method.mode,
                     detail=method.detail,
                     faithful=method.faithful,
+                    trust=method.has_trust,
                     seed=seed,
                     prompt=method.user_text(case.picture),
                 ),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean
 
 import msgspec
 
+from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.evaluation.markdown import format_number
 from chain_of_zoom.pages.table import format_markdown_table, format_plain_table
+from chain_of_zoom.parsing import parse_json
 
+JSON = "arena.json"
 BETTER = {"letters": "↑", "there": "↑", "moved": "↓", "slope": "↓", "power": "↓", "right": "↑", "detail": "↑"}
 """Which way each measure is better."""
 
@@ -98,6 +102,16 @@ class ArenaResults(msgspec.Struct, frozen=True, kw_only=True):
     def format_markdown(self) -> str:
         """Write the table as Markdown."""
         return format_markdown_table(self.list_rows())
+
+
+def read_arena(folder: Path) -> ArenaResults:
+    """Return what `coz eval arena` wrote to a folder. Raises BadInputError."""
+    try:
+        return parse_json((folder / JSON).read_bytes(), ArenaResults)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadInputError(
+            f"{folder / JSON} cannot be read ({error}); accepted: the folder that coz eval arena wrote; run it first"
+        ) from error
 
 
 def _mark_best(values: Sequence[float | None], arrow: str) -> list[str]:
