@@ -32,6 +32,7 @@ import msgspec
 from chain_of_zoom.api import ChainOfZoom, load_backbone
 from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.chain.restraint import Restraint
+from chain_of_zoom.explorer.batching import TileBatcher
 from chain_of_zoom.explorer.client import ExplorerClient, RefusedError
 from chain_of_zoom.explorer.grid import Grid, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
@@ -39,7 +40,7 @@ from chain_of_zoom.explorer.painting import TileJob, paint_tile
 from chain_of_zoom.explorer.protocol import TreeDescription, ViewRequest
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import OpenPhoto, Recipe, ZoomTree
-from chain_of_zoom.explorer.worker import WorkingChain
+from chain_of_zoom.explorer.worker import open_worker
 from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import load as load_picture
 
@@ -257,7 +258,7 @@ def send_back(chain: ChainOfZoom, job: TileJob) -> bytes:
 
 def time_worker(backbone: str, repeats: int) -> None:
     """Time tiles that are painted in this process and in one of their own, by turns."""
-    chain = WorkingChain(partial(ChainOfZoom, backbone))
+    chain = open_worker(partial(ChainOfZoom, backbone))
     here = load_backbone(backbone)
     photo = OpenPhoto(load_picture(EXAMPLE))
     grid = Grid.plan(photo.size, here.info)
@@ -267,7 +268,7 @@ def time_worker(backbone: str, repeats: int) -> None:
         TileJob(photo.cut(0, grid.window(place)), first, "", 0, "none", free, grid.crop(place), False, "")
         for place in places
     ]
-    acts = (partial(paint_tile, here), chain.backbone.paint, partial(chain.worker.ask, send_back))
+    acts = (partial(paint_tile, here), TileBatcher(chain.backbone).paint, partial(chain.host.ask, send_back))
     times: tuple[list[float], ...] = ([], [], [])
     for number in range(repeats + 1):
         job = jobs[number % len(jobs)]

@@ -17,6 +17,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # workers fill the cores; threads of ea
 
 import numpy as np
 import pytest
+from cluster.small import cluster  # noqa: F401 - a fixture
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 

@@ -8,7 +8,7 @@ result.states[-1].image      # uint8, H x W x 3
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -197,6 +197,18 @@ class ChainOfZoom:
         if self.residence is None or not self.backbone.info.text_aware:
             return 1
         return self.residence.placement.together
+
+    @property
+    def lanes(self) -> int:
+        """How many tasks `ask` does at a time: one in this process."""
+        return 1
+
+    def ask(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """Have a function done with this chain before its arguments, wherever it works; return what it returns."""
+        return task(self, *arguments)
+
+    def close(self) -> None:
+        """Let go of whoever does what is asked: nobody else in this process."""
 
     @cached_property
     def backbone_record(self) -> BackboneRecord:

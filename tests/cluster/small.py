@@ -8,6 +8,15 @@ from pathlib import Path
 
 import pytest
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+S3 = f"http://127.0.0.1:{23_390 + 200 * WORKER}"
+"""Where a test may start a server of object stores: nodes know it from the beginning."""
+S3_ENVIRONMENT = {
+    "AWS_ENDPOINT_URL": S3,
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
@@ -17,8 +26,7 @@ class SmallCluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        self._port = 23_400 + 200 * worker
+        self._port = 23_400 + 200 * WORKER
         self._cluster = Cluster(initialize_head=True, head_node_args={**self._size(), "include_dashboard": False})
         self.nodes = [self._add() for _ in range(2)]
         self._cluster.wait_for_nodes(120)
@@ -42,13 +50,15 @@ class SmallCluster:
 
 
 @pytest.fixture(scope="session")
-def open_cluster() -> Iterator[SmallCluster]:
+def cluster() -> Iterator[SmallCluster]:
     """The cluster; every batch joins it, and leaves it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
         monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
         monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is missed after 5 of these, not 15
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in S3_ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
         cluster = SmallCluster()
         yield cluster
         cluster.close()

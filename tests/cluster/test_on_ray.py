@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from batch_files import contents, save
 from cluster.perishable import ALWAYS, ONCE, build
-from cluster.small import open_cluster
 from conftest import noise
 
 from chain_of_zoom import BackboneError, zoom_many
@@ -21,7 +20,6 @@ from chain_of_zoom.cluster.joining import Crew
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.filterwarnings("ignore")]
 
-cluster = open_cluster
 SIZE = {"size": (24, 16), "magnification": 16}
 
 

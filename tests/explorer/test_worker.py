@@ -12,12 +12,13 @@ import pytest
 from explorer.mortal import Mortal, build
 from explorer.sessions import photo_pixels, plant, wait_for
 
+from chain_of_zoom.cluster.working import WorkingChain
 from chain_of_zoom.errors import BackboneError, ShortageError
 from chain_of_zoom.explorer.grid import SightRect, TilePlace
 from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.session import ExplorerSession
 from chain_of_zoom.explorer.store import TileStore
-from chain_of_zoom.explorer.worker import WorkingChain
+from chain_of_zoom.explorer.worker import open_worker
 from chain_of_zoom.imaging.images import RGB8, Picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="signals")]
@@ -25,10 +26,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="sign
 
 @pytest.fixture(scope="module")
 def chain() -> Iterator[WorkingChain]:
-    chain = WorkingChain(build)
+    chain = open_worker(build)
     yield chain
     chain.close()
-    assert chain.worker.pid is None
+    assert chain.host.pid is None
 
 
 def with_corner(*colour: int) -> RGB8:
@@ -39,7 +40,7 @@ def with_corner(*colour: int) -> RGB8:
 
 def test_its_tiles_are_those_of_this_process(tmp_path, chain):
     chain.load(words=False)
-    assert chain.worker.pid != os.getpid()
+    assert chain.host.pid != os.getpid()
     here, tree = plant(tmp_path / "here", Mortal(), photo_pixels())
     there = TileMaker(chain.backbone, TileStore(tmp_path / "there"))
     place = TilePlace(2, 3, 1)
@@ -65,7 +66,7 @@ def test_a_tile_that_kills_it_is_tried_again_and_then_said_and_all_others_are_ma
     session = ExplorerSession(chain, TileStore(tmp_path))
     photo = session.open_photo(Picture.of_pixels(with_corner(255, 255, 255)))
     heard = []
-    before = chain.worker.pid
+    before = chain.host.pid
     session.look(session.join(heard.append), session.plant(photo), 1, SightRect(0, 0, 1, 1))
     wait_for(lambda: session.count_waiting() == 0)
     failures = [event for event in heard if event["type"] == "failed"]
@@ -75,20 +76,20 @@ def test_a_tile_that_kills_it_is_tried_again_and_then_said_and_all_others_are_ma
     assert "choose another --backbone" in failures[0]["problem"]
     assert len(session.store) == 5
     assert session.is_working()
-    assert chain.worker.pid != before
+    assert chain.host.pid != before
 
 
 def test_a_kill_while_it_waits_costs_nothing(chain):
     chain.backbone([with_corner(1, 2, 3)])
-    before = chain.worker.pid
+    before = chain.host.pid
     os.kill(before, signal.SIGKILL)
     os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
     assert chain.backbone([with_corner(1, 2, 3)])[0].shape == (160, 240, 3)
-    assert chain.worker.pid != before
+    assert chain.host.pid != before
 
 
 def test_a_server_that_stops_waits_for_no_tile(tmp_path):
-    chain = WorkingChain(build)
+    chain = open_worker(build)
     session = ExplorerSession(chain, TileStore(tmp_path))
     photo = session.open_photo(Picture.of_pixels(with_corner(0, 255, 0)))
     heard: list[dict[str, object]] = []
@@ -98,7 +99,7 @@ def test_a_server_that_stops_waits_for_no_tile(tmp_path):
     session.close()
     assert time.monotonic() - started < 10
     assert not session.is_working()
-    assert chain.worker.pid is None
+    assert chain.host.pid is None
     assert heard == []
     assert list(tmp_path.rglob("*.png")) == []
     with pytest.raises(BackboneError, match="the server stops"):
@@ -106,8 +107,8 @@ def test_a_server_that_stops_waits_for_no_tile(tmp_path):
 
 
 def test_what_cannot_be_started_is_an_error_that_names_it(tmp_path):
-    chain = WorkingChain(build)
-    chain.worker._build = len  # which wants an argument
+    chain = open_worker(build)
+    chain.host._build = len  # which wants an argument
     with pytest.raises(BackboneError, match="TypeError"):
         chain.load()
     chain.close()

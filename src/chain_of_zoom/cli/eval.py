@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
-from chain_of_zoom.cli.flags import LOADERS, AsJson, Debug, Loaders, PanelGroup, Quiet, option, switch, with_flags
-from chain_of_zoom.cli.options import TABLES, Options, accepted, combine, read_loader_sets
+from chain_of_zoom.cli.flags import (
+    LOADERS,
+    AsJson,
+    Debug,
+    Loaders,
+    On,
+    PanelGroup,
+    Quiet,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
+    option,
+    switch,
+    with_flags,
+)
+from chain_of_zoom.cli.options import TABLES, Options, accepted, choose_crew, combine, read_loader_sets
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
@@ -82,6 +96,10 @@ def evaluate(
         option("FILE", "TOML with tables [backbone] and [prompter] of loader details.", panel=ADVANCED, readable=False),
     ] = None,
     loaders: Loaders,
+    on: On = None,
+    workers: Workers = None,
+    worker_cpus: WorkerCpus = 1,
+    worker_gpus: WorkerGpus = None,
     debug: Debug = False,
 ) -> None:
     """Compare ways to zoom on a set of pictures: tables with intervals, charts, examples to drag, in one page.
@@ -121,6 +139,7 @@ def evaluate(
         seed=seed,
         jobs=jobs,
         command=printable(shlex.join(["coz", *sys.argv[1:]])),
+        crew=choose_crew(on, workers, worker_cpus, worker_gpus),
     )
     folder = out or Path(f"{data.resolve().stem}_{question.name}")
     with Display("reading", show=not (quiet or as_json)) as display:

@@ -19,15 +19,19 @@ from chain_of_zoom.cli.flags import (
     Debug,
     Detail,
     Loaders,
+    On,
     PresetName,
     PrompterName,
     Quiet,
     Sets,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
     option,
     switch,
     with_flags,
 )
-from chain_of_zoom.cli.options import make_chain
+from chain_of_zoom.cli.options import choose_crew, plan_chain
 from chain_of_zoom.cli.terminal import echo
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.resources import human_size
@@ -89,6 +93,10 @@ def explore(
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
+    on: On = None,
+    workers: Workers = None,
+    worker_cpus: WorkerCpus = 1,
+    worker_gpus: WorkerGpus = None,
     debug: Debug = False,
 ) -> None:
     """Open a page where you zoom into a photo, anywhere and on past its last pixel. Needs the extra [web].
@@ -101,6 +109,7 @@ def explore(
       coz explore photo.jpg
       coz explore photo.jpg --backbone realsr         # sharp at any depth, and slow: span draws first
       coz explore photo.jpg --backbone osediff-sd3 --prompter vlm
+      coz explore photo.jpg --on ray                  # tiles are made on a cluster, by as many workers as it takes
       coz explore --clear
       coz explore --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
@@ -128,28 +137,21 @@ def explore(
     from chain_of_zoom.explorer.server import ExplorerServer
     from chain_of_zoom.explorer.session import ExplorerSession, choose_draft
     from chain_of_zoom.explorer.uploads import Uploads
-    from chain_of_zoom.explorer.worker import WorkingChain
+    from chain_of_zoom.explorer.worker import open_far_chain, open_worker
 
     restraint = Restraint(detail=detail, faithful=faithful)
     if detail == 0:
         raise UsageError("--detail 0 is plain enlargement; accepted: above 0, up to 1; type: --backbone bicubic")
     if prompter == "text":
         raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
-    make = partial(
-        make_chain,
-        backbone,
-        prompter,
-        preset,
-        worded=False,
-        config=config,
-        sets=sets,
-        flags=loaders,
-        usual=READING_BACKBONE,
+    build = plan_chain(
+        backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders, usual=READING_BACKBONE
     )
-    chain = WorkingChain(make)
+    crew = choose_crew(on, workers, worker_cpus, worker_gpus)
+    chain = open_far_chain(build, crew) if crew else open_worker(build)
     pictures = [load(photo, chain.reading) for photo in photos or []]
     listener = bind(host, port)
-    draft_chain = choose_draft(chain, draft, lambda name: WorkingChain(partial(ChainOfZoom, name)))
+    draft_chain = choose_draft(chain, draft, lambda name: open_worker(partial(ChainOfZoom, name)))
     chains = [reader for reader in (chain, draft_chain) if reader is not None]
     if not quiet:
         echo(f"reading {' and '.join(reader.backbone.info.name for reader in chains)} ...", err=True)

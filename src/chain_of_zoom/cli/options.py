@@ -6,13 +6,16 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chain_of_zoom import plugins
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, choose_backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.settings import read_config, read_sets
 from chain_of_zoom.weights.presets import find_preset, resolve
+
+if TYPE_CHECKING:
+    from chain_of_zoom.cluster.joining import Crew
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
 KINDS = (*TABLES, "photo")
@@ -137,3 +140,16 @@ def plan_chain(
         prompter_options=options["prompter"],
         photo_options={**in_file["photo"], **in_sets["photo"], **({"metadata": "keep"} if keep_metadata else {})},
     )
+
+
+def choose_crew(on: str | None, workers: int | None, cpus: int, gpus: float | None) -> Crew | None:
+    """Read the options about a cluster; None where the work stays here. Raises UsageError."""
+    if on:
+        from chain_of_zoom.cluster.joining import Crew
+
+        return Crew.parse(on, workers, cpus, gpus)
+    if workers is not None or gpus is not None or cpus != 1:
+        raise UsageError(
+            "--workers, --worker-cpus and --worker-gpus are about a cluster; add --on ray, or leave them out"
+        )
+    return None

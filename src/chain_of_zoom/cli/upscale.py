@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE
+from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE, ChainOfZoom
 from chain_of_zoom.cli.flags import (
     AsJson,
     BackboneName,
@@ -19,18 +20,23 @@ from chain_of_zoom.cli.flags import (
     Detail,
     KeepMetadata,
     Loaders,
+    On,
     PresetName,
     PrompterName,
     Quiet,
     Sets,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
     option,
     switch,
     with_flags,
 )
-from chain_of_zoom.cli.options import make_chain
+from chain_of_zoom.cli.options import choose_crew, plan_chain
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.signed import find_signer, write_signed
 from chain_of_zoom.cli.terminal import echo_lines
+from chain_of_zoom.errors import UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.table import format_plain_table
 from chain_of_zoom.resources import human_size
@@ -38,6 +44,8 @@ from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PAPER
 
 if TYPE_CHECKING:
     from chain_of_zoom.backbones.base import Blend
+    from chain_of_zoom.cluster.joining import Crew
+    from chain_of_zoom.cluster.nodes import BuildChain
     from chain_of_zoom.runs.progress import Progress
     from chain_of_zoom.upscaling.estimate import Estimate
     from chain_of_zoom.upscaling.job import UpscaleJob
@@ -103,6 +111,10 @@ def upscale(
     loaders: Loaders,
     sets: Sets = None,
     config: Config = None,
+    on: On = None,
+    workers: Workers = None,
+    worker_cpus: WorkerCpus = 1,
+    worker_gpus: WorkerGpus = None,
     debug: Debug = False,
 ) -> None:
     """Enlarge a whole photo, 2x, 4x, 16x or any other factor, in bounded memory, however large it becomes.
@@ -118,6 +130,7 @@ def upscale(
       coz upscale photo.jpg --backbone realsr --estimate      # sharper, less true; 25 times slower
       coz upscale photo.jpg --preset paper -o out.png         # a prompt for every tile, in out.png.prompts.json
       coz upscale photo.jpg --preset paper -o out.png --prompts-from edited.json
+      coz upscale scan.tif --scale 8 -o wall.dzi --on ray     # its tiles, on a cluster
     """
     from chain_of_zoom.imaging.decode import decode
     from chain_of_zoom.provenance.signing import check_signable
@@ -136,11 +149,13 @@ def upscale(
         blend=cast("Blend | None", blend),  # the request checks it
         quality=quality,
     )
-    chain = make_chain(
+    build = plan_chain(
         backbone, prompter, preset,
         worded=bool(prompt), config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata,
         usual=WHOLE_PICTURE_BACKBONE,
     )  # fmt: skip
+    crew = None if estimate else choose_crew(on, workers, worker_cpus, worker_gpus)
+    chain = build()
     job = prepare(
         decode(photo, limits=chain.reading.limits, keep_damaged=chain.reading.keep_damaged), request, chain, out
     )
@@ -155,10 +170,26 @@ def upscale(
         elif show:
             _say_estimate(forecast, job)
         return
-    record = _run(job, prompts_from, force=force, show=show)
+    with ExitStack() as stack:
+        if crew:
+            job = replace(job, chain=stack.enter_context(_open_chain(job, build, crew)))
+        record = _run(job, prompts_from, force=force, show=show)
     write_signed(job.out.parent, [job.out.name], photo, record.input.sha256, identity, show=show)
     if as_json:
         echo_lines(record.to_json())
+
+
+def _open_chain(job: UpscaleJob, build: BuildChain, crew: Crew) -> AbstractContextManager[ChainOfZoom]:
+    """Open the chain that makes the tiles on a cluster. Raises UsageError where they depend on one another."""
+    from chain_of_zoom.backbones.base import WholePictureBackbone
+    from chain_of_zoom.cluster.working import open_chain
+
+    if isinstance(job.chain.backbone, WholePictureBackbone):
+        raise UsageError(
+            f"--on ray with {job.chain.backbone.info.name}, which blends tiles as it makes them; accepted: a backbone "
+            "whose tiles are windows of their own, such as realsr; leave --on out"
+        )
+    return open_chain(build, crew, most=max(len(step.tiles) for step in job.steps))
 
 
 def _run(job: UpscaleJob, prompts_from: Path | None, *, force: bool, show: bool) -> UpscaleRecord:

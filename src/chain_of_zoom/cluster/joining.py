@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +74,17 @@ def join(crew: Crew) -> tuple[Any, bool]:
             "type: ray status"
         ) from error
     return ray, True
+
+
+@contextmanager
+def stay(crew: Crew) -> Iterator[None]:
+    """Stay connected with the cluster for the time of the block, whoever joins meanwhile. Raises what `join` does."""
+    ray, is_joined = join(crew)
+    try:
+        yield
+    finally:
+        if is_joined:
+            ray.shutdown()
 
 
 def _choose_settings(address: str | None) -> dict[str, Any]:

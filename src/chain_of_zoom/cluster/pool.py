@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,8 @@ STARTS = 5
 """Starts of one worker in a row that may fail."""
 PAUSE = 2.0
 """Seconds to wait before the next start, times how many failed."""
+IDLE = 60.0
+"""Seconds without a task after which a worker of an elastic pool ends."""
 FAREWELL = 10.0
 """Seconds that starting workers have to notice that they are no longer needed."""
 
@@ -69,19 +72,25 @@ class _Member:
         self.node = ""
         self.tasks: list[object] = []  # in the order in which they are done; each is a token of its own
         self.fatal: object = None  # the one that was at work when it died
+        self.idle_since = time.monotonic()
 
 
 class ChainPool:
     """Workers of a crew. They come one by one; what is asked waits for the first."""
 
-    def __init__(self, ray: Any, build: BuildChain, crew: Crew, workers: int, report: NodeReport) -> None:
-        """Begin to start workers. crew: with GPUs settled. report: what every node has to say of itself."""
+    def __init__(
+        self, ray: Any, build: BuildChain, crew: Crew, workers: int, report: NodeReport, least: int | None = None
+    ) -> None:
+        """Begin to start workers. crew: with GPUs settled. report: what every node has to say of itself.
+
+        least: where it is less than `workers`, so many are there always, and others come and go with the work.
+        """
         self.size = workers
         self.report = report
         self.leaves = False
         self._ray = ray
         self._build = build
-        self._change = threading.Condition()
+        self._change = threading.Condition(threading.RLock())
         self._members: list[_Member] = []
         self._starting: list[Any] = []
         self._problem: Exception | None = None
@@ -90,8 +99,16 @@ class ChainPool:
         options = {"num_cpus": crew.cpus, "num_gpus": crew.gpus or 0, "max_restarts": 0, "max_task_retries": 0}
         self._cpus = crew.cpus
         self._make = ray.remote(**options)(ChainWorker)
-        for _ in range(workers):
+        self._least = min(least or workers, workers)
+        for _ in range(self._least):
             self._start()
+        if self._least < workers:
+            threading.Thread(target=self._dismiss_idle, daemon=True).start()
+
+    @property
+    def lanes(self) -> int:
+        """How many tasks to ask for at a time, so that no worker waits."""
+        return DEPTH * self.size
 
     def ask(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """Have a function of a module done by a worker, with the chain before its arguments; return what it returns.
@@ -145,6 +162,10 @@ class ChainPool:
                 if self._is_closed:
                     raise BackboneError("no more work is done: the cluster is let go")
                 free = [member for member in self._members if len(member.tasks) < DEPTH]
+                is_short = all(member.tasks for member in free) and not self._starting
+                if is_short and len(self._members) < self.size:
+                    self._start()
+                    continue
                 if free:
                     member = min(free, key=lambda free_member: len(free_member.tasks))
                     member.tasks.append(token)
@@ -154,7 +175,21 @@ class ChainPool:
     def _give_back(self, member: _Member, token: object) -> None:
         with self._change:
             member.tasks.remove(token)
+            member.idle_since = time.monotonic()
             self._change.notify_all()
+
+    def _dismiss_idle(self) -> None:
+        """End workers that have had nothing to do for a while, as long as the pool is open."""
+        while True:
+            with self._change:
+                if self._change.wait_for(lambda: self._is_closed, IDLE / 10):
+                    return
+                since = time.monotonic() - IDLE
+                idle = [member for member in self._members if not member.tasks and member.idle_since < since]
+                idle = idle[: max(0, len(self._members) - self._least)]
+                self._members = [member for member in self._members if member not in idle]
+            for member in idle:
+                self._ray.kill(member.actor)
 
     def _replace(self, member: _Member, error: Exception) -> None:
         """Start another worker for one that died, unless so many did that the next would, too."""
@@ -227,8 +262,10 @@ def _explain_death(error: Exception) -> str:
     return " ".join(str(error).split()).rpartition("The actor is dead because ")[2][:300]
 
 
-def open_pool(build: BuildChain, crew: Crew, places: SharedPlaces, *, most: int | None = None) -> ChainPool:
-    """Join a cluster, compare its nodes and begin to start workers, at most so many.
+def open_pool(
+    build: BuildChain, crew: Crew, places: SharedPlaces, *, most: int | None = None, least: int | None = None
+) -> ChainPool:
+    """Join a cluster, compare its nodes and begin to start workers, at most so many, and no fewer than the least.
 
     Raises MissingError without Ray, for a node that lacks something or differs, and OutputError for one that does not
     see the places.
@@ -244,7 +281,7 @@ def open_pool(build: BuildChain, crew: Crew, places: SharedPlaces, *, most: int 
             )
         report = check_nodes(ray, nodes, build, places)
         room = sum(count_seats(node["Resources"], crew) for node in nodes)
-        pool = ChainPool(ray, build, crew, min(crew.workers or room, most or room), report)
+        pool = ChainPool(ray, build, crew, min(crew.workers or room, most or room), report, least)
     except BaseException:
         if is_joined:
             ray.shutdown()

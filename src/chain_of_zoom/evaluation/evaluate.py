@@ -7,18 +7,23 @@ metric costs only itself.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.cluster.joining import Crew, stay
+from chain_of_zoom.cluster.nodes import share_places
+from chain_of_zoom.cluster.working import open_chain
 from chain_of_zoom.datasets.manifest import Dataset
-from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
+from chain_of_zoom.errors import BackboneError
 from chain_of_zoom.evaluation.finished import FinishedZoom, list_files, median_seconds
-from chain_of_zoom.evaluation.methods import Method, Options, build_chains
+from chain_of_zoom.evaluation.methods import Method, Options, build_chain, build_chains
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
 from chain_of_zoom.evaluation.protocols import Case, Protocol
@@ -32,18 +37,16 @@ from chain_of_zoom.evaluation.results import (
     ZoomFailure,
 )
 from chain_of_zoom.evaluation.score import ZoomScores, score_zooms
-from chain_of_zoom.evaluation.states import StateCache
+from chain_of_zoom.evaluation.states import OF_ONE_PICTURE, RunMaking, StateCache, make_runs
 from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, compare_methods, group_values
 from chain_of_zoom.evaluation.trust import check_trust
 from chain_of_zoom.files import make_folder
 from chain_of_zoom.parsing import printable
 from chain_of_zoom.resources import available_cores
+from chain_of_zoom.runs.ahead import work_ahead
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
 STATES = "states"
-
-# What goes wrong with one picture; anything else (a full disk, missing weights) ends the benchmark.
-OF_ONE_PICTURE = (UsageError, BadInputError, BackboneError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class Benchmark:
     """Processes for metrics; 0 is one for each core."""
     command: str = ""
     """The command as typed, for the report."""
+    crew: Crew | None = None
+    """The cluster that makes the states; None where they are made here."""
 
 
 def evaluate(
@@ -80,7 +85,8 @@ def evaluate(
     chains = build_chains(benchmark.methods, benchmark.options)
     metrics = evaluation.find_usable_metrics()
     cases = evaluation.prepare_cases()
-    zooms, notes = evaluation.make_zooms(chains, cases)
+    with stay(benchmark.crew) if benchmark.crew else nullcontext():
+        zooms, notes = evaluation.make_zooms(chains, cases)
     values = evaluation.score(zooms, list(metrics))
     results = evaluation.summarise(metrics, cases, zooms, notes, values)
     results.write(out)
@@ -131,33 +137,63 @@ class _Evaluation:
         notes: list[MethodNote] = []
         clock = _Clock({method.name: len(cases) for method in self.benchmark.methods})
         for method in self.benchmark.methods:
-            cache = StateCache(method, chains.pop(method.name))  # popped: the last method of a model lets it go
             own_zooms: list[FinishedZoom] = []
-            for case in cases:
-                self.on_progress(
-                    Progress(f"states: {method.name}", clock.done, clock.total, seconds_left=clock.remaining())
-                )
-                case_zooms = self._zoom_into_case(cache, case)
-                own_zooms += case_zooms
-                clock.tick(method.name, sum(state.seconds for zoom in case_zooms for state in zoom.record.states))
-            zooms += own_zooms
-            notes.append(cache.describe_method(median_seconds(own_zooms)))
+            with self._open_chain(method, chains.pop(method.name)) as chain:  # the last method of a model lets it go
+                self._report_states(method, clock)
+                make = partial(self._make_runs, chain, method)
+                for case, makings in work_ahead(make, cases, chain.lanes, chain.close):
+                    case_zooms = self._collect(case, method, makings)
+                    own_zooms += case_zooms
+                    clock.tick(method.name, sum(state.seconds for zoom in case_zooms for state in zoom.record.states))
+                    self._report_states(method, clock)
+                zooms += own_zooms
+                notes.append(StateCache(method, chain).describe_method(median_seconds(own_zooms)))
         self.on_progress(Progress("states", clock.total, clock.total, seconds_left=0.0))
         return zooms, notes
 
-    def _zoom_into_case(self, cache: StateCache, case: Case) -> list[FinishedZoom]:
-        zooms, method = [], cache.method
-        for run in self.protocol.plan_runs(case, method, self.benchmark.seed):
-            try:
-                record = cache.make(run, force=self.force)
-                unprompted = cache.make_without_prompts(run, record)
-            except OF_ONE_PICTURE as error:
+    def _report_states(self, method: Method, clock: _Clock) -> None:
+        progress = Progress(f"states: {method.name}", clock.done, clock.total, seconds_left=clock.remaining())
+        self.on_progress(progress)
+
+    @contextmanager
+    def _open_chain(self, method: Method, chain: ChainOfZoom) -> Iterator[ChainOfZoom]:
+        """Yield the chain of a method: this one, or one on the cluster, which makes the same states."""
+        if self.benchmark.crew is None:
+            yield chain
+            return
+        build = partial(build_chain, method, self.benchmark.options.get(method.name, {}))
+        with (
+            share_places([item.path.absolute() for item in self.data.items], self.out.absolute()) as places,
+            open_chain(build, self.benchmark.crew, places, most=len(self.data.items)) as chain,
+        ):
+            yield chain
+
+    def _make_runs(self, chain: ChainOfZoom, method: Method, case: Case) -> list[RunMaking]:
+        """Make the zooms of a case, whose files are named by whole paths to whoever works in another folder."""
+        runs = self.protocol.plan_runs(case, method, self.benchmark.seed)
+        if self.benchmark.crew:
+            runs = [replace(run, folder=run.folder.absolute(), photo=run.photo.absolute()) for run in runs]
+        try:
+            makings: list[RunMaking] = chain.ask(make_runs, method, runs, self.force)
+        except BackboneError as error:  # workers died of it
+            makings = [RunMaking(None, {}, str(error))] * len(runs)
+        return makings
+
+    def _collect(self, case: Case, method: Method, makings: Sequence[RunMaking]) -> list[FinishedZoom]:
+        zooms = []
+        runs = self.protocol.plan_runs(case, method, self.benchmark.seed)
+        for run, making in zip(runs, makings, strict=True):
+            if making.record is None:
                 depth = max(run.states) if len(run.states) == 1 else None
                 self.failures.append(
-                    ZoomFailure(picture=case.picture, spot=case.spot, method=method.name, depth=depth, error=str(error))
+                    ZoomFailure(
+                        picture=case.picture, spot=case.spot, method=method.name, depth=depth, error=making.error
+                    )
                 )
-            else:
-                zooms.append(FinishedZoom(case=case, method=method, run=run, record=record, unprompted=unprompted))
+                continue
+            zooms.append(
+                FinishedZoom(case=case, method=method, run=run, record=making.record, unprompted=making.unprompted)
+            )
         return zooms
 
     def score(self, zooms: Sequence[FinishedZoom], metrics: Sequence[str]) -> list[MetricValue]:

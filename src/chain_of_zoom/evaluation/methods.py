@@ -197,6 +197,11 @@ def build_chains(methods: Iterable[Method], options: Mapping[str, Options]) -> d
     return chains
 
 
+def build_chain(method: Method, options: Options) -> ChainOfZoom:
+    """Return one method ready to run, as `build_chains` does."""
+    return build_chains([method], {method.name: options})[method.name]
+
+
 def _add_weights(method: Method, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the options of backbone and prompter, with the weights that the presets find where none are named."""
     backbone_options, prompter_options = (dict(options.get(kind, {})) for kind in ("backbone", "prompter"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.folder import RunFolder, read_finished
 from chain_of_zoom.chain.record import InputRecord, Record, software
 from chain_of_zoom.chain.run import begin_record
+from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
 from chain_of_zoom.evaluation.methods import Method
 from chain_of_zoom.evaluation.protocols import MeasuredRun
 from chain_of_zoom.evaluation.results import MethodNote
@@ -16,6 +20,8 @@ from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.images import decode_png, load
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS
 
+OF_ONE_PICTURE = (UsageError, BadInputError, BackboneError)
+"""What goes wrong with one picture; anything else (a full disk, missing weights) ends the benchmark."""
 TORCH_PACKAGES = ("torch", "transformers", "diffusers")
 
 
@@ -87,6 +93,30 @@ class StateCache:
 
     def _begin_record(self, photo: InputRecord, run: MeasuredRun) -> Record:
         return msgspec.structs.replace(begin_record(self.chain, photo, run.request), software=self._software)
+
+
+class RunMaking(NamedTuple):
+    """What came of a run: its record, or the error that it ended with."""
+
+    record: Record | None
+    """The record of the complete run."""
+    unprompted: dict[int, str]
+    """For every depth whose state had a prompt, the file of the same step without it."""
+    error: str
+    """What went wrong with this picture; empty where nothing did."""
+
+
+def make_runs(chain: ChainOfZoom, method: Method, runs: Sequence[MeasuredRun], force: bool) -> list[RunMaking]:
+    """Make the runs of one picture with a method, wherever the chain is. Raises what is wrong with all pictures."""
+    cache = StateCache(method, chain)
+    makings: list[RunMaking] = []
+    for run in runs:
+        try:
+            record = cache.make(run, force=force)
+            makings.append(RunMaking(record, cache.make_without_prompts(run, record), ""))
+        except OF_ONE_PICTURE as error:
+            makings.append(RunMaking(None, {}, str(error)))
+    return makings
 
 
 def _relevant_software(method: Method) -> dict[str, str]:

@@ -8,19 +8,21 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
 
 from chain_of_zoom.backbones.base import Backbone, RefiningBackbone, WindowPlace
 from chain_of_zoom.chain.restraint import Restraint
+from chain_of_zoom.cluster.working import WorkerBackbone
+from chain_of_zoom.explorer.batching import TileBatcher
 from chain_of_zoom.explorer.blending import blend_pieces
 from chain_of_zoom.explorer.grid import TilePlace
 from chain_of_zoom.explorer.painting import TileJob, encode_tile, paint_tile
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
 from chain_of_zoom.explorer.words import BY_USER, TileWords, ask_words
-from chain_of_zoom.explorer.worker import WorkerBackbone
 from chain_of_zoom.imaging.encode import encode_png
 from chain_of_zoom.imaging.geometry import PixelRect, pixel_box
 from chain_of_zoom.imaging.images import RGB8, decode_png, resize
@@ -49,7 +51,7 @@ Held = TypeVar("Held")
 
 
 class TileMaker:
-    """Makes tiles with one backbone and keeps them in a store. One thread at a time makes, others may read."""
+    """Makes tiles with one backbone and keeps them in a store, from any thread."""
 
     def __init__(self, backbone: Backbone, store: TileStore, prompter: Prompter | None = None) -> None:
         """Take what makes and keeps tiles. prompter: asked about the tiles of trees that name one."""
@@ -58,12 +60,13 @@ class TileMaker:
         self.prompter = prompter
         original, self._paint = backbone, cast("Callable[[TileJob], bytes]", partial(paint_tile, backbone))
         if isinstance(backbone, WorkerBackbone):
-            original, self._paint = backbone.original, backbone.paint
+            original, self._paint = backbone.original, TileBatcher(backbone).paint
         self.windows_agree = not (backbone.info.seeded or isinstance(original, RefiningBackbone))
         self._pixels: OrderedDict[str, RGB8] = OrderedDict()
         self._pieces: OrderedDict[str, RGB8] = OrderedDict()
         self._files: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
+        self._busy: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     def has(self, tree: ZoomTree, place: TilePlace) -> bool:
         """Whether a tile is there: a photo's own always is."""
@@ -92,22 +95,31 @@ class TileMaker:
 
     def _name_making(self, tree: ZoomTree, place: TilePlace) -> tuple[str, str]:
         """Say by what the piece of a tile differs from those beside it; a prompter is asked where it was not yet."""
-        words = self.find_words(tree, place) or self._write_words(tree, place)
-        return words.text, tree.settle(place).turn
+        return self._settle_words(tree, place).text, tree.settle(place).turn
+
+    def _settle_words(self, tree: ZoomTree, place: TilePlace) -> TileWords:
+        """Return the words of a tile; written where they were not yet, by one thread, since others may word it anew."""
+        with self._lock:
+            busy = self._busy.setdefault(tree.words_key(place), threading.Lock())
+        with busy:
+            return self.find_words(tree, place) or self._write_words(tree, place)
 
     def _find_piece(self, tree: ZoomTree, place: TilePlace) -> RGB8:
         """Return the piece of a tile; made where it is not held, since those of a view are wanted close together."""
         key = tree.piece_key(place)
         with self._lock:
-            pixels = self._pieces.get(key)
-        if pixels is None:
-            pixels = decode_png(self._paint_piece(tree, place))
-        self._hold(self._pieces, key, pixels, PIECES_HELD)
+            busy = self._busy.setdefault(key, threading.Lock())
+        with busy:
+            with self._lock:
+                pixels = self._pieces.get(key)
+            if pixels is None:
+                pixels = decode_png(self._paint_piece(tree, place))
+            self._hold(self._pieces, key, pixels, PIECES_HELD)
         return pixels
 
     def _paint_piece(self, tree: ZoomTree, place: TilePlace) -> bytes:
         """Let the backbone enlarge the window of a tile; return the part that its piece covers, as PNG."""
-        words = self.find_words(tree, place) or self._write_words(tree, place)
+        words = self._settle_words(tree, place)
         window = tree.grid.window(place)
         job = TileJob(
             window=self.read(tree, place.level - 1, window),

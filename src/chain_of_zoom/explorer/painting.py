@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WindowPlace
@@ -9,7 +10,7 @@ from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.imaging.colour.grey import is_grey, to_luma
 from chain_of_zoom.imaging.encode import TRAINED_MODEL, encode_png, label
 from chain_of_zoom.imaging.geometry import PixelRect, whole_picture
-from chain_of_zoom.imaging.images import RGB8, enlarge, size_of, to_float, to_uint8
+from chain_of_zoom.imaging.images import RGB8, RGBF, enlarge, size_of, to_float, to_uint8
 from chain_of_zoom.imaging.orientation import Turn, turn_back, turn_pixels
 
 
@@ -38,7 +39,21 @@ class TileJob(NamedTuple):
 
 def paint_tile(backbone: Backbone, job: TileJob) -> bytes:
     """Return the tile as PNG. Raises BackboneError and MissingError as the backbone does."""
-    (turned,) = backbone([turn_pixels(job.window, job.turn)], [job.words], [job.seed], places=[job.place])
+    return paint_tiles(backbone, [job])[0]
+
+
+def paint_tiles(backbone: Backbone, jobs: Sequence[TileJob]) -> list[bytes]:
+    """Return tiles as PNG, which the backbone enlarges together. Raises BackboneError and MissingError as it does."""
+    windows = backbone(
+        [turn_pixels(job.window, job.turn) for job in jobs],
+        [job.words for job in jobs],
+        [job.seed for job in jobs],
+        places=[job.place for job in jobs],
+    )
+    return [_finish_tile(backbone, job, window) for job, window in zip(jobs, windows, strict=True)]
+
+
+def _finish_tile(backbone: Backbone, job: TileJob, turned: RGBF) -> bytes:
     enlarged = turn_back(turned, job.turn)
     if not job.restraint.is_none:
         plain, window = to_float(enlarge(job.window, backbone.info.factor)), to_float(job.window)

@@ -26,7 +26,7 @@ class TileScheduler(Generic[Tile]):
         self._needed = needed
         self._wanted: dict[str, list[tuple[Fraction, Tile]]] = {}
         self._failures: dict[Tile, int] = {}
-        self._current: Tile | None = None
+        self._at_work: set[Tile] = set()
 
     def want(self, client: str, tiles: Sequence[tuple[Fraction, Tile]]) -> None:
         """Replace what a client wants by these tiles, each with its distance; work nobody wants any more is dropped.
@@ -42,23 +42,25 @@ class TileScheduler(Generic[Tile]):
         self._wanted.pop(client, None)
 
     def take(self) -> Tile | None:
-        """Choose the tile to make now; None where nothing is to be made. Call `finish` or `fail` with it next."""
-        assert self._current is None, "one tile at a time"
+        """Choose the tile to make now; None where nothing is to be made. Call `finish` or `fail` with it in the end.
+
+        Several may be at work at a time; a tile waits as long as one that it needs is at work.
+        """
         for tile in self._in_order():
             missing = self._first_missing(tile)
-            if missing is not None:
-                self._current = missing
+            if missing is not None and missing not in self._at_work:
+                self._at_work.add(missing)
                 return missing
         return None
 
     def finish(self, tile: Tile) -> None:
         """Take note that a tile was made."""
-        self._current = None
+        self._at_work.discard(tile)
         self._failures.pop(tile, None)
 
     def fail(self, tile: Tile) -> bool:
         """Take note that a tile could not be made; whether that was the last try."""
-        self._current = None
+        self._at_work.discard(tile)
         self._failures[tile] = self._failures.get(tile, 0) + 1
         return self._failures[tile] >= FAILURES
 

@@ -1,4 +1,4 @@
-"""Hold what a server shows: the trees of photos, who looks where, and the one thread that makes tiles."""
+"""Hold what a server shows: the trees of photos, who looks where, and the threads that make tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from chain_of_zoom.explorer.maker import TileMaker
 from chain_of_zoom.explorer.scheduler import WANTED_PER_CLIENT, TileScheduler
 from chain_of_zoom.explorer.store import TileStore
 from chain_of_zoom.explorer.tree import ZoomTree
-from chain_of_zoom.explorer.worker import WorkingChain
 
 QUICK_BACKBONES, QUICK_FACTOR = ("span", "zoom", "animevideo"), 4
 TILES_IN_SIGHT = WANTED_PER_CLIENT // 2
@@ -55,7 +54,7 @@ class Viewer:
 
 
 class ExplorerSession(Forest):
-    """A forest with viewers. Call it from any thread; `close` ends the thread that makes tiles."""
+    """A forest with viewers. Call it from any thread; `close` ends the threads that make tiles."""
 
     def __init__(
         self,
@@ -66,9 +65,10 @@ class ExplorerSession(Forest):
         seed: int = 0,
         restraint: Restraint | None = None,
     ) -> None:
-        """Start the thread that makes tiles. draft: a faster chain of the same factor, which draws first.
+        """Start as many threads that make tiles as the chain has lanes.
 
-        restraint: how far tiles may go from plain enlargement and their parents.
+        draft: a faster chain of the same factor, which draws first. restraint: how far tiles may go from plain
+        enlargement and their parents.
         """
         super().__init__(chain, store, draft, seed, restraint or Restraint())
         self.store = store
@@ -79,8 +79,10 @@ class ExplorerSession(Forest):
         self._viewers: dict[str, Viewer] = {}
         self._scheduler = TileScheduler[TileId](self._has_tile, self._list_needed)
         self._is_closed = False
-        self._worker = threading.Thread(target=self._work, name="tiles", daemon=True)
-        self._worker.start()
+        lanes = range(max(chain.lanes, draft.lanes if draft else 1))
+        self._workers = [threading.Thread(target=self._work, name="tiles", daemon=True) for _ in lanes]
+        for worker in self._workers:
+            worker.start()
 
     def read_tile(self, tree: ZoomTree, place: TilePlace) -> tuple[bytes | None, bool]:
         """Return a tile as PNG, None where it is not made yet, and whether it is only a draft of it."""
@@ -157,8 +159,8 @@ class ExplorerSession(Forest):
             viewer.hear(self._describe_queue(0))
 
     def is_working(self) -> bool:
-        """Whether the thread that makes tiles lives."""
-        return self._worker.is_alive()
+        """Whether the threads that make tiles live."""
+        return all(worker.is_alive() for worker in self._workers)
 
     def count_waiting(self) -> int:
         """Count the tiles that are still to be made for all pages."""
@@ -170,7 +172,8 @@ class ExplorerSession(Forest):
         with self._change:
             trees = [self._trees.get(tile.tree) for tile in self._scheduler.list_waiting()]
         times = [self._seconds.get(tree.recipe.backbone) for tree in trees if tree is not None]
-        return None if None in times else sum(seconds for seconds in times if seconds is not None)
+        total = sum(seconds for seconds in times if seconds is not None)
+        return None if None in times else total / len(self._workers)
 
     def close(self) -> None:
         """Make no more tiles. The one that is being made is dropped, or finished where it is made in this process."""
@@ -178,11 +181,12 @@ class ExplorerSession(Forest):
             self._is_closed = True
             self._change.notify_all()
         for chain in (self.chain, self.draft):
-            if isinstance(chain, WorkingChain):
+            if chain:
                 chain.close()
-        self._worker.join()
+        for worker in self._workers:
+            worker.join()
 
-    # The thread that makes tiles
+    # The threads that make tiles
 
     def _has_tile(self, tile: TileId) -> bool:
         tree = self._trees.get(tile.tree)
@@ -222,9 +226,11 @@ class ExplorerSession(Forest):
         with self._change:
             if problem:
                 event |= {"type": "failed", "problem": problem, "final": self._scheduler.fail(tile)}
+                self._change.notify_all()
                 self.logbook.note_failure(tree, tile.place, problem, is_final=event["final"])
             else:
                 self._scheduler.finish(tile)
+                self._change.notify_all()  # a tile that needs this one may be made now
                 self.logbook.note_tile(tree, tile.place, spent)
                 name = tree.recipe.backbone
                 self._seconds[name] = 0.7 * self._seconds.get(name, spent) + 0.3 * spent

@@ -14,15 +14,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 
 from chain_of_zoom.backbones.base import WholePictureBackbone, WindowPlace
-from chain_of_zoom.errors import BackboneError, ChainOfZoomError, ShortageError
+from chain_of_zoom.errors import BackboneError, ShortageError
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, crop_or_reduce, enlarge, size_of, to_8_bits, to_float
 from chain_of_zoom.imaging.raster import Samples
+from chain_of_zoom.runs.ahead import work_ahead
 from chain_of_zoom.runs.progress import OnProgress, Progress
 from chain_of_zoom.upscaling.canvas import Canvas, PieceStore
 from chain_of_zoom.upscaling.depth import PhotoSource, PixelSource, enlarge_alpha, enlarge_detail
@@ -30,6 +32,7 @@ from chain_of_zoom.upscaling.job import UpscaleJob
 from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep, blend_options, is_one_piece
 from chain_of_zoom.upscaling.prompts import TilePrompts
 from chain_of_zoom.upscaling.request import StepRecord
+from chain_of_zoom.upscaling.windows import EnlargedWindow, WindowTask, enlarge_window
 
 END = "end"
 """Name of the journal's line that lists the bands of a finished step; its pixel is any."""
@@ -71,7 +74,7 @@ class StepRun(ABC):
         self.alpha = job.alpha if step.number == len(job.steps) else None
         self.earlier_tiles = sum(len(earlier.tiles) for earlier in job.steps[: step.number - 1])
         self.seed = job.request.seed + self.earlier_tiles
-        self.reused_tiles, self.backbone_seconds = 0, 0.0
+        self.finished_tiles, self.reused_tiles, self.backbone_seconds = 0, 0, 0.0
         self.fallbacks: list[str] = []
 
     def run(self) -> StepRecord:
@@ -147,72 +150,92 @@ class TiledStep(StepRun):
     """A step by tiles with a halo: each is a window of its own to the backbone, and only its core is kept."""
 
     def fill_canvas(self, prompts: list[str]) -> None:
-        """Make tile by tile; those that an earlier run made from the same pixels and prompt are not made again."""
+        """Make the tiles that no earlier run made from the same pixels and prompt; several at a time elsewhere."""
         factor = self.backbone.info.factor
         across, down = (factor / ratio for ratio in self.step.ratio)
-        for number, (tile, prompt) in enumerate(zip(self.step.tiles, prompts, strict=True)):
-            window, box, seed = self.source.read(tile.window)[..., :3], tile.box, self.seed + number
-            key = hash_inputs(window, prompt, seed)
-            if self.canvas.is_finished(tile.name, key, box):
-                self.reused_tiles += 1
-            else:
-                result = self._make_detail(tile, window, prompt, seed)
-                region = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
-                region = region.shifted(-tile.window.x0 * factor, -tile.window.y0 * factor)
-                self.finish_part(tile.name, key, box, crop_or_reduce(result, region, box.size))
-            self.report(number + 1)
+        chain = self.job.chain
+        for task, enlarged in work_ahead(self._enlarge, self._list_missing(prompts), chain.lanes, chain.close):
+            box, window = task.tile.box, task.tile.window
+            result = self._make_detail(task, enlarged)
+            region = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
+            region = region.shifted(-window.x0 * factor, -window.y0 * factor)
+            self.finish_part(task.tile.name, task.key, box, crop_or_reduce(result, region, box.size))
+            self.report_tile()
 
-    def _make_detail(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
-        """Enlarge a window by the backbone's factor, with what 16 bits add, as far as the request lets it go."""
-        factor, restraint = self.backbone.info.factor, self.job.request.restraint
-        deep = enlarge_detail(self.source, PixelRect(*(edge * factor for edge in tile.window)), factor)
+    def _list_missing(self, prompts: list[str]) -> Iterator[_TileTask]:
+        """Yield the tiles to make, with the pixels that they are made from, as they are needed."""
+        for number, (tile, prompt) in enumerate(zip(self.step.tiles, prompts, strict=True)):
+            window, seed = self.source.read(tile.window)[..., :3], self.seed + number
+            key = hash_inputs(window, prompt, seed)
+            if self.canvas.is_finished(tile.name, key, tile.box):
+                self.reused_tiles += 1
+                self.report_tile()
+            else:
+                yield _TileTask(tile, key, window, prompt, seed)
+
+    def report_tile(self) -> None:
+        """Report that one more tile is finished."""
+        self.finished_tiles += 1
+        self.report(self.finished_tiles)
+
+    def _make_detail(self, task: _TileTask, enlarged: RGBF | None) -> RGBF:
+        """Add what 16 bits add to what the backbone made of a window, as far as the request lets it go."""
+        factor, restraint, window = self.backbone.info.factor, self.job.request.restraint, task.window
+        deep = enlarge_detail(self.source, PixelRect(*(edge * factor for edge in task.tile.window)), factor)
 
         def deepen(pixels: RGBF) -> RGBF:
             return pixels if deep is None else pixels + deep
 
         if restraint.is_none:
-            return deepen(self._enlarge(tile, window, prompt, seed))
+            assert enlarged is not None
+            return deepen(enlarged)
         plain = to_float(enlarge(to_8_bits(window), factor))
-        result = self._enlarge(tile, window, prompt, seed) if restraint.detail > 0 else plain
+        result = plain if enlarged is None else enlarged
         parent = window.astype(np.float32) / np.float32(np.iinfo(window.dtype).max)
         return restraint.apply(deepen(result), deepen(plain), parent, whole_picture(size_of(window)))
 
-    def _enlarge(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
-        """Run the backbone on a window; a failure is tried once more before it ends the run."""
+    def _enlarge(self, task: _TileTask) -> RGBF | None:
+        """Run the backbone on a window; a failure is tried once more. None where nothing of it would be seen."""
+        if self.job.request.restraint.detail == 0:
+            return None
         try:
-            return self._ask_backbone(tile, window, prompt, seed)
+            return self._ask_backbone(task)
         except ShortageError:
             raise
         except BackboneError as first:
-            self.note(f"{tile} failed ({first}); computed again")
+            self.note(f"{task.tile} failed ({first}); computed again")
         try:
-            return self._ask_backbone(tile, window, prompt, seed)
+            return self._ask_backbone(task)
         except BackboneError as second:
             raise BackboneError(
-                f"{tile} at {float(self.step.scale):g}x failed twice ({second}); finished tiles are kept: "
+                f"{task.tile} at {float(self.step.scale):g}x failed twice ({second}); finished tiles are kept: "
                 "run the same command to try again, or another --backbone"
             ) from second
 
-    def _ask_backbone(self, tile: PlannedTile, window: Samples, prompt: str, seed: int) -> RGBF:
-        started = time.perf_counter()
+    def _ask_backbone(self, task: _TileTask) -> RGBF:
         earlier_scale = self.job.steps[self.step.number - 2].scale if self.step.number > 1 else 1
-        place = WindowPlace(tile.window.x0, tile.window.y0, float(earlier_scale))
-        try:
-            (result,) = self.backbone(
-                [to_8_bits(window)],
-                [prompt],
-                [seed],
-                places=[place],
-                on_fallback=lambda _, detour: self.note(detour),
-                at_once=is_one_piece(self.backbone.info, window.shape[0] * window.shape[1]),
-            )
-        except ChainOfZoomError:
-            raise
-        except Exception as error:  # of a plugin's own
-            raise BackboneError(f"{self.backbone.info.name}: {str(error) or type(error).__name__}") from error
-        finally:
-            self.backbone_seconds += time.perf_counter() - started
-        return result
+        tile = WindowTask(
+            to_8_bits(task.window),
+            task.prompt,
+            task.seed,
+            WindowPlace(task.tile.window.x0, task.tile.window.y0, float(earlier_scale)),
+            is_one_piece(self.backbone.info, task.window.shape[0] * task.window.shape[1]),
+        )
+        result: EnlargedWindow = self.job.chain.ask(enlarge_window, tile)
+        self.backbone_seconds += result.seconds
+        for detour in result.fallbacks:
+            self.note(detour)
+        return result.pixels
+
+
+class _TileTask(NamedTuple):
+    """A tile to make."""
+
+    tile: PlannedTile
+    key: str
+    window: Samples
+    prompt: str
+    seed: int
 
 
 class BlendedStep(StepRun):
