@@ -9,70 +9,27 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.batch.executors import BatchOptions, Watcher
-from chain_of_zoom.batch.here import ZoomLoop
-from chain_of_zoom.batch.report import Outcome, write_thumbnail
+from chain_of_zoom.batch.far import publish, zoom_far_rows
+from chain_of_zoom.batch.report import Outcome
+from chain_of_zoom.batch.rows import RowAnswer, count_together, zoom_rows
+from chain_of_zoom.batch.summary import THUMBNAILS
 from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.cluster.joining import Crew
 from chain_of_zoom.cluster.nodes import BuildChain, share_places
-from chain_of_zoom.cluster.pool import DEPTH, ChainPool, open_pool
-from chain_of_zoom.errors import BackboneError, InUseError, rebuild
+from chain_of_zoom.cluster.pool import ChainPool, open_pool
+from chain_of_zoom.cluster.stores import StoreMirror
+from chain_of_zoom.errors import BackboneError, UsageError, rebuild
+from chain_of_zoom.files import make_inner_folder, write_atomic
 
-BUSY_SECONDS = 60.0
-"""Seconds that a worker waits for a folder in which one on a lost node may still be writing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowAnswer:
-    """Says how a task ended on a worker, in text and numbers."""
-
-    status: Literal["done", "kept", "failed"]
-    """How it ended."""
-    seconds: float
-    """Seconds that it took there."""
-    record: bytes | None
-    """Record of a complete run, as JSON."""
-    error: tuple[str, str] | None
-    """Class and message of the error of a failed one."""
-
-
-def count_together(chain: ChainOfZoom, tasks: int) -> int:
-    """Count how many of so many photos should advance together on a worker."""
-    return chain.pictures_at_once(tasks)
-
-
-def zoom_rows(chain: ChainOfZoom, tasks: Sequence[Task], options: BatchOptions) -> list[RowAnswer]:
-    """Zoom into photos that advance together on a worker, and draw their thumbnails.
-
-    A folder that another process writes to is waited for. Raises OutputError and MissingError that are everybody's.
-    """
-    options = replace(options, together=len(tasks))
-    answers = []
-    for outcome in ZoomLoop(chain, options, Watcher()).run(tasks):
-        patience = time.monotonic() + BUSY_SECONDS
-        while isinstance(outcome.error, InUseError) and time.monotonic() < patience:
-            time.sleep(0.5)
-            (outcome,) = ZoomLoop(chain, options, Watcher()).run([outcome.task])
-        answers.append(_describe(outcome, options))
-    return answers
-
-
-def _describe(outcome: Outcome, options: BatchOptions) -> RowAnswer:
-    record, error = outcome.record, outcome.error
-    if record:
-        for entry in (record.states[0], record.states[-1]):
-            write_thumbnail(options.out, outcome.folder / entry.file, entry.sha256)
-    return RowAnswer(
-        status=outcome.status,
-        seconds=outcome.seconds,
-        record=record.to_json() if record else None,
-        error=(type(error).__name__, str(error)) if error else None,
-    )
+SEND_SECONDS = 30.0
+"""Seconds between two versions of summary and page in an object store."""
 
 
 class OnRay:
@@ -80,10 +37,15 @@ class OnRay:
 
     is_ordered = False
 
-    def __init__(self, build: BuildChain, crew: Crew) -> None:
-        """Connect with nothing yet. build: makes the chain of a worker; it has to survive pickling."""
+    def __init__(self, build: BuildChain, crew: Crew, mirror: StoreMirror | None = None) -> None:
+        """Connect with nothing yet. build: makes the chain of a worker; it has to survive pickling.
+
+        mirror: stands for the object stores of photos and results that lie in it, and is removed in the end.
+        """
         self.build = build
         self.crew = crew
+        self.mirror = mirror
+        self._out: Path | None = None
         self._pool: ChainPool | None = None
 
     def prepare(self, tasks: Sequence[Task], options: BatchOptions) -> tuple[BackboneRecord, str]:
@@ -92,7 +54,9 @@ class OnRay:
         Raises MissingError without Ray or where nodes differ, and OutputError where one does not see a folder.
         """
         photos = [task.photo.absolute() for task in tasks]
-        with share_places(photos, options.out.absolute()) as places:
+        if self.mirror and options.layout == "published":
+            raise UsageError("--layout published with addresses; accepted: folders of paths; leave --layout out")
+        with share_places(photos, options.out.absolute(), self.mirror) as places:
             self._pool = open_pool(self.build, self.crew, places, most=len(tasks))
         return self._pool.report.backbone, self._pool.report.prompter
 
@@ -104,15 +68,18 @@ class OnRay:
         assert self._pool, "prepare comes first"
         pool, there = self._pool, replace(options, out=options.out.absolute())
         size = options.together or pool.ask(count_together, len(tasks))
+        make = partial(pool.ask, zoom_far_rows) if self.mirror else partial(pool.ask, zoom_rows)
+        root = [self.mirror.root] if self.mirror else []
+        self._out, sent = options.out, time.monotonic()
         groups = deque(tasks[start : start + size] for start in range(0, len(tasks), size))
         running: dict[Future[Any], Sequence[Task]] = {}
-        with ThreadPoolExecutor(DEPTH * pool.size) as threads:
+        with ThreadPoolExecutor(pool.lanes) as threads:
             try:
                 while groups or running:
-                    while groups and len(running) < DEPTH * pool.size:
+                    while groups and len(running) < pool.lanes:
                         group = groups.popleft()
                         rows = [replace(task, photo=task.photo.absolute()) for task in group]
-                        running[threads.submit(pool.ask, zoom_rows, rows, there)] = group
+                        running[threads.submit(make, rows, there, *root)] = group
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         group = running.pop(future)
                         error = future.exception()
@@ -123,13 +90,21 @@ class OnRay:
                         answers = [_describe_death(error)] if isinstance(error, BackboneError) else future.result()
                         for task, answer in zip(group, answers, strict=True):
                             yield _read(task, answer, options)
+                    if self.mirror and time.monotonic() - sent > SEND_SECONDS:
+                        publish(self.mirror, options.out)
+                        sent = time.monotonic()
             finally:
                 pool.close()  # nobody waits any more: the threads end
 
     def close(self) -> None:
-        """End the workers and leave the cluster."""
+        """End the workers and leave the cluster; send summary and page to where they belong."""
         if self._pool:
             self._pool.close()
+        if self.mirror and self._out:
+            try:
+                publish(self.mirror, self._out)
+            finally:
+                self.mirror.clear()
 
 
 def _describe_death(error: BackboneError) -> RowAnswer:
@@ -137,6 +112,8 @@ def _describe_death(error: BackboneError) -> RowAnswer:
 
 
 def _read(task: Task, answer: RowAnswer, options: BatchOptions) -> Outcome:
+    for name, data in answer.thumbnails.items():
+        write_atomic(make_inner_folder(options.out, THUMBNAILS) / name, data)
     return Outcome(
         task=task,
         folder=options.locate_record(task),

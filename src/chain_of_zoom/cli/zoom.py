@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -33,9 +35,10 @@ from chain_of_zoom.cli.flags import (
     switch,
     with_flags,
 )
-from chain_of_zoom.cli.options import plan_chain
+from chain_of_zoom.cli.options import choose_crew, plan_chain
 from chain_of_zoom.cli.signed import find_signer
 from chain_of_zoom.cli.zoom_one import zoom_one
+from chain_of_zoom.cluster.stores import find_address
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.imaging.folder import is_folder
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, PAPER, list_flags
@@ -44,6 +47,7 @@ from chain_of_zoom.weights.presets import find_preset
 if TYPE_CHECKING:
     from chain_of_zoom.batch.executors import Executor
     from chain_of_zoom.batch.tasks import Task
+    from chain_of_zoom.cluster.stores import StoreMirror
 
 OUT = Path("zooms")
 _COLUMNS = ", ".join([*(name for name, (_, flag) in list_flags(ZoomRequest).items() if flag.is_column), "name"])
@@ -134,6 +138,7 @@ def zoom(
       coz zoom photos/ more/*.png --at 0.3,0.5 --at 0.7,0.5 -o zooms
       coz zoom --list spots.csv --zoom 64
       coz zoom /shared/photos --zoom 16 -o /shared/zooms --on ray
+      coz zoom s3://bucket/photos -o s3://bucket/zooms --on ray
       coz zoom photo.jpg --zoom 64 --candidates 4
       coz zoom photo.jpg --zoom 64 --resume-from 3 --candidate 2
     """
@@ -147,6 +152,13 @@ def zoom(
         raise UsageError(f"layout {layout!r}; accepted: default, published; for example --layout published")
     revision = Revision(resume_from=resume_from, candidates=candidates, candidate=candidate)
     photos = photos or []
+    crew = choose_crew(on, workers, worker_cpus, worker_gpus)
+    mirror = _mirror_stores([*photos, *([out] if out else [])], needs=crew is not None)
+    if mirror:
+        photos = [file for photo in photos for file in _list_far(mirror, photo, recursive=recursive)]
+        out = mirror.locate(find_address(out) or "") if out and find_address(out) else out
+        if c2pa:
+            raise UsageError("--c2pa with an address; accepted: paths, whose files are signed here; leave --c2pa out")
     many = bool(listed or recursive or skip_done or len(photos) != 1 or len(spots) > 1 or on or is_folder(photos[0]))
     tasks: list[Task] = []
     if not revision.is_none:
@@ -160,15 +172,10 @@ def zoom(
         backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
     )  # fmt: skip
     executor: Executor | None = None
-    if on:
+    if crew:
         from chain_of_zoom.batch.on_ray import OnRay
-        from chain_of_zoom.cluster.joining import Crew
 
-        executor = OnRay(build, Crew.parse(on, workers, worker_cpus, worker_gpus))
-    elif workers is not None or worker_gpus is not None or worker_cpus != 1:
-        raise UsageError(
-            "--workers, --worker-cpus and --worker-gpus are about a cluster; add --on ray, or leave them out"
-        )
+        executor = OnRay(build, crew, mirror)
     chain = build()
     identity = find_signer(c2pa)
     if not executor:
@@ -181,13 +188,33 @@ def zoom(
         code = zoom_many(
             chain, tasks, out or OUT,
             layout=places, force=force, skip_done=skip_done, animate=bool(animate), identity=identity, show=show,
-            as_json=as_json, debug=debug, executor=executor,
+            as_json=as_json, debug=debug, executor=executor, reword=mirror.reword if mirror else str,
         )  # fmt: skip
         raise typer.Exit(code)
     zoom_one(
         chain, photos[0], request, out,
         layout=places, force=force, animate=animate, revision=revision, identity=identity, show=show, as_json=as_json,
     )  # fmt: skip
+
+
+def _mirror_stores(paths: Sequence[Path], *, needs: bool) -> StoreMirror | None:
+    """Make the folder that stands for the object stores among paths; None without any. Raises UsageError."""
+    address = next((text for path in paths if (text := find_address(path))), None)
+    if address is None:
+        return None
+    if not needs:
+        raise UsageError(
+            f"{address} is an address; accepted: with --on ray, whose workers fetch and send files; "
+            "or a path, such as that of a mounted bucket"
+        )
+    from chain_of_zoom.cluster.stores import StoreMirror
+
+    return StoreMirror(Path(tempfile.mkdtemp(prefix="coz-")).resolve())
+
+
+def _list_far(mirror: StoreMirror, photo: Path, *, recursive: bool) -> list[Path]:
+    address = find_address(photo)
+    return mirror.list_pictures(address, recursive=recursive) if address else [photo]
 
 
 def _check_revision(*, many: bool, force: bool, published: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from chain_of_zoom.api import ChainOfZoom
@@ -25,7 +26,8 @@ from chain_of_zoom.provenance.identity import Identity
 class BatchProgress(Watcher):
     """Moves the bar. Tasks still to come are expected to need as many enlargements as those so far did."""
 
-    def __init__(self, display: Display, tasks: int, *, debug: bool) -> None:
+    def __init__(self, display: Display, tasks: int, *, debug: bool, reword: Callable[[str], str] = str) -> None:
+        self.reword = reword
         self.display = display
         self.debug = debug
         self.waiting = tasks
@@ -62,7 +64,7 @@ class BatchProgress(Watcher):
         self._show()
         if self.debug and outcome.error:
             echo_lines("".join(traceback.format_exception(outcome.error)), err=True)
-        self.display.say(_line(outcome))
+        self.display.say(self.reword(_line(outcome)))
 
     def _show(self) -> None:
         if self.needed:
@@ -94,14 +96,15 @@ def zoom_many(
     as_json: bool,
     debug: bool,
     executor: Executor | None = None,
+    reword: Callable[[str], str] = str,
 ) -> int:
     """Run the tasks; `out` receives a folder for each. Returns the exit code: 0, or that of the first failure.
 
-    executor: where the zooms are made; here by default.
+    executor: where the zooms are made; here by default. reword: names addresses in a line instead of paths.
     """
     lines: dict[str, None] = {}
     with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
-        progress = (ClusterProgress if executor else BatchProgress)(display, len(tasks), debug=debug)
+        progress = (ClusterProgress if executor else BatchProgress)(display, len(tasks), debug=debug, reword=reword)
         batch = Batch(
             chain, tasks, out,
             layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress, executor=executor,
@@ -116,7 +119,7 @@ def zoom_many(
     if as_json:
         echo_lines(summary.to_json())
     elif show:
-        echo(f"{out / INDEX}  all of them: look at this first")
+        echo(f"{reword(str(out / INDEX))}  all of them: look at this first")
         for note in lines:
             echo(f"note: {note}")
         echo(f"{summary.done} done, {summary.kept} kept from before, {summary.failed} failed")

@@ -12,6 +12,7 @@ from typing import Any
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.record import BackboneRecord, software
+from chain_of_zoom.cluster.stores import StoreMirror, find_address, open_store
 from chain_of_zoom.errors import ChainOfZoomError, DownError, MissingError, OutputError, UsageError, rebuild
 from chain_of_zoom.files import make_folder, replacement, write_atomic
 from chain_of_zoom.weights.files import file_sha256
@@ -34,6 +35,10 @@ class SharedPlaces:
     """The folder for results, with the probe in it; None where nothing is written there."""
     probe: str = ""
     """Text of the probe."""
+    far_photo: str = ""
+    """The address of a photo in an object store; empty without one."""
+    far_out: str = ""
+    """The address for results there; empty without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,20 @@ def _find_problem(places: SharedPlaces) -> str:
             return f"has another file at {places.photo}"
     except OSError as error:
         return f"cannot read {places.photo} ({error.strerror})"
+    try:
+        if places.far_photo:
+            store, name = open_store(places.far_photo)
+            store.info(name)
+        if places.far_out:
+            store, name = open_store(places.far_out)
+            probe = f"{name}/{PROBE}-{socket.gethostname()}-{os.getpid()}"
+            store.pipe_file(probe, b"")
+            store.rm_file(probe)
+    except ChainOfZoomError:
+        raise
+    except Exception as error:  # of clients, whose errors have no common class
+        address = places.far_out or places.far_photo
+        return f"cannot use {address} ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     if places.out is None:
         return ""
     with suppress(OSError):
@@ -99,19 +118,26 @@ def _find_problem(places: SharedPlaces) -> str:
 
 
 @contextmanager
-def share_places(photos: Sequence[Path], out: Path) -> Iterator[SharedPlaces]:
+def share_places(photos: Sequence[Path], out: Path, mirror: StoreMirror | None = None) -> Iterator[SharedPlaces]:
     """Lay a probe into the folder for results, which nodes read, for the time of the block.
 
-    A folder that was made for it goes where the block fails. Raises OutputError, and UsageError for an address.
+    A folder that was made for it goes where the block fails. mirror: of photos and results in object stores, of which
+    nodes are asked whether they may use them. Raises OutputError, and UsageError for an address without a mirror.
     """
     for path in (*photos, out):
         check_is_path(path)
+    addresses = [address for path in photos if mirror and (address := mirror.find_address(path))]
+    far_photo, far_out = (addresses or [""])[0], (mirror and mirror.find_address(out)) or ""
     photo = next((path for path in photos if path.is_file()), None)  # one that is not there is an outcome of its own
+    sha256 = file_sha256(photo) if photo else ""
+    if far_out:
+        yield SharedPlaces(photo=photo, photo_sha256=sha256, far_photo=far_photo, far_out=far_out)
+        return
     is_new = not out.exists()
     probe = os.urandom(16).hex()
     write_atomic(make_folder(out) / PROBE, probe.encode())
     try:
-        yield SharedPlaces(photo=photo, photo_sha256=file_sha256(photo) if photo else "", out=out, probe=probe)
+        yield SharedPlaces(photo=photo, photo_sha256=sha256, out=out, probe=probe, far_photo=far_photo)
     except BaseException:
         (out / PROBE).unlink(missing_ok=True)
         if is_new:
@@ -123,12 +149,10 @@ def share_places(photos: Sequence[Path], out: Path) -> Iterator[SharedPlaces]:
 
 def check_is_path(path: Path) -> None:
     """Raise UsageError for what is an address such as s3://bucket/photo.jpg, which no path can be."""
-    text = str(path)
-    scheme = text.partition(":/")[0]
-    if ":/" in text and scheme.isalnum() and len(scheme) > 1:
+    if address := find_address(path):
         raise UsageError(
-            f"{text.replace(':/', '://', 1)} is an address; accepted: a path that all nodes see; "
-            "mount the bucket (mount-s3, gcsfuse, rclone mount) and name a folder in it"
+            f"{address} is an address; accepted here: a path, which all nodes see with --on ray; mount the bucket "
+            "(mount-s3, gcsfuse, rclone mount) and name a folder in it, or type: coz zoom ADDRESS --on ray"
         )
 
 
