@@ -186,7 +186,6 @@ def test_out_of_memory_fewer_are_asked_at_once_and_then_the_rest_leaves_the_gpu(
 
 
 def test_with_little_memory_the_weights_are_in_int8(step1):
-    pytest.importorskip("torchao", reason="needs the extra [low-memory]")
     low = Vlm(str(QWEN), ADAPTER, memory="low", device="cpu")
     assert len(low([step1])[0]) > 0
     assert low._residence.as_record() == {"memory": "low", "vlm": "cpu float32 with int8 weights"}

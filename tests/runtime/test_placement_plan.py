@@ -28,6 +28,7 @@ PAPER = (
         )
     ),
 )
+ALL = {"prompts", "texts", "image"}
 
 
 def asked(**options: str) -> tuple[Need, ...]:
@@ -35,17 +36,18 @@ def asked(**options: str) -> tuple[Need, ...]:
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "mode", "pinned", "batch"),
+    ("gigabytes", "mode", "int8", "pinned", "batch"),
     [
-        (8, "low", set(), {"prompts": 8, "texts": 2, "image": 1}),
-        (12, "low", set(), {"prompts": 16, "texts": 16, "image": 4}),
-        (16, "staged", set(), {"prompts": 16, "texts": 16, "image": 4}),
-        (24, "staged", {"image"}, {"prompts": 16, "texts": 16, "image": 8}),
-        (48, "resident", {"prompts", "texts", "image"}, {"prompts": 16, "texts": 16, "image": 8}),
-        (80, "resident", {"prompts", "texts", "image"}, {"prompts": 16, "texts": 16, "image": 16}),
+        (8, "low", {"vlm", "t5"}, set(), {"prompts": 8, "texts": 2, "image": 1}),
+        (12, "low", {"vlm", "t5"}, set(), {"prompts": 16, "texts": 16, "image": 4}),
+        (16, "staged", set(), set(), {"prompts": 16, "texts": 16, "image": 4}),
+        (20, "resident", {"vlm", "t5"}, ALL, {"prompts": 8, "texts": 16, "image": 2}),
+        (24, "resident", {"t5"}, ALL, {"prompts": 8, "texts": 16, "image": 2}),
+        (48, "resident", set(), ALL, {"prompts": 16, "texts": 16, "image": 8}),
+        (80, "resident", set(), ALL, {"prompts": 16, "texts": 16, "image": 16}),
     ],
 )
-def test_what_a_gpu_of_each_size_does_with_the_papers_models(gigabytes, mode, pinned, batch):
+def test_what_a_gpu_of_each_size_does_with_the_papers_models(gigabytes, mode, int8, pinned, batch):
     placement = plan({"cuda:0": gigabytes * GB}, PAPER)
     assert (placement.mode, placement.pinned, placement.batch) == (mode, pinned, batch)
     assert {each.device for each in placement.parts} == {"cuda:0"}
@@ -53,7 +55,13 @@ def test_what_a_gpu_of_each_size_does_with_the_papers_models(gigabytes, mode, pi
     dtypes = {each.part.name: each.dtype for each in placement.parts}
     assert dtypes.pop("vae") == "float32"
     assert set(dtypes.values()) == {"bfloat16"}
-    assert {each.part.name for each in placement.parts if each.int8} == ({"vlm", "t5"} if mode == "low" else set())
+    assert {each.part.name for each in placement.parts if each.int8} == int8
+
+
+def test_a_precision_that_was_asked_for_is_not_given_up_for_a_place():
+    placement = plan({"cuda:0": 24 * GB}, asked(dtype="bfloat16"))
+    assert (placement.mode, placement.pinned) == ("staged", {"image"})
+    assert not any(each.int8 for each in placement.parts)
 
 
 def test_too_little_for_any_way_is_an_error_that_says_how_much():
@@ -124,13 +132,14 @@ def test_two_gpus_have_prompts_and_pictures_each(order):
 def test_a_backbone_or_a_prompter_alone():
     assert plan({"cuda:0": 24 * GB}, PAPER[1:]).mode == "resident"
     assert plan({"cuda:0": 9 * GB}, PAPER[:1]).mode == "resident"
-    assert plan({"cuda:0": 8 * GB}, PAPER[:1]).mode == "low"
+    small = plan({"cuda:0": 8 * GB}, PAPER[:1])
+    assert small.as_record() == {"memory": "resident", "vlm": "cuda:0 bfloat16 with int8 weights"}
     nothing = plan({"cuda:0": GB}, [])
     assert (nothing.mode, nothing.parts) == ("resident", ())
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "pictures", "static"), [(80, 1, False), (80, 255, True), (80, 100, False), (24, 1000, False)]
+    ("gigabytes", "pictures", "static"), [(80, 1, False), (80, 255, True), (80, 100, False), (16, 1000, False)]
 )
 def test_decoding_is_compiled_for_many_pictures_and_weights_that_stay(gigabytes, pictures, static):
     assert plan({"cuda:0": gigabytes * GB}, PAPER, pictures=pictures).static == static

@@ -14,15 +14,9 @@ pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 from safetensors.torch import save_file  # noqa: E402
 
 from chain_of_zoom.backbones.onestep import sd3_parts  # noqa: E402
-from chain_of_zoom.errors import MissingError  # noqa: E402
 from chain_of_zoom.prompters.vlm import vlm_part  # noqa: E402
-from chain_of_zoom.runtime.precision import (  # noqa: E402
-    TOLERANCE,
-    is_int8,
-    measure_relative_error,
-    measure_vae_errors,
-    to_int8,
-)
+from chain_of_zoom.runtime.int8 import to_int8  # noqa: E402
+from chain_of_zoom.runtime.precision import TOLERANCE, measure_relative_error, measure_vae_errors  # noqa: E402
 from chain_of_zoom.weights.files import count_parameters  # noqa: E402
 from chain_of_zoom.weights.hub import find_model  # noqa: E402
 
@@ -45,25 +39,28 @@ def test_relative_errors():
     assert measure_relative_error(torch.tensor([torch.nan]), torch.tensor([1.0])) == float("inf")
 
 
-def test_int8_without_torchao_says_what_to_type(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "torchao", None)
-    monkeypatch.setitem(__import__("sys").modules, "torchao.quantization", None)
-    with pytest.raises(MissingError, match=r"pip install 'chain-of-zoom\[low-memory\]'"):
-        to_int8(torch.nn.Linear(4, 4))
-
-
-def test_int8_weights_are_near_and_leave_the_last_layer():
-    pytest.importorskip("torchao", reason="needs the extra [low-memory]")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_int8_weights_are_near_and_leave_the_last_layer(dtype):
     torch.manual_seed(0)
-    net = torch.nn.ModuleDict({"up": torch.nn.Linear(64, 64), "lm_head": torch.nn.Linear(64, 8)}).requires_grad_(False)
-    x = torch.randn(5, 64)
-    expected = net["up"](x)
-    assert not is_int8(net)
+    layers = {"up": torch.nn.Linear(64, 64), "lm_head": torch.nn.Linear(64, 8)}
+    net = torch.nn.ModuleDict(layers).to(dtype).requires_grad_(False)
+    x = torch.randn(5, 64).to(dtype)
+    expected, weights = net["up"](x), net["up"].weight.float()
     to_int8(net)
-    assert is_int8(net)
-    assert not is_int8(net["lm_head"])
-    # Half of one of 127 steps for each weight, at most.
-    assert measure_relative_error(net["up"](x), expected) < 1 / 127
+    up = net["up"]
+    assert (up.weight.dtype, type(net["lm_head"])) == (torch.int8, torch.nn.Linear)
+    # Half of one of 127 steps for each weight, at most; and what the float type rounds.
+    rounding = torch.finfo(dtype).eps * 127
+    error = (up.weight * up.scale.float() - weights).abs() / up.scale.float()
+    assert float(error.max()) <= 0.5 + rounding
+    assert measure_relative_error(up(x), expected) < 1 / 127 + torch.finfo(dtype).eps
+
+
+def test_int8_of_a_row_of_zeros_is_zeros():
+    net = torch.nn.Sequential(torch.nn.Linear(4, 2, bias=False)).requires_grad_(False)
+    net[0].weight.zero_()
+    to_int8(net)
+    assert torch.equal(net(torch.ones(1, 4)), torch.zeros(1, 2))
 
 
 def test_sizes_are_those_of_the_loaded_networks():

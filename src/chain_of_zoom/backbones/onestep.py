@@ -128,27 +128,44 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
                 return self._refine_in_tiles(index, pictures[index], prompts[index], seeds[index])
             return self._compute_offloaded(partial(compute, [index]), partial(self._tell, index))[0]
 
-        for start in range(0, len(prompts), TEXTS):  # together, before the encoders may have to leave
-            try_in_memory(partial(self.model.encode_texts, prompts[start : start + TEXTS]))
-        results: dict[int, RGBF] = {}
-        for indices in group_by_size(pictures):
-            results.update(self._compute(indices, compute, self._tell, alone))
+        def compute_all(chosen: list[int]) -> dict[int, RGBF]:
+            words = [prompts[index] for index in chosen]
+            for start in range(0, len(words), TEXTS):  # together, before the encoders may have to leave
+                try_in_memory(partial(self.model.encode_texts, words[start : start + TEXTS]))
+            computed: dict[int, RGBF] = {}
+            for group in group_by_size([pictures[index] for index in chosen]):
+                computed.update(self._compute([chosen[number] for number in group], compute, self._tell, alone))
+            return computed
 
-        def compute_again(index: int) -> RGBF:
-            return self._compute([index], compute, self._tell, alone)[index]
+        def find_unusable(results: dict[int, RGBF]) -> list[int]:
+            return [
+                index
+                for index, picture in enumerate(pictures)
+                if not is_usable(results[index], may_be_flat=bool(np.ptp(picture) <= 8))
+            ]
 
-        def tell_of_retry(index: int, dtype: str) -> None:
-            self._tell(index, f"came out unusable in {dtype}; computed again in float32")
+        def compute_again() -> dict[int, RGBF]:
+            batch = self._batch
+            self._batch = max(batch // 2, 1)  # everything is twice as large now, and as before afterwards
+            try:
+                return results | compute_all(unusable)
+            finally:
+                self._batch = batch
 
-        for index, picture in enumerate(pictures):
-            results[index] = retry_in_float32(
-                results[index],
-                self.model.dtype,
-                self.model.in_float32,
-                is_usable=partial(is_usable, may_be_flat=bool(np.ptp(picture) <= 8)),
-                compute=partial(compute_again, index),
-                tell=partial(tell_of_retry, index),
-            )
+        def tell_of_retry(dtype: str) -> None:
+            for index in unusable:
+                self._tell(index, f"came out unusable in {dtype}; computed again in float32")
+
+        results = compute_all(list(range(len(pictures))))
+        unusable = find_unusable(results)
+        results = retry_in_float32(
+            results,
+            self.model.dtype,
+            self.model.in_float32,
+            is_usable=lambda _: not unusable,
+            compute=compute_again,
+            tell=tell_of_retry,
+        )
         return [results[index] for index in range(len(pictures))]
 
     def _refine_in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:

@@ -13,9 +13,9 @@ from chain_of_zoom.errors import BadInputError, UsageError
 from chain_of_zoom.networks.vlm.loading import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
+from chain_of_zoom.runtime.int8 import to_int8
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype, find_dtype
 from chain_of_zoom.runtime.plan import NetworkPart
-from chain_of_zoom.runtime.precision import to_int8
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.weights.files import count_parameters, is_quantisable
 from chain_of_zoom.weights.hashes import remember_sha256

@@ -93,7 +93,8 @@ class LocalModel(ABC):
             tell(f"out of GPU memory; all {self.leaving} moved off the GPU")
             if (result := try_in_memory(compute)) is not None:
                 return result
+        advice = "--device cpu" if self._residence.placement.mode == "low" else "--memory low, or --device cpu"
         raise BackboneError(
             "one picture alone does not fit into the memory of the GPU; accepted: smaller pictures, other programs off "
-            "the GPU, or the CPU; type: --memory low, or --device cpu"
+            f"the GPU, or the CPU; type: {advice}"
         )

@@ -10,6 +10,7 @@ import torch
 
 from chain_of_zoom.errors import ShortageError, UsageError
 from chain_of_zoom.resources import lack_of_memory
+from chain_of_zoom.runtime.locking import lock_weights
 from chain_of_zoom.runtime.plan import Need, Placement, plan
 from chain_of_zoom.runtime.residence import Residence
 from chain_of_zoom.runtime.retry import name_dtype
@@ -102,13 +103,14 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
     free = measure_free_memory()
     placement = plan(free, resolved, pictures=pictures, half=list_half_types(), can_compile=can_compile())
     check_host_memory(placement)
-    return Residence(placement)
+    return Residence(placement, lock_weights)
 
 
 def check_host_memory(placement: Placement) -> None:
     """Raises ShortageError where the weights that stay in this machine's memory, or are read through it, do not fit."""
     waiting = [part for part in placement.parts if part.device == "cpu" or part.part.stage not in placement.pinned]
-    largest = max((part.weights for part in placement.parts), default=0)  # is read here before it goes to its GPU
+    # The largest is read here, whole, before it becomes int8 or goes to its GPU.
+    largest = max((part.part.weights(part.dtype) for part in placement.parts), default=0)
     if lack := lack_of_memory(max(sum(part.weights for part in waiting), largest)):
         raise ShortageError(
             f"not enough memory for the weights that wait outside the GPU: {lack}; accepted: a machine with more, or "

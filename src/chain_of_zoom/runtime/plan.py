@@ -1,12 +1,13 @@
 """The policy that decides where models go: a pure function of the free memory and the sizes of their parts.
 
-It tries, in this order: everything resident; stages swapped, once per step and not per picture; the same with the
-large encoders in int8. `runtime.placement` measures and asks, `runtime.residence` moves the weights as planned.
+It tries, in this order: everything resident; everything resident with large encoders in int8; stages swapped, once per
+step and not per picture; the same in int8. `runtime.placement` measures and asks, `runtime.residence` moves the
+weights as planned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
@@ -17,12 +18,16 @@ Stage = Literal["prompts", "texts", "image"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 Memory = Literal["auto", "low"]
 Mode = Literal["resident", "staged", "low"]
+SMALLER: tuple[frozenset[Stage], ...] = (frozenset(), frozenset({"texts"}), frozenset({"texts", "prompts"}))
+"""Stages whose large layers become int8 so that all can stay, least first: to copy them every step costs more."""
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 AT_MOST = 16
 """Pictures at once: the words are bound by memory traffic, which a batch shares; more only cost memory."""
 BESIDE = 4
 """Pictures for which there must still be room beside a stage that stays though others are swapped."""
+RESERVE = 300_000_000
+"""Bytes of a GPU that its context and libraries take beside what is planned."""
 COMPILE_CALLS = 64
 """Calls of the prompter from which compiling its decoding (some 40 s) is expected to pay."""
 STEPS = 4
@@ -103,7 +108,10 @@ class Placement:
     """Says where everything goes."""
 
     mode: Mode
-    """"resident": all parts stay; "staged": stages take turns on a device; "low": the same with int8 weights."""
+    """"resident": all parts stay; "staged": stages take turns on a device; "low": the same with int8 weights.
+
+    Single parts may have int8 weights when resident, too.
+    """
     parts: tuple[PlacedPart, ...]
     """All networks."""
     pinned: frozenset[Stage]
@@ -162,18 +170,17 @@ def plan(
     """
     parts = _assign_devices(free, needs, half or {})
     low = any(need.memory == "low" for need in needs)
+    smaller = SMALLER if all(need.dtype == "auto" for need in needs) else SMALLER[:1]
     modes: dict[str, Mode] = {}
     pinned: set[Stage] = set()
     batch: dict[Stage, int] = {}
     for device in dict.fromkeys(part.device for part in parts):
         load = _DeviceLoad([part for part in parts if part.device == device], free.get(device))
-        modes[device] = load.choose_mode(low=low)
-        if modes[device] == "low":
-            load.parts = [replace(part, int8=part.part.quantisable > 0) for part in load.parts]
+        modes[device] = load.choose_mode(smaller, low=low)
         stay = load.choose_pinned(resident=modes[device] == "resident")
         pinned |= stay
         batch |= {stage: load.choose_batch(stage, stay) for stage in load.stages}
-    parts = [replace(part, int8=modes[part.device] == "low" and part.part.quantisable > 0) for part in parts]
+        parts = [next((placed for placed in load.parts if placed.part is part.part), part) for part in parts]
     together = AT_MOST if any(part.device in free for part in parts) else 1
     words = [part for part in parts if part.part.stage == "prompts"]
     calls = -(-pictures // together) * STEPS * (together // batch.get("prompts", together))
@@ -227,22 +234,33 @@ class _DeviceLoad:
     def room(self) -> int:
         """What may be filled: fragments of the allocator and kernels' workspaces take the rest."""
         assert self.free is not None
-        return self.free - self.free // 20 - 300_000_000
+        return self.free - self.free // 20 - RESERVE
 
-    def choose_mode(self, *, low: bool) -> Mode:
-        """Choose the first mode that fits. Raises BackboneError."""
+    def shrink(self, stages: Collection[Stage]) -> None:
+        """Store the large layers of these stages in int8, and of no others."""
+        self.parts = [
+            replace(part, int8=part.part.quantisable > 0 and part.part.stage in stages) for part in self.parts
+        ]
+
+    def choose_mode(self, smaller: Sequence[Collection[Stage]], *, low: bool) -> Mode:
+        """Choose the first mode that fits, and what becomes int8 for it. Raises BackboneError.
+
+        smaller: sets of stages that may be int8 so that everything can stay, in order.
+        """
         if not low:
             if self.free is None:
                 return "resident"
-            if sum(map(self.weights, self.stages)) + max(self.work.values()) <= self.room:
-                return "resident"
+            for stages in smaller:
+                self.shrink(stages)
+                if sum(map(self.weights, self.stages)) + max(self.work.values()) <= self.room:
+                    return "resident"
+            self.shrink(())
             if max(self.weights(stage) + self.work[stage] for stage in self.stages) <= self.room:
                 return "staged"
+        self.shrink(STAGES)
         if self.free is not None:
             # What works beside the weights is an estimate and may turn out less; the weights are certain.
-            least = max(
-                sum(part.part.weights(part.dtype, low=True) for part in self.parts_of(stage)) for stage in self.stages
-            )
+            least = max(map(self.weights, self.stages))
             if least > self.free:
                 raise BackboneError(
                     f"models need {least / 1e9:.1f} GB at once, in int8 and swapped, and {self.parts[0].device} has "

@@ -1,4 +1,4 @@
-"""Spend fewer bits where they do not show: the VAE in bfloat16 when it stays near enough, large layers in int8."""
+"""Spend fewer bits where they do not show: the VAE in bfloat16 when it stays near enough."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from chain_of_zoom.errors import MissingError
 
 TOLERANCE = {"vae": 5e-2, "transformer": 1e-2, "float32": 2e-3}
 """Relative errors that a part may have, in bfloat16, and anything in float32 on another device."""
@@ -46,27 +44,3 @@ def cast(network: nn.Module, dtype: torch.dtype) -> None:
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.to(dtype)
-
-
-def to_int8(network: nn.Module) -> None:
-    """Store the weights of all linear layers but the last in int8, one scale per row (torchao); a quarter of float32.
-
-    Raises MissingError when torchao is not installed.
-    """
-    try:
-        from torchao.quantization import Int8WeightOnlyConfig, quantize_
-    except ImportError as error:
-        raise MissingError(
-            "models do not fit without int8 weights, which need torchao; accepted: a GPU with more memory, or torchao; "
-            "type: pip install 'chain-of-zoom[low-memory]'"
-        ) from error
-
-    def is_large(module: nn.Module, name: str) -> bool:
-        return isinstance(module, nn.Linear) and name.rpartition(".")[2] != "lm_head"  # which may be the embedding
-
-    quantize_(network, Int8WeightOnlyConfig(), filter_fn=is_large)
-
-
-def is_int8(network: nn.Module) -> bool:
-    """Tell whether `to_int8` has stored these weights."""
-    return any("Int8" in type(parameter.data).__name__ for parameter in network.parameters())

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from chain_of_zoom.runtime.plan import Placement, Stage, describe_placement
+
+Lock = Callable[[Iterable[Any], int], int]
+"""Given tensors and the bytes that are locked already; returns the bytes that are locked then."""
 
 
 class Residence:
     """Moves the modules of all stages between the host and their devices. It imports no torch: modules are given to it.
 
     A module that has to leave keeps its weights in host memory, so that entering is one copy and leaving none.
+    lock: puts weights that will come and go into page-locked memory (`runtime.locking`).
     """
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: Placement, lock: Lock | None = None) -> None:
         self.placement = placement
+        self._lock_weights = lock
         self.pinned = set(placement.pinned)
         self.swaps = 0
+        self.locked = 0
         self.changed: dict[str, str] = {}
         self._locks = {part.device: threading.RLock() for part in placement.parts}
         self._modules: dict[Stage, list[Any]] = {}
@@ -52,13 +58,18 @@ class Residence:
         return self.placement.batch[stage]
 
     def add(self, stage: Stage, *modules: Any) -> None:
-        """Take care of a stage's modules, which are in host memory. Those that stay on their device go there now."""
+        """Take care of a stage's modules, which are in host memory. Those that stay on their device go there now.
+
+        Those that will come and go wait in page-locked memory, as far as there is any.
+        """
         with self._locks[self.device(stage)]:
             self._modules.setdefault(stage, []).extend(modules)
             if stage in self.pinned:
                 for module in modules:
                     module.to(self.device(stage))
                 self._inside.setdefault(self.device(stage), set()).add(stage)
+            elif self._lock_weights and self.device(stage).startswith("cuda"):
+                self.locked = self._lock_weights((tensor for _, _, tensor in list_slots(modules)), self.locked)
 
     def enter(self, stage: Stage) -> None:
         """Move a stage to its device; other stages that are not pinned leave it."""
@@ -68,11 +79,11 @@ class Residence:
                 return
             for leaving in inside - self.pinned:
                 self._leave(leaving)
-            slots = self._host[stage] = list(_slots(self._modules.get(stage, [])))
+            slots = self._host[stage] = list(list_slots(self._modules.get(stage, [])))
             moved: dict[int, Any] = {}  # tied weights stay tied
             for holder, name, tensor in slots:
                 if id(tensor) not in moved:
-                    moved[id(tensor)] = tensor.detach().to(self.device(stage))
+                    moved[id(tensor)] = tensor.detach().to(self.device(stage), non_blocking=True)
                 holder[name] = moved[id(tensor)]
             inside.add(stage)
             self.swaps += 1
@@ -116,7 +127,7 @@ class Residence:
         self._inside[self.device(stage)].discard(stage)
 
 
-def _slots(modules: list[Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+def list_slots(modules: Iterable[Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
     """Yield every parameter and buffer, with the dictionary that its module keeps it in."""
     for module in modules:
         for inner in module.modules():

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.networks.sd.lora import merge_files
+from chain_of_zoom.runtime.int8 import to_int8
 from chain_of_zoom.runtime.plan import Stage
-from chain_of_zoom.runtime.precision import TOLERANCE, cast, is_int8, measure_vae_errors, to_int8
-from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.runtime.precision import TOLERANCE, cast, measure_vae_errors
+from chain_of_zoom.runtime.residence import Residence, list_slots
 from chain_of_zoom.weights.checkpoints import read_pipeline
 
 TEXTS = 64
@@ -180,28 +181,29 @@ class OneStepSD3:
     def in_float32(self) -> Iterator[None]:
         """Hold what makes pixels in single precision meanwhile, where less overflows than in half.
 
-        The encoders of text, the largest networks, stay as they are unless they gave what is not finite; so do int8
-        weights.
+        The encoders of text, the largest networks, stay as they are unless they gave what is not finite.
         """
         dtype, texts = self.dtype, self._texts
         has_finite_texts = all(bool(part.isfinite().all()) for text in texts.values() for part in text)
         modules = [self.transformer, self.vae]
         if not has_finite_texts:
-            modules += [module for module in self.encoders if not is_int8(module)]
+            modules += self.encoders
         self._release()  # or weights would come back from the host as they were
-        tensors = [t for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
-        dtypes = [tensor.dtype for tensor in tensors]
+        # Their places and not the tensors, which would be held on the device when others take their place.
+        places = [
+            (holder, name, tensor.dtype) for holder, name, tensor in list_slots(modules) if tensor.is_floating_point()
+        ]
         try:
             self.dtype = torch.float32
             self._texts = texts if has_finite_texts else OrderedDict()
-            for tensor in tensors:
-                tensor.data = tensor.data.float()
+            for holder, name, _ in places:
+                holder[name].data = holder[name].data.float()
             yield
         finally:
             self._release()
             self.dtype, self._texts = dtype, texts
-            for tensor, before in zip(tensors, dtypes, strict=True):
-                tensor.data = tensor.data.to(before)
+            for holder, name, before in places:
+                holder[name].data = holder[name].data.to(before)
 
     def _release(self) -> None:
         if self.residence:

@@ -1,0 +1,141 @@
+"""Every way that the paper's stack can lie on cards: no device mixed, no byte beyond the plan, the CPU's results."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
+pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
+
+from gpus.cards import CONTEXTS, SEEDS, WINDOWS, WORDS, cards, count_moves, load, step  # noqa: E402
+
+from chain_of_zoom.errors import BackboneError  # noqa: E402
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+ALL = {"prompts", "texts", "image"}
+
+
+@pytest.fixture(scope="module")
+def cpu():
+    """What a CPU makes of it."""
+    return step(load(device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("budget", "mode", "pinned", "swaps"),
+    [
+        (100, "resident", ALL, 0),
+        (5.2, "resident", ALL, 0),
+        (3.6, "staged", set(), 3),
+        (2.7, "low", set(), 3),
+    ],
+)
+def test_whatever_fits_computes_what_a_cpu_computes_within_its_memory(cpu, budget, mode, pinned, swaps):
+    with cards(budget) as gpus:
+        stack = load(dtype="float32")
+        assert (stack.residence.placement.mode, stack.residence.pinned) == (mode, pinned)
+        count_moves(gpus)
+        gpus.reset_peaks()
+        outcome = step(stack)
+        assert outcome.notes == [], "nothing went another way than planned"
+        assert gpus.cards[0].refused == 0
+        assert stack.residence.swaps == swaps
+        weights = {stage: stack.residence.placement.parts_of(stage) for stage in ALL}
+        entered = sum(part.weights for stage in ALL - pinned for part in weights[stage]) if swaps else 0
+        moved = count_moves(gpus)["host to cuda:0"]
+        assert entered <= moved <= 1.02 * entered + 600_000, "weights once a step, and little beside them"
+        again = step(stack)
+        assert again.texts == outcome.texts
+        assert again.differs_by(outcome) == 0
+    if mode == "low":
+        assert outcome.differs_by(cpu) < 0.02  # int8
+    else:
+        assert outcome.texts == cpu.texts
+        assert outcome.differs_by(cpu) < 1e-4  # sums in another order
+
+
+def test_stages_leave_the_card_as_they_came_and_what_waits_is_page_locked():
+    with cards(3.6) as gpus:
+        stack = load(dtype="float32")
+        assert gpus.cards[0].held < 100, "only the timestep"
+        weights = sum(part.weights for part in stack.residence.placement.parts)
+        assert weights <= gpus.locked <= 2 * weights  # every tensor starts at a multiple of 512 bytes
+        before = {name: tensor.clone() for name, tensor in stack.backbone.model.vae.state_dict().items()}
+        step(stack)
+        stack.residence.release()
+        for name, tensor in stack.backbone.model.vae.state_dict().items():
+            assert (tensor.device.type, torch.equal(tensor, before[name])) == ("cpu", True)
+
+
+def test_two_cards_have_prompts_and_pictures_each(cpu):
+    with cards(8, 8) as gpus:
+        stack = load(dtype="float32")
+        assert stack.residence.placement.is_pipelined
+        held = [gpus.cards[number].held for number in (0, 1)]
+        assert all(held), "weights on both"
+        outcome = step(stack)
+        assert (outcome.texts, outcome.notes) == (cpu.texts, [])
+        assert outcome.differs_by(cpu) < 1e-4
+        assert not any("cuda:0 to cuda:1" in way or "cuda:1 to cuda:0" in way for way in gpus.copies)
+
+
+@pytest.mark.parametrize(("capability", "short"), [((8, 9), "bfloat16"), ((7, 5), "float16")])
+def test_short_numbers_are_those_that_the_card_has(cpu, capability, short):
+    with cards(100, capability=capability, dtype=getattr(torch, short)):
+        stack = load()
+        outcome = step(stack)
+        places = stack.residence.as_record()
+    assert {places[name] for name in ("vlm", "clip", "t5", "transformer")} == {f"cuda:0 {short}"}
+    assert places["vae"] == f"cuda:0 {'bfloat16' if short == 'bfloat16' else 'float32'}"
+    assert outcome.notes == []
+    assert outcome.differs_by(cpu) < 0.3  # networks of random weights amplify what is rounded
+
+
+@pytest.mark.parametrize("budget", [100, 2.85])
+def test_nan_in_bfloat16_is_computed_again_in_float32_for_all_pictures_at_once(cpu, budget):
+    with cards(budget, nan=[torch.bfloat16], dtype=torch.bfloat16):
+        stack = load(dtype="bfloat16")
+        assert stack.residence.placement.mode == ("resident" if budget == 100 else "staged")
+        notes: list[str] = []
+        swaps = stack.residence.swaps
+        pictures = stack.backbone(WINDOWS, WORDS, SEEDS, on_fallback=lambda _, note: notes.append(note))
+        if budget < 100:
+            assert stack.residence.swaps - swaps <= 4, "texts, pictures; and both once more"
+        assert {part.dtype for part in stack.backbone.model.transformer.parameters()} == {torch.bfloat16}
+    assert notes == ["came out unusable in bfloat16; computed again in float32"] * 3
+    for ours, exact in zip(pictures, cpu.pictures, strict=True):
+        assert abs(ours - exact).max() < 0.05  # weights were rounded on loading
+
+
+def test_a_card_that_is_fuller_than_it_said_makes_fewer_at_once_and_in_the_end_says_what_to_do(cpu):
+    with cards(100) as gpus:
+        stack = load(dtype="float32")
+        card = gpus.cards[0]
+        card.budget = card.held + 1_700_000  # another program came
+        outcome = step(stack)
+        assert any("at once" in note for note in outcome.notes)
+        assert outcome.differs_by(cpu) < 1e-4
+        assert outcome.texts == cpu.texts
+        card.budget = card.held + 500_000
+        outcome = step(stack)
+        assert any(note.endswith("moved off the GPU") for note in outcome.notes)
+        card.budget = 400_000
+        with pytest.raises(BackboneError, match="one picture alone does not fit"):
+            stack.backbone(WINDOWS[:1], ["stone"], [1])
+        with pytest.raises(BackboneError, match="does not fit"):
+            stack.prompter(CONTEXTS)
+
+
+def test_what_leaves_while_all_is_in_float32_is_not_held_and_comes_back_short():
+    with cards(100, dtype=torch.bfloat16) as gpus:
+        stack = load(dtype="bfloat16")
+        model = stack.backbone.model
+        with model.in_float32():
+            assert model.transformer.pos_embed.pos_embed.dtype == torch.float32
+            stack.residence.offload("prompts")
+            vlm = stack.residence.placement.parts_of("prompts")[0].weights
+            assert gpus.cards[0].held < 1.05 * vlm, "nothing of the transformer is left"
+        assert {tensor.dtype for tensor in (*model.transformer.parameters(), *model.transformer.buffers())} == {
+            torch.bfloat16
+        }
