@@ -91,7 +91,7 @@ class Engine:
 
     def _prompt(self, enlargements: list[Enlargement]) -> None:
         """Ask the prompter about all enlargements for which the user wrote no text of their own."""
-        unedited = [enlargement for enlargement in enlargements if not enlargement.is_edited]
+        unedited = [e for e in enlargements if not (e.is_edited or e.is_stretched)]
         if not unedited:
             return
         with self._asking:
@@ -107,12 +107,12 @@ class Engine:
 
     def _images(self, enlargements: list[Enlargement]) -> list[RGB8]:
         info = self.backbone.info
-        networked = [enlargement for enlargement in enlargements if not (info.resample or enlargement.is_plain)]
+        networked = [enlargement for enlargement in enlargements if not (info.resample or enlargement.resampler)]
         results = iter(self._ask(networked))
         images: list[RGB8] = []
         for enlargement in enlargements:
-            if enlargement.is_plain or info.resample:
-                image = enlargement.resample(None if enlargement.is_plain else info.resample)
+            if resampler := enlargement.resampler or info.resample:
+                image = enlargement.resample(resampler)
                 if not enlargement.job.restraint.is_none:  # else in 8 bits, as published
                     image = to_uint8(enlargement.restrain(to_float(image)))
             else:
@@ -161,7 +161,7 @@ class Engine:
         info, step, job = self.backbone.info, enlargement.step, enlargement.job
         finest = job.measure_detail(step)
         blur = count_blur(finest) if job.meter else 1.0
-        prompt_used = not enlargement.is_plain and self.backbone.uses(
+        prompt_used = not enlargement.resampler and self.backbone.uses(
             enlargement.prompt, enlargement.place(info.factor)
         )
         trust = None
@@ -169,7 +169,7 @@ class Engine:
         maker = info.acting_as(uses_words=has_used_words)
         # Only what was compared with the truth: the chain, with the network's own pixels.
         is_compared = job.restraint.is_none and self.color_fix == "none" and not has_used_words
-        if is_compared and not enlargement.is_direct(info.factor):
+        if is_compared and not (enlargement.is_direct(info.factor) or enlargement.is_stretched):
             trust = map_trust(image, enlargement.zoomed, maker.name, float(step.source_scale) * blur)
         return ScaleState(
             image=image,

@@ -11,7 +11,7 @@ from chain_of_zoom.chain.choice import EDITED, Choice
 from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.chain.schedule import Step
 from chain_of_zoom.chain.state import ScaleState
-from chain_of_zoom.chain.window import WindowFit, fit_window
+from chain_of_zoom.chain.window import STRETCHED, WindowFit, fit_window, is_stretch
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Box, Size, whole_picture
 from chain_of_zoom.imaging.images import RGB8, RGBF, Filter, crop_or_reduce, resize, size_of, to_float
@@ -79,7 +79,10 @@ class Enlargement:
         self.is_edited = choice.prompt is not None
         if choice.prompt is not None:
             self.prompter, self.prompt = EDITED, choice.prompt
-        self.fallbacks = list(self.step.fallbacks)
+        # Alternatives, but for the first, and words of the user's own are for a backbone.
+        is_plain_variant = self.variant is None or self.variant.candidate == 1
+        self.is_stretched = is_plain_variant and not self.is_edited and is_stretch(self.step, job.output)
+        self.fallbacks = [*self.step.fallbacks, *([STRETCHED] if self.is_stretched else [])]
 
     @property
     def context(self) -> PromptContext:
@@ -133,9 +136,16 @@ class Enlargement:
         """Whether the state is the bicubic enlargement, so that no backbone is needed."""
         return self.job.restraint.detail == 0
 
-    def resample(self, resampler: Filter | None) -> RGB8:
-        """Make the state without a network, by bicubic if nothing is named."""
-        return resize(self.parent, self.job.output, resampler or "bicubic", self.step.region)
+    @property
+    def resampler(self) -> Filter | None:
+        """The filter that makes the state without a network; None where a backbone has to."""
+        if self.is_stretched:
+            return "lanczos"
+        return "bicubic" if self.is_plain else None
+
+    def resample(self, resampler: Filter) -> RGB8:
+        """Make the state without a network."""
+        return resize(self.parent, self.job.output, resampler, self.step.region)
 
     def restrain(self, image: RGBF) -> RGBF:
         """Hold a state back, float32 at the size of the output, as the job says."""

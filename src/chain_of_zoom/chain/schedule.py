@@ -24,8 +24,11 @@ from chain_of_zoom.imaging.geometry import (
 )
 
 MAX_MAGNIFICATION = 1_000_000
-PLAN = 2
-"""Number of the way in which zooms are planned; runs of another are not resumed. 2: small last steps are reduced."""
+PLAN = 3
+"""Number of the way in which zooms are planned; runs of another are not resumed.
+
+2: small last steps are reduced first. 3: the smallest are stretched.
+"""
 
 
 class Origin(StrEnum):

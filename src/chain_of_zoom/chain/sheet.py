@@ -9,6 +9,7 @@ from chain_of_zoom.backbones.base import BackboneInfo
 from chain_of_zoom.chain.evidence import round_magnification
 from chain_of_zoom.chain.schedule import SMALL_PHOTO, Origin
 from chain_of_zoom.chain.state import ScaleState, magnification_name
+from chain_of_zoom.chain.window import STRETCHED
 from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
@@ -93,8 +94,8 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
         )
     if state.prompt:
         lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
-    if SMALL_PHOTO in state.fallbacks:  # other notes, on tiles, memory and devices, stand in the record
-        lines.append(SMALL_PHOTO)
+    # Other notes, on tiles, memory and devices, stand in the record.
+    lines += [note for note in (SMALL_PHOTO, STRETCHED) if note in state.fallbacks]
     return Panel(
         image=state.marked_image,
         title=f"{magnification_name(state.magnification)}  {state.origin.value}",

@@ -6,7 +6,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import NamedTuple
 
-from chain_of_zoom.chain.schedule import Step
+from chain_of_zoom.chain.schedule import SMALL_PHOTO, Origin, Step
 from chain_of_zoom.imaging.geometry import Size, ceil_size
 
 PHOTO_SIDE, STATE_SIDE = Fraction(7, 5), Fraction(1)
@@ -14,6 +14,10 @@ PHOTO_SIDE, STATE_SIDE = Fraction(7, 5), Fraction(1)
 
 Of a photo's own pixels more is worth seeing than of those that a network made.
 """
+
+STRETCH = Fraction(5, 4)
+"""Largest enlargement of a state that is made by Lanczos, which is truer than another pass (docs/evidence.md)."""
+STRETCHED = "the state before, enlarged by Lanczos"
 
 
 class WindowFit(StrEnum):
@@ -31,6 +35,12 @@ class FittedWindow(NamedTuple):
     """Its size in pixels."""
     fit: WindowFit
     """How it is made."""
+
+
+def is_stretch(step: Step, output: Size) -> bool:
+    """Return whether a step enlarges what a backbone made by so little that no backbone is asked again."""
+    is_of_generated = step.origin is Origin.GENERATED and not step.from_source and SMALL_PHOTO not in step.fallbacks
+    return is_of_generated and output.width <= STRETCH * step.region.width
 
 
 def fit_window(step: Step, output: Size, factor: int) -> FittedWindow:
