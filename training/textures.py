@@ -3,7 +3,8 @@
     python training/textures.py src/chain_of_zoom/texture/tiles.npz
 
 Each tile is drawn by rules, so that nobody's picture is in it: strokes, grains, cells, weaves and noise, periodic,
-256 x 256 px, grey. Only what a reduction by 4 removes is kept. SciPy is needed (the extra [dev] brings it).
+256 x 256 px, grey. Only what a reduction by 4 removes is kept, of grain and strands, which
+are of no material, what one by 16 removes. SciPy is needed (the extra [dev] brings it).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from chain_of_zoom.texture.field import project
-from chain_of_zoom.texture.tiles import UNIT
+from chain_of_zoom.texture.fine import FACTOR, keep_fine
+from chain_of_zoom.texture.tiles import GRAIN, STRANDS, UNIT
 
 Grey = NDArray[np.float64]
 Outline = list[tuple[float, float]]
@@ -158,8 +159,10 @@ TILES: dict[str, list[Grey]] = {
     "straw": [draw_blades(28, 18, 1.2, 9), draw_blades(29, 26, 1.4, 9)],
     "water": [draw_waves(30, 2), draw_waves(31, 1)],
     "wood": [draw_noise(32, 0.7, 4), draw_noise(33, 0.7, 10)],
+    GRAIN: [standardize(draw_noise(34 + i, 1) + 0.6 * draw_discs(37 + i, 1, 16)) for i in range(3)],
+    STRANDS: [standardize(draw_noise(40 + i, 1, 2) + 0.5 * draw_discs(43 + i, 1, 16)) for i in range(3)],
 }
-DIRECTED = ("fur", "grass", "metal", "wood")
+DIRECTED = ("fur", "grass", "metal", "wood", STRANDS)
 
 
 def main() -> int:
@@ -167,7 +170,9 @@ def main() -> int:
     arrays = {}
     for material, drawn in TILES.items():
         # Nine copies, so that what is taken out at an edge comes from the other one.
-        fine = [project(np.tile(tile.astype(np.float32), (3, 3)))[SIDE : 2 * SIDE, SIDE : 2 * SIDE] for tile in drawn]
+        vanishes = FACTOR**2 if material in (GRAIN, STRANDS) else FACTOR
+        around = [keep_fine(np.tile(tile.astype(np.float32), (3, 3)), vanishes) for tile in drawn]
+        fine = [tile[SIDE : 2 * SIDE, SIDE : 2 * SIDE] for tile in around]
         arrays[material] = np.stack([np.clip(np.rint(UNIT * t / t.std()), -127, 127).astype(np.int8) for t in fine])
     np.savez_compressed(Path(sys.argv[1]), directed=np.array(DIRECTED), **arrays)
     return 0

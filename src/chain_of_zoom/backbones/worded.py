@@ -1,4 +1,4 @@
-"""The backbone `zoom`: a true network, and over what it cannot know the texture of the material that the words name."""
+"""The backbone `zoom`: a true network, and fine texture over what it cannot know: of the material in the words."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from chain_of_zoom.backbones.base import WindowPlace
 from chain_of_zoom.backbones.feedforward import FeedForward
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
-from chain_of_zoom.texture.field import FACTOR, REACH, make_texture
+from chain_of_zoom.texture.contrast import BASE_LAW, NATURAL_LAW, SOFT_LAW, ContrastLaw
+from chain_of_zoom.texture.field import REACH, make_texture
+from chain_of_zoom.texture.fine import FACTOR
 from chain_of_zoom.texture.materials import TABLE, find_material
-from chain_of_zoom.texture.tiles import hash_tiles
+from chain_of_zoom.texture.tiles import GRAIN, hash_tiles
 
 FIRST_SCALE = 4.0
-"""Pixels of a window per pixel of the photo from which it gets texture: before, the network is truer without it."""
-NATURAL_SCALE = 16.0
-"""The same from which a window has texture already, and so detail as strong as a photo's."""
+"""Pixels of a window per pixel of the photo from which it gets a material's texture: before, the network is truer."""
+GRAIN_SCALE = 16.0
+"""The same from which it gets grain where the words name none: before, the network has evidence."""
 
 
 class WordedBackbone(FeedForward):
-    """Enlarges by `span` and adds the texture of the material in the prompt where the window itself is an enlargement.
+    """Enlarges by `span` and adds fine texture where the window itself is an enlargement.
 
-    Windows with fewer than 4 pixels per pixel of the photo get none, so what is measured or nearly so stays as it is;
-    nor do words that name no material with a texture. What is added vanishes when the
-    result is reduced again, follows contrast and grain of the window, and is fixed in the picture: the seed means
-    nothing. Without a place (`WindowPlace`) a window counts as the photo's own pixels, which get none.
+    From 4 pixels of the window per pixel of the photo on, it is that of the material in the prompt; from 16 on, where
+    `span` has no evidence any more, windows whose words name no material get grain, so that no zoom ends in a blur.
+    What is added vanishes when the result is reduced again, follows contrast and direction of the window, and is fixed
+    in the picture: the seed means nothing. Where a window is even, as out of focus, there is none. Without a place
+    (`WindowPlace`) a window counts as the photo's own pixels, which get none.
     texture: share of the texture, 0 to 1. Raises UsageError for another one.
     """
 
@@ -42,11 +45,10 @@ class WordedBackbone(FeedForward):
         self.info = replace(
             self.info,
             name="zoom",
-            summary="SPAN, and the texture of the material that the words name",
+            summary="SPAN, and far beyond the photo fine texture, of the material that the words name",
             text_aware=True,
             evidence_limit=FIRST_SCALE,  # from there on the texture is invented
             wordless=self.info,
-            halo=max(self.info.halo, REACH),
             chained_halo=max(self.info.chained_halo, REACH),
         )
 
@@ -60,11 +62,20 @@ class WordedBackbone(FeedForward):
         return self.texture > 0 and place.scale >= FIRST_SCALE and find_material(prompt) is not None
 
     def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
-        material = find_material(prompt)
-        if material is None or not self.uses(prompt, place):
+        choice = self._choose_texture(prompt, place.scale)
+        if choice is None or not self.texture:
             return result
+        material, law = choice
         level = round(math.log(place.scale, FACTOR))
-        texture = make_texture(
-            window, material, place.left, place.top, level=level, is_natural=place.scale >= NATURAL_SCALE
-        )
+        texture = make_texture(window, material, place.left, place.top, level=level, law=law)
         return result + np.float32(self.texture) * texture[..., None]
+
+    def _choose_texture(self, prompt: str, scale: float) -> tuple[str, ContrastLaw] | None:
+        """Choose the texture of a window with so many pixels per pixel of the photo, and how strong it is."""
+        is_textured = scale >= GRAIN_SCALE
+        material = find_material(prompt)
+        if material and scale >= FIRST_SCALE:
+            return material, NATURAL_LAW if is_textured else BASE_LAW
+        if not is_textured:
+            return None
+        return GRAIN, SOFT_LAW if scale < GRAIN_SCALE * FACTOR else NATURAL_LAW

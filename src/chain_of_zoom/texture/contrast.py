@@ -29,11 +29,20 @@ class ContrastLaw(NamedTuple):
     """The missing contrast where that octave has FLOOR."""
     power: float
     """How fast it grows with that octave."""
+    strength_share: float
+    """Share of a material's strength: less where the parent shows the material already."""
+    vanishes: int
+    """The detail is finer than so many pixels of the enlargement: reduced by that it is gone."""
 
 
 # A network that enlarged the parent left its finest octave as it liked; the second one says more.
-BASE_LAW = ContrastLaw(octave=1, gain=11.7, power=0.515)
-NATURAL_LAW = ContrastLaw(octave=0, gain=1.75, power=0.903)
+BASE_LAW = ContrastLaw(octave=1, gain=11.7, power=0.515, strength_share=1, vanishes=4)
+"""For a parent that a network made of the photo's own detail."""
+NATURAL_LAW = ContrastLaw(octave=0, gain=1.75, power=0.903, strength_share=0.5, vanishes=4)
+"""For a parent that has detail in every octave, as a photo or with texture."""
+# The base law for the parent reduced to where its detail begins, and half as much variance for the octaves after those.
+SOFT_LAW = ContrastLaw(octave=3, gain=5, power=0.8, strength_share=1, vanishes=16)
+"""For a parent that lacks two octaves itself, which are foretold too."""
 MOST_OVER_OCTAVE = 12.0
 """The missing contrast is at most so much that of the octave above NOTHING."""
 NOTHING = 0.5 / 255
@@ -53,11 +62,9 @@ STRENGTHS = {
     "soil": 0.98,
     "stone": 0.66,
     "wood": 0.0,
+    "grain": 0.1,  # of no material, chosen by eye
 }
 MEAN_STRENGTH = 0.57
-NATURAL_SHARE = 0.5
-"""Share of that strength that is left where the parent has texture, which shows it already."""
-
 
 GAUSSIAN = np.float32(1.2533)
 """Standard deviation over mean magnitude, of normally distributed values."""
@@ -72,16 +79,15 @@ class LocalTexture(NamedTuple):
     """Angle of the grain in radians to the right of upright, 0 to pi; NaN where there is none."""
 
 
-def foretell(grey: Floats, material: str, *, is_natural: bool) -> LocalTexture:
-    """Foretell the next two octaves of a grey picture (H x W, in [0, 1]) of a material.
-
-    is_natural: whether its finest octaves are as strong as a photo's; else a network made them, which blurs.
-    """
-    law = NATURAL_LAW if is_natural else BASE_LAW
-    strength = STRENGTHS.get(material, MEAN_STRENGTH) * (NATURAL_SHARE if is_natural else 1)
+def foretell(grey: Floats, material: str, law: ContrastLaw) -> LocalTexture:
+    """Foretell the finer octaves of a grey picture (H x W, in [0, 1]) of a material."""
+    strength = STRENGTHS.get(material, MEAN_STRENGTH) * law.strength_share
     octave = measure_octave(grey, law.octave)
     foretold = FLOOR * law.gain * np.exp(strength) * (np.maximum(octave, FLOOR) / FLOOR) ** law.power
     contrast = np.minimum(foretold, MOST_OVER_OCTAVE * np.maximum(octave - NOTHING, 0)).astype(np.float32)
+    if law.vanishes > BASE_LAW.vanishes:  # some of it may be there, as beside a window that got texture by words
+        present = np.hypot(measure_octave(grey, 0), measure_octave(grey, 1))
+        contrast = np.sqrt(np.maximum(contrast**2 - present**2, 0)).astype(np.float32)
     return LocalTexture(contrast, _find_direction(grey))
 
 

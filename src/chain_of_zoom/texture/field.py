@@ -8,31 +8,28 @@ that overlap, tiles of the explorer, and two zooms that meet show the same textu
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from chain_of_zoom.imaging.geometry import pixel_box
-from chain_of_zoom.imaging.images import RGB8, size_of
-from chain_of_zoom.imaging.projection import ParentGrid
-from chain_of_zoom.texture.contrast import LocalTexture, foretell
-from chain_of_zoom.texture.tiles import DIRECTIONS, load_tiles, turn_tile
+from chain_of_zoom.imaging.images import RGB8
+from chain_of_zoom.texture.contrast import ContrastLaw, LocalTexture, foretell
+from chain_of_zoom.texture.fine import FACTOR, Floats, keep_fine
+from chain_of_zoom.texture.tiles import DIRECTIONS, GRAIN, STRANDS, load_tiles, turn_tile
 
-Floats = NDArray[np.float32]
-
-FACTOR = 4
 PITCH = 32
 """Pixels of the enlarged picture from cell to cell; a cell is twice as wide."""
-REACH = 16 + 8
-"""Pixels of the window from which a pixel of the texture may depend: a cell, and what its contrast is averaged over."""
+REACH = 8 + 8 + 20
+"""Pixels of the window from which a pixel of the texture may depend: half a cell, what its contrast is averaged over,
+and the octaves of that."""
 
 
-def make_texture(window: RGB8, material: str, left: int, top: int, *, level: int, is_natural: bool) -> Floats:
+def make_texture(window: RGB8, material: str, left: int, top: int, *, level: int, law: ContrastLaw) -> Floats:
     """Make the texture for a window (uint8, h x w x 3): float32, 4h x 4w, grey, in units of [0, 1], mean about 0.
 
     left, top: of the window in the whole picture, in the window's pixels. level: a number of its scale, so that no
-    scale repeats the pattern of the one before. is_natural: see `foretell`.
+    scale repeats the pattern of the one before. law: how strong it is, and how coarse: one that `vanishes` in more than
+    4 pixels needs a material whose tiles are that coarse, which is GRAIN.
     """
     grey = window.astype(np.float32).mean(axis=2) / 255
-    local = foretell(grey, material, is_natural=is_natural)
+    local = foretell(grey, material, law)
     height, width = grey.shape[0] * FACTOR, grey.shape[1] * FACTOR
     first_row, first_column = top * FACTOR // PITCH - 1, left * FACTOR // PITCH - 1
     rows, columns = (
@@ -46,20 +43,24 @@ def make_texture(window: RGB8, material: str, left: int, top: int, *, level: int
         for j, column in enumerate(columns):
             y = min(max((row + 1) * PITCH // FACTOR - top, 0), grey.shape[0] - 1)
             x = min(max((column + 1) * PITCH // FACTOR - left, 0), grey.shape[1] - 1)
-            piece = _cut_piece(material, (level, row, column), local, y, x)
+            piece = _cut_piece(material, (level, row, column), local, y, x, law.vanishes)
             canvas[i * PITCH : (i + 2) * PITCH, j * PITCH : (j + 2) * PITCH] += fade * piece
     y, x = top * FACTOR - first_row * PITCH, left * FACTOR - first_column * PITCH
-    return project(canvas[y : y + height, x : x + width])
+    texture = canvas[y : y + height, x : x + width]
+    return keep_fine(texture, law.vanishes, left * FACTOR % law.vanishes, top * FACTOR % law.vanishes)
 
 
-def _cut_piece(material: str, key: tuple[int, ...], local: LocalTexture, y: int, x: int) -> Floats:
+def _cut_piece(material: str, key: tuple[int, ...], local: LocalTexture, y: int, x: int, vanishes: int) -> Floats:
     """Cut the piece of a cell: its tile and place are drawn from the key, strength and grain read at (y, x)."""
+    is_along = bool(np.isfinite(local.direction[y, x]))
+    if material == GRAIN and is_along:
+        material = STRANDS
     tiles = load_tiles()[material]
     first, second, third = _draw(key)
     direction = 0
-    if tiles.is_directed and np.isfinite(local.direction[y, x]):
+    if tiles.is_directed and is_along:
         direction = round(float(local.direction[y, x]) / np.pi * DIRECTIONS) % DIRECTIONS
-    tile = turn_tile(material, first % len(tiles.tiles), direction)
+    tile = turn_tile(material, first % len(tiles.tiles), direction, vanishes)
     side, wide = tile.shape[0], 2 * PITCH
     if direction:  # turned tiles do not go on at their edges
         row, column = second % (side - wide), third % (side - wide)
@@ -75,11 +76,3 @@ def _draw(key: tuple[int, ...]) -> tuple[int, int, int]:
     """Draw three numbers from whole ones, the same on every machine."""
     mixed = np.random.SeedSequence([number & 0xFFFFFFFF for number in key]).generate_state(3)
     return int(mixed[0]), int(mixed[1]), int(mixed[2])
-
-
-def project(texture: Floats) -> Floats:
-    """Take out of a texture what is left of it when it is reduced by the factor; sides are multiples of it."""
-    grid = ParentGrid(pixel_box(0, 0, texture.shape[1] // FACTOR, texture.shape[0] // FACTOR), size_of(texture))
-    planes = texture[..., None]
-    hidden: Floats = (planes - grid.spread(grid.reduce(planes)))[..., 0]
-    return hidden

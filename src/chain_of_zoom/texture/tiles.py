@@ -9,25 +9,26 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from chain_of_zoom.errors import MissingError
+from chain_of_zoom.texture.fine import FACTOR, Floats, keep_fine
 
 FILE = Path(__file__).with_name("tiles.npz")
 UNIT = 24
 """Levels of a stored tile that are one standard deviation of it."""
 DIRECTIONS = 8
 """Directions, over half a turn, that a tile is turned to."""
-
-Floats = NDArray[np.float32]
+GRAIN, STRANDS = "grain", "strands"
+"""Textures of no material: where the picture has no direction and where it has one."""
 
 
 class TextureTiles(NamedTuple):
     """The tiles of one material."""
 
     tiles: tuple[Floats, ...]
-    """Square and periodic, mean 0 and standard deviation 1; only what a reduction by 4 removes."""
+    """Square and periodic, mean 0 and standard deviation 1; only what a reduction by 4, of GRAIN and STRANDS by 16,
+    removes."""
     is_directed: bool
     """Whether they have a grain (wood, grass), which is turned to the direction of the picture; else it stays."""
 
@@ -56,17 +57,20 @@ def hash_tiles() -> str:
 
 
 @cache
-def turn_tile(material: str, number: int, direction: int) -> Floats:
+def turn_tile(material: str, number: int, direction: int, vanishes: int = FACTOR) -> Floats:
     """Return a tile whose grain runs at `direction` of DIRECTIONS to the right of upright: the middle of a turned one.
 
-    It is as large as the tile, and periodic only where it was not turned.
+    It is as large as the tile, and periodic only where it was not turned. vanishes: how much it is reduced to be gone.
     """
     tile = load_tiles()[material].tiles[number]
+    side = tile.shape[0]
+    middle = slice(side, 2 * side)
+    if vanishes == FACTOR and material in (GRAIN, STRANDS):
+        tile = keep_fine(np.tile(tile, (3, 3)))[middle, middle]
+        tile = tile / tile.std()
     if direction == 0:
         return tile
-    side = tile.shape[0]
     around = Image.fromarray(np.tile(tile, (3, 3)))
     turned = np.asarray(around.rotate(-180 * direction / DIRECTIONS, Image.Resampling.BICUBIC), dtype=np.float32)
-    middle = turned[side : 2 * side, side : 2 * side]
-    standardized: Floats = middle / middle.std()
+    standardized: Floats = turned[middle, middle] / turned[middle, middle].std()
     return standardized
