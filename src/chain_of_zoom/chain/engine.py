@@ -170,7 +170,7 @@ class Engine:
         # Only what was compared with the truth: the chain, with the network's own pixels.
         is_compared = job.restraint.is_none and self.color_fix == "none" and not has_used_words
         if is_compared and not (enlargement.is_direct(info.factor) or enlargement.is_stretched):
-            trust = map_trust(image, enlargement.zoomed, maker.name, float(step.source_scale) * blur)
+            trust = map_trust(image, enlargement.zoomed, maker.name, float(step.depth) * blur)
         return ScaleState(
             image=image,
             input=enlargement.zoomed,
@@ -186,7 +186,7 @@ class Engine:
             finest=finest,
             trusted=trust.share if trust else None,
             trust=trust.trust if trust and job.trust else None,
-            beyond_evidence=not enlargement.is_plain and maker.is_beyond_evidence(step.source_scale * blur),
+            beyond_evidence=not enlargement.is_plain and maker.is_beyond_evidence(step.depth * blur),
             variant=enlargement.variant,
             seconds=seconds,
             fallbacks=tuple(enlargement.fallbacks),

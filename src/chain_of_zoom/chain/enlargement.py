@@ -120,11 +120,12 @@ class Enlargement:
         size, fit = fit_window(step, self.job.output, factor)
         if fit is WindowFit.REDUCED:
             scale = size.width / step.window.width
-            return WindowPlace(round(step.window.x0 * scale), round(step.window.y0 * scale), float(scale))
+            left, top = step.window.x0 * scale, step.window.y0 * scale
+            return WindowPlace(round(left), round(top), float(scale / step.known_scale))
         scale = step.region.width / step.window.width
         left = step.window.x0 * scale - (step.region.x0 - step.cut.x0)
         top = step.window.y0 * scale - (step.region.y0 - step.cut.y0)
-        return WindowPlace(round(left), round(top), float(scale))
+        return WindowPlace(round(left), round(top), float(scale / step.known_scale))
 
     @property
     def zoomed_window(self) -> RGB8:

@@ -64,6 +64,13 @@ class Step:
     """Whether a backbone makes it, be it one that resamples."""
     fallbacks: tuple[str, ...] = ()
     """Notes about what does not go the plain way."""
+    known_scale: Fraction = Fraction(1)
+    """Source scale of the pixels that enlarging began with: below 1 in the published loop, which reduces the photo."""
+
+    @property
+    def depth(self) -> Fraction:
+        """Output pixels per pixel that enlarging began with, on which evidence depends."""
+        return self.source_scale / self.known_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +181,7 @@ def plan_published(count: int, side: int, placement: Box, *, from_x0: bool, resa
                 region=cut,
                 window=_within(cut, size, parent),
                 enlarge=True,
+                known_scale=min(scale, Fraction(1)),
             )
         )
     return steps
