@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+from chain_of_zoom.backbones.base import BackboneInfo
+from chain_of_zoom.backbones.windows import WindowBackbone
 from chain_of_zoom.errors import BackboneError, MissingError, OutputError, ShortageError, UsageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, RGBF, size_of
@@ -155,7 +156,7 @@ def _describe_file(param: Path) -> tuple[str, str, BackboneInfo]:
     return "chain-of-zoom", param.stem, info
 
 
-class FeedForward(Backbone):
+class FeedForward(WindowBackbone):
     """Enlarges by one of the embedded networks, by name, or by a SPAN in a file of the user's own.
 
     name: the file is one of ncnn's two, .param or .bin, as `coz train --network small` writes them; the other lies
@@ -351,6 +352,9 @@ class FeedForward(Backbone):
             self._gpu, self._note = None, f"made on the CPU: {gpu.name} {problem}"
 
     def _enlarge(self, windows: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
+        if self.in_torch:
+            assert self._network
+            return [self._enlarge_in_memory(i, window, self._network) for i, window in enumerate(windows)]
         return [self._enlarge_window(index, window) for index, window in enumerate(windows)]
 
     def _enlarge_window(self, index: int, window: RGB8) -> RGBF:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chain_of_zoom.backbones.base import Backbone, BackboneInfo
+from chain_of_zoom.backbones.base import BackboneInfo
+from chain_of_zoom.backbones.windows import WindowBackbone
 from chain_of_zoom.errors import MissingError, UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.runtime.retry import is_usable, retry_in_float32
@@ -25,12 +26,13 @@ INSTALL = "pip install 'chain-of-zoom[models]'"
 HALO = 32  # what RRDB needs to be within a grey level of the untiled result; few networks see farther
 
 
-class ModelFile(Backbone):
+class ModelFile(WindowBackbone):
     """Enlarges by the network in a .safetensors or .pth file, by the factor that it was trained for.
 
     path: the file; a .pth is read as tensors alone, nothing in it is run. tile: side of the largest window handed to
     the network at once. device: "auto" is CUDA where there is one. dtype: "auto" is float16 on a GPU for networks that
-    bear it, else float32; windows that overflow in float16 are computed again in float32, and say so.
+    bear it, else float32; windows that overflow in float16 are computed again in float32, and say so; so do those that
+    a GPU has room for only in smaller tiles.
     The file is read at once, since only it knows its factor. Raises MissingError for a file that is absent or damaged
     and without spandrel, UsageError for one that holds no network that enlarges RGB pictures.
     """
@@ -99,12 +101,13 @@ class ModelFile(Backbone):
         return [self._enlarge_window(index, window) for index, window in enumerate(windows)]
 
     def _enlarge_window(self, index: int, window: RGB8) -> RGBF:
+        compute = partial(self._enlarge_in_memory, index, window, self._pass)
         return retry_in_float32(
-            self._pass(window),
+            compute(),
             self.network.dtype,
             self._in_float32,
             is_usable=is_usable,
-            compute=partial(self._pass, window),
+            compute=compute,
             tell=lambda dtype: self._tell(index, f"made in float32: {dtype} overflowed"),
         )
 

@@ -80,7 +80,7 @@ def estimate(settings: Settings) -> list[MemoryRow]:
         MemoryRow(part="transformer: here one copy, published three", parameters=transformer,
             bytes=transformer * width, published=3 * transformer * width),
         MemoryRow(part="VAE, float32", parameters=vae, bytes=vae * 4, published=vae * 4),
-        MemoryRow(part="text encoders: here freed after up to 256 captions", parameters=texts, bytes=0,
+        MemoryRow(part="text encoders: here freed, or in main memory between 256 captions", parameters=texts, bytes=0,
             published=texts * width),
         MemoryRow(part="adapters, float32", parameters=trained, bytes=trained * 4, published=trained * 4),
         MemoryRow(part="their gradients and AdamW's moments", parameters=None,

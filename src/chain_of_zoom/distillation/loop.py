@@ -215,8 +215,13 @@ class TrainingLoop(ABC, Generic[Plan]):
 
     def _draw_batches(self) -> Iterator[list[order.NumberedExample]]:
         """Draw the batches of this process for all steps that are left."""
+        numbers = list(self.number_batches())
+        return order.draw_batches(self.data, numbers, self.settings.run.seed, self.settings.data.workers)
+
+    def number_batches(self) -> Iterator[list[int]]:
+        """Yield the numbers of the examples of each batch of this process that is left."""
         optimizer, processes = self.settings.optimizer, self.processes
-        numbers = order.number_batches(
+        return order.number_batches(
             self.step,
             self.settings.steps,
             batch=optimizer.batch,
@@ -224,7 +229,6 @@ class TrainingLoop(ABC, Generic[Plan]):
             rank=processes.rank,
             ranks=processes.count,
         )
-        return order.draw_batches(self.data, list(numbers), self.settings.run.seed, self.settings.data.workers)
 
     def take_step(
         self, batches: Iterator[list[order.NumberedExample]], interrupted: threading.Event

@@ -6,9 +6,9 @@ Captions are embedded once each, so that the text encoders can be freed before t
 from __future__ import annotations
 
 import gc
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -24,35 +24,46 @@ from chain_of_zoom.distillation.adapters import (
     draw_adapters,
     parameters_of,
 )
+from chain_of_zoom.runtime.residence import copy_in, put_back
 
 MAX_EMBEDDED = 256
 """Embeddings in memory at a time; one of SD3 medium takes 5 MB in half precision."""
+AT_ONCE = 8
+"""Captions that are embedded together on a GPU; T5 works with 0.2 GB for each."""
 
 
 class CaptionEmbeddings:
     """Embeds captions with the encoders of a text pipeline and remembers the results on the CPU.
 
     captions: all that will be asked for. Up to MAX_EMBEDDED of them are embedded at once, after which the encoders are
-    freed (attribute `freed`). Of more, the encoders stay, and the MAX_EMBEDDED used last are remembered.
+    freed (attribute `freed`). Of more, the encoders wait in host memory, and come to the device for the next
+    MAX_EMBEDDED captions at a time, so that they take no memory beside the training.
     """
 
     def __init__(self, pipeline: Any, captions: Collection[str], *, tokens: int, device: torch.device) -> None:
         self.pipeline, self.tokens, self.device = pipeline, tokens, device
-        self.embeddings: OrderedDict[str, tuple[Tensor, Tensor]] = OrderedDict()
+        # On a CPU company saves nothing and changes bits.
+        self.at_once = 1 if device.type == "cpu" else AT_ONCE
+        self.embeddings: dict[str, tuple[Tensor, Tensor]] = {}
         for encoder in self._encoders():
-            encoder.eval().requires_grad_(False).to(device)
+            encoder.eval().requires_grad_(False)
         self.freed = len(captions) <= MAX_EMBEDDED
         if self.freed:
-            for caption in sorted(captions):
-                self._embed(caption)
+            self._embed(sorted(captions))
             pipeline.text_encoder = pipeline.text_encoder_2 = pipeline.text_encoder_3 = None
             gc.collect()
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
 
-    def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return sequence (B x tokens x width) and pooled (B x width) embeddings, on the device."""
-        embeddings = [self._embed(caption) for caption in captions]
+    def __call__(self, captions: Sequence[str], upcoming: Iterable[str] = ()) -> tuple[Tensor, Tensor]:
+        """Return sequence (B x tokens x width) and pooled (B x width) embeddings, on the device.
+
+        upcoming: captions that will be asked for next, in order; as many as are remembered are embedded ahead.
+        """
+        if not self.embeddings.keys() >= set(captions):
+            ahead = list(islice(chain(captions, upcoming), 4 * MAX_EMBEDDED))
+            wanted = list(dict.fromkeys(ahead))[: max(MAX_EMBEDDED, len(set(captions)))]
+            self.embeddings = {text: self.embeddings[text] for text in wanted if text in self.embeddings}
+            self._embed([text for text in wanted if text not in self.embeddings])
+        embeddings = [self.embeddings[caption] for caption in captions]
         sequence, pooled = (torch.cat(parts).to(self.device) for parts in zip(*embeddings, strict=True))
         return sequence, pooled
 
@@ -62,22 +73,26 @@ class CaptionEmbeddings:
         return [encoder for encoder in encoders if encoder is not None]
 
     @torch.no_grad()
-    def _embed(self, caption: str) -> tuple[Tensor, Tensor]:
-        if caption in self.embeddings:
-            self.embeddings.move_to_end(caption)
-            return self.embeddings[caption]
-        sequence, _, pooled, _ = self.pipeline.encode_prompt(
-            prompt=caption,
-            prompt_2=caption,
-            prompt_3=caption,
-            device=self.device,
-            do_classifier_free_guidance=False,
-            max_sequence_length=self.tokens,
-        )
-        self.embeddings[caption] = sequence.cpu(), pooled.cpu()
-        if len(self.embeddings) > MAX_EMBEDDED:
-            self.embeddings.popitem(last=False)
-        return self.embeddings[caption]
+    def _embed(self, captions: list[str]) -> None:
+        """Embed captions, several at once, with the encoders on the device meanwhile."""
+        slots = copy_in(self._encoders(), str(self.device))
+        try:
+            for start in range(0, len(captions), self.at_once):
+                batch = captions[start : start + self.at_once]
+                sequence, _, pooled, _ = self.pipeline.encode_prompt(
+                    prompt=batch,
+                    prompt_2=batch,
+                    prompt_3=batch,
+                    device=self.device,
+                    do_classifier_free_guidance=False,
+                    max_sequence_length=self.tokens,
+                )
+                parts = (part.cpu().split(1) for part in (sequence, pooled))
+                self.embeddings.update(zip(batch, zip(*parts, strict=True), strict=True))
+        finally:
+            put_back(slots)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 Texts = tuple[Tensor, Tensor]

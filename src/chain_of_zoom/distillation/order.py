@@ -39,12 +39,25 @@ class RunExamples(Dataset[NumberedExample | BadInputError]):
         self.data, self.seed = data, seed
 
     def __getitem__(self, k: int) -> NumberedExample | BadInputError:
-        epoch, place = divmod(k, len(self.data))
-        index = int(_permutation(len(self.data), self.seed, epoch)[place])
+        epoch, index = _find_example(len(self.data), self.seed, k)
         try:
             return NumberedExample(k, self.data.example(index, epoch), self.data.skipped)
         except BadInputError as error:  # torch would wrap it into a traceback
             return error
+
+
+def _find_example(count: int, seed: int, k: int) -> tuple[int, int]:
+    """Return the epoch of example k of a run, and its index in a set of `count` pictures."""
+    epoch, place = divmod(k, count)
+    return epoch, int(_permutation(count, seed, epoch)[place])
+
+
+def find_caption(data: TrainingSet, seed: int, k: int) -> str:
+    """Return the caption of example k of a run, without making it; of a picture that proves damaged, its own."""
+    if data.captions is None:
+        return ""
+    _, index = _find_example(len(data), seed, k)
+    return data.captions[data.pictures[index][0]].text
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -69,7 +70,7 @@ class Trainer(TrainingLoop[Settings]):
 
     def describe(self) -> list[str]:
         """Say what became of the captions."""
-        state = "embedded once, text encoders freed" if self.texts.freed else "too many to keep: text encoders stay"
+        state = "embedded once, text encoders freed" if self.texts.freed else "too many to keep: embedded 256 at a time"
         return [f"captions: {state}"]
 
     def add_gradients(self, examples: list[order.NumberedExample], batches: int) -> dict[str, Tensor]:
@@ -92,9 +93,16 @@ class Trainer(TrainingLoop[Settings]):
         return TrainingBatch(
             low=to_tensor(np.stack([example.lr for example in examples])).to(self.device),
             high=to_tensor(np.stack([example.hr for example in examples])).to(self.device),
-            texts=self.texts([example.caption for example in examples]),
+            texts=self.texts([example.caption for example in examples], self._list_upcoming(numbered[-1].k)),
             noise=noise.to(self.device),
         )
+
+    def _list_upcoming(self, k: int) -> Iterator[str]:
+        """Yield the captions of the examples of this process after example k."""
+        for numbers in self.number_batches():
+            for number in numbers:
+                if number > k:
+                    yield order.find_caption(self.data, self.settings.run.seed, number)
 
     def export(self) -> Path:
         """Write the adapters to one file."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from chain_of_zoom.runtime.plan import Placement, Stage, describe_placement
 
+Slot = tuple[dict[str, Any], str, Any]
+"""The dictionary in which a module keeps a parameter or a buffer, its name there, and the tensor."""
 Lock = Callable[[Iterable[Any], int], int]
 """Given tensors and the bytes that are locked already; returns the bytes that are locked then."""
 
@@ -29,7 +31,7 @@ class Residence:
         self.changed: dict[str, str] = {}
         self._locks = {part.device: threading.RLock() for part in placement.parts}
         self._modules: dict[Stage, list[Any]] = {}
-        self._host: dict[Stage, list[tuple[dict[str, Any], str, Any]]] = {}
+        self._host: dict[Stage, list[Slot]] = {}
         self._inside: dict[str, set[Stage]] = {}
 
     def device(self, stage: Stage) -> str:
@@ -79,12 +81,7 @@ class Residence:
                 return
             for leaving in inside - self.pinned:
                 self._leave(leaving)
-            slots = self._host[stage] = list(list_slots(self._modules.get(stage, [])))
-            moved: dict[int, Any] = {}  # tied weights stay tied
-            for holder, name, tensor in slots:
-                if id(tensor) not in moved:
-                    moved[id(tensor)] = tensor.detach().to(self.device(stage), non_blocking=True)
-                holder[name] = moved[id(tensor)]
+            self._host[stage] = copy_in(self._modules.get(stage, []), self.device(stage))
             inside.add(stage)
             self.swaps += 1
 
@@ -119,15 +116,14 @@ class Residence:
 
     def _leave(self, stage: Stage) -> None:
         if stage in self._host:
-            for holder, name, tensor in self._host.pop(stage):
-                holder[name] = tensor
+            put_back(self._host.pop(stage))
         else:  # it was moved there for good
             for module in self._modules.get(stage, []):
                 module.to("cpu")
         self._inside[self.device(stage)].discard(stage)
 
 
-def list_slots(modules: Iterable[Any]) -> Iterator[tuple[dict[str, Any], str, Any]]:
+def list_slots(modules: Iterable[Any]) -> Iterator[Slot]:
     """Yield every parameter and buffer, with the dictionary that its module keeps it in."""
     for module in modules:
         for inner in module.modules():
@@ -135,3 +131,20 @@ def list_slots(modules: Iterable[Any]) -> Iterator[tuple[dict[str, Any], str, An
                 for name, tensor in holder.items():
                     if tensor is not None:
                         yield holder, name, tensor
+
+
+def copy_in(modules: Iterable[Any], device: str) -> list[Slot]:
+    """Put copies on a device in place of all weights; return what `put_back` needs. Tied weights stay tied."""
+    slots = list(list_slots(modules))
+    copies: dict[int, Any] = {}
+    for holder, name, tensor in slots:
+        if id(tensor) not in copies:
+            copies[id(tensor)] = tensor.detach().to(device, non_blocking=True)
+        holder[name] = copies[id(tensor)]
+    return slots
+
+
+def put_back(slots: Iterable[Slot]) -> None:
+    """Give modules their own weights again; the copies are freed."""
+    for holder, name, tensor in slots:
+        holder[name] = tensor
