@@ -51,6 +51,7 @@ def test_there_is_a_method_for_every_endpoint(tmp_path, monkeypatch):
         assert client.send_photo(png_of(photo_pixels())).id == photo.id
         tree = client.plant(photo.id)
         place = tree.id, tree.native + 1, 0, 0
+        assert client.read_blur(tree.id).blur
         assert client.read_tile(*place) is None
         decided = client.decide(*place, TileDecision(words="a wing"))
         assert client.describe_tile(decided.id, *place[1:]).words == "a wing"

@@ -92,3 +92,15 @@ def test_powers_are_variances_and_a_wave_lies_in_its_band():
     wave = np.tile(np.sin(np.arange(TILE) * 2 * np.pi / 8), (1, TILE, 1)).astype(np.float32)
     edges = np.geomspace(1.75 / TILE, 0.5, 17)
     assert measure_spectra(wave).bands[0].argmax() == np.searchsorted(edges, 1 / 8) - 1
+
+
+@pytest.mark.slow
+def test_a_map_of_blur_tells_the_soft_half_from_the_sharp_one(astronaut):
+    """One cell is measured with 128 px about it, so those beside the edge of the halves are left out."""
+    photo = astronaut.copy()
+    photo[:, 256:] = np.asarray(Image.fromarray(astronaut).filter(ImageFilter.GaussianBlur(4)))[:, 256:]
+    blur = np.array(DetailMeter(photo[:384]).map_blur(8))
+    assert blur.shape == (6, 8)
+    assert np.median(blur[:, :3]) < 2
+    assert np.median(blur[:, 5:]) == pytest.approx(1.46 * 4, rel=0.3)
+    assert np.array(DetailMeter(noise(40, 90)).map_blur(3)).tolist() == [[np.inf] * 3]

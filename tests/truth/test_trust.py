@@ -18,7 +18,7 @@ from chain_of_zoom.truth.trust import (
     NOTICEABLE,
     draw_trust,
     list_backbones,
-    load_model,
+    load_models,
     map_trust,
     overlay_trust,
     read_trust,
@@ -66,7 +66,7 @@ def test_deeper_is_trusted_less():
 
 
 def test_the_model_is_whole():
-    model = load_model()
+    model = load_models()
     for tables in model.residuals.values():
         for residuals in tables.values():
             assert len(residuals) == 101

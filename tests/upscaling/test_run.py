@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import PHOTO, noise
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
 
-from chain_of_zoom import load_backbone, upscale
+from chain_of_zoom import ChainOfZoom, load_backbone, upscale
 from chain_of_zoom.errors import BackboneError, OutputError, UsageError
 from chain_of_zoom.imaging.decode import decode
 from chain_of_zoom.imaging.encode import TRAINED_MODEL
 from chain_of_zoom.imaging.geometry import Size, whole_picture
 from chain_of_zoom.imaging.images import area_reduce, resize, size_of, to_uint8
-from chain_of_zoom.upscaling.request import UpscaleRecord
+from chain_of_zoom.upscaling.job import prepare
+from chain_of_zoom.upscaling.request import UpscaleRecord, UpscaleRequest
 from upscaling.doubles import Double, picture
 
 
@@ -275,3 +277,21 @@ def test_the_default_name_and_a_folder_that_is_not_there_yet(tmp_path):
     out = tmp_path / "new" / "folder" / "a.jpg"
     assert upscale(PHOTO, 1.1, out=out, backbone="nearest").path == out
     assert Image.open(io.BytesIO(out.read_bytes())).size == (563, 563)
+
+
+@pytest.mark.slow
+def test_how_much_of_a_picture_is_beyond_evidence_follows_its_blur(astronaut, tmp_path):
+    """Half the photo is blurred over 1.46 x 4 px, so 4x is 23x there, beyond a limit of 16."""
+    pixels = astronaut[:384].copy()
+    pixels[:, 256:] = np.asarray(Image.fromarray(astronaut).filter(ImageFilter.GaussianBlur(4)))[:384, 256:]
+    Image.fromarray(pixels).save(tmp_path / "half.png")
+    photo = decode(tmp_path / "half.png")
+    shares = {}
+    for scale, limit in ((4, 16.0), (4, 1.0), (32, 16.0), (4, None)):
+        backbone = Double()
+        backbone.info = replace(backbone.info, evidence_limit=limit)
+        job = prepare(photo, UpscaleRequest(scale=scale), ChainOfZoom(backbone), tmp_path / "out.png")
+        shares[scale, limit] = job.beyond_evidence
+        assert ("beyond" in job.describe()) == (job.beyond_evidence > 0)
+    assert 0.3 < shares.pop((4, 16.0)) < 0.6
+    assert shares == {(4, 1.0): 1, (32, 16.0): 1, (4, None): 0}

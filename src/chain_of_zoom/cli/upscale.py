@@ -212,8 +212,8 @@ def _lines(job: UpscaleJob, record: UpscaleRecord) -> list[str]:
     """What there is to say of a finished run."""
     output, info = record.output, job.chain.backbone.info
     origin = "interpolated" if job.resamples else "generated"
-    if job.beyond_evidence:
-        origin += ", beyond evidence"
+    if evidence := job.describe_evidence():
+        origin += f", {evidence}"
     kept_tiles = sum(step.kept for step in record.steps)
     tiles = f"{sum(step.tiles for step in record.steps)} tiles" + (
         f", {kept_tiles} of them kept from before" if kept_tiles else ""

@@ -16,6 +16,7 @@ from chain_of_zoom.explorer.export import export_view, plan_export
 from chain_of_zoom.explorer.grid import SightRect
 from chain_of_zoom.explorer.protocol import (
     BackboneDescription,
+    BlurDescription,
     ExportRequest,
     PhotoDescription,
     SessionDescription,
@@ -99,6 +100,14 @@ async def plant_tree(server: ExplorerServer, request: Request) -> Response:
         return refusal(404, "no such photo; open it again")
     tree = await run_in_threadpool(server.session.plant, photo, wish.words, wish.candidate, wish.branch)
     return answer_json(TreeDescription.of(tree))
+
+
+async def show_blur(server: ExplorerServer, request: Request) -> Response:
+    """Return how blurred the photo of a tree is, place by place."""
+    tree = server.find_tree(request.path_params["tree"])
+    if tree is None:
+        return refusal(404, "no such tree; open the photo again")
+    return answer_json(await run_in_threadpool(BlurDescription.of, tree.photo))
 
 
 async def show_tile(server: ExplorerServer, request: Request) -> Response:

@@ -22,6 +22,7 @@ from chain_of_zoom.errors import ChainOfZoomError, DownError, UsageError
 from chain_of_zoom.explorer.events import AnewEvent, FailureEvent, HelloEvent, QueueEvent, ServerEvent, TileEvent
 from chain_of_zoom.explorer.protocol import (
     AlternativeDescription,
+    BlurDescription,
     BranchDescription,
     ExportRequest,
     PhotoDescription,
@@ -128,6 +129,10 @@ class ExplorerClient:
         """Return the tree of a photo, by its id."""
         request = TreeRequest(photo=photo, words=words, candidate=candidate, branch=branch)
         return self._read("POST", "/api/trees", TreeDescription, request)
+
+    def read_blur(self, tree: str) -> BlurDescription:
+        """Read how blurred the photo of a tree is, place by place."""
+        return self._read("GET", f"/api/trees/{tree}/blur", BlurDescription)
 
     def read_tile(self, tree: str, level: int, column: int, row: int) -> TileAnswer | None:
         """Return a tile, None as long as it is not made. level: its index, 0 for the shallowest."""

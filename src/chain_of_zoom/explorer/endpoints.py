@@ -11,6 +11,7 @@ from chain_of_zoom.explorer.events import ServerEvent
 from chain_of_zoom.explorer.metrics import MEDIA_TYPE
 from chain_of_zoom.explorer.protocol import (
     AlternativeDescription,
+    BlurDescription,
     BranchDescription,
     ExportRequest,
     HealthDescription,
@@ -81,6 +82,7 @@ ENDPOINTS = (
         gives=TreeDescription,
         besides=(404, 413, 422),
     ),
+    Endpoint(method="GET", path="/api/trees/{tree}/blur", act=answers.show_blur, gives=BlurDescription, besides=(404,)),
     Endpoint(method="GET", path=TILE + ".png", act=answers.show_tile, gives="image/png", besides=(204, 304, 404)),
     Endpoint(method="GET", path=TILE, act=decisions.show_decision, gives=TileDescription, besides=(404,)),
     Endpoint(

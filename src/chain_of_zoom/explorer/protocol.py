@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Literal
 
 import msgspec
@@ -181,6 +182,18 @@ class TreeDescription(msgspec.Struct, frozen=True, kw_only=True):
             native=-grid.shallowest,
             may_use_words=tree.may_use_words,
         )
+
+
+class BlurDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """How blurred a photo is from place to place: a pixel blurred over three supports a third of the depth."""
+
+    blur: tuple[tuple[float | None, ...], ...]
+    """Rows and columns of a grid over the photo: 1 for sharp, null where it shows nothing above its noise."""
+
+    @classmethod
+    def of(cls, photo: OpenPhoto) -> BlurDescription:
+        """Describe the blur of a photo, which is measured when it is first asked for."""
+        return cls(blur=tuple(tuple(cell if isfinite(cell) else None for cell in row) for row in photo.blur))
 
 
 class TileDescription(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
@@ -16,6 +17,7 @@ from chain_of_zoom.explorer.grid import Grid, TilePlace, reduced_size
 from chain_of_zoom.imaging.geometry import PixelRect, Size
 from chain_of_zoom.imaging.images import RGB8, Picture, resize
 from chain_of_zoom.imaging.orientation import Turn
+from chain_of_zoom.truth.resolution import DetailMeter
 
 VERSION = 2
 """Counts up when the same key would name other pixels."""
@@ -76,6 +78,11 @@ class OpenPhoto:
     def name(self) -> str:
         """The name of its file, without folders."""
         return self.picture.path.name or "photo"
+
+    @cached_property
+    def blur(self) -> tuple[tuple[float, ...], ...]:
+        """How blurred it is, by rows and columns of a grid: 1 for sharp, infinite where it shows nothing."""
+        return DetailMeter(self.picture.pixels).map_blur()
 
     def cut(self, level: int, area: PixelRect) -> RGB8:
         """Return the pixels of an area of level 0 or below."""

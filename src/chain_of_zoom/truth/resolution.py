@@ -7,6 +7,7 @@ to photos enlarged, blurred, compressed and made noisy by known amounts (benchma
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,7 @@ COARSEST = 6.0  # px from which on tiles are too short, and the photo is measure
 REDUCED = 4
 TILES = 400
 WINDOW = 2 * TILE  # px: smaller windows are measured with what is around them
+CELLS = 12  # of a map of blur, along the longer side of the photo
 _CLEAR = 4.0  # times the power of noise
 
 Pool = Literal["strongest", "finest"]
@@ -65,6 +67,19 @@ class DetailMeter:
         tiles = cut_tiles(cut_around(self.pixels, window, WINDOW), TILES)
         scale = estimate_scale(measure_spectra(tiles), self.noise)
         return self._refine(scale, cut_around(self.pixels, window, WINDOW * REDUCED))
+
+    def map_blur(self, cells: int = CELLS) -> tuple[tuple[float, ...], ...]:
+        """Return the blur about the middle of every cell of a grid, `cells` along the longer side: rows of columns.
+
+        1 is sharp; infinite where nothing stands out of the noise. It takes about 2 ms a cell.
+        """
+        width, height = size_of(self.pixels)
+        columns, rows = (max(1, round(cells * side / max(width, height))) for side in (width, height))
+        across, down = (
+            [Fraction((2 * cell + 1) * side, 2 * count) for cell in range(count)]
+            for side, count in ((width, columns), (height, rows))
+        )
+        return tuple(tuple(count_blur(self.measure(Box(x, y, x, y))) for x in across) for y in down)
 
     def _refine(self, scale: float | None, pixels: RGB8) -> float | None:
         """Measure coarse detail again, on pixels that are made smaller, since tiles are too short for it."""

@@ -20,7 +20,7 @@ from PIL import Image
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.truth.regression import Numbers, QuadraticModel
 
-MODEL = Path(__file__).with_name("trust.json")
+MODELS = Path(__file__).with_name("trust.json")
 
 BLOCK = 16  # pixels of a state
 NOTICEABLE = 10.0  # levels of 255: the root mean square of a block's difference from which on it is another block
@@ -53,19 +53,19 @@ class TrustMap:
 
 
 class TrustModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Predicts differences, and knows how far it is off."""
+    """Predicts the differences of one backbone, and knows how far it is off."""
 
     difference: QuadraticModel
     """Predicts the logarithm of the difference."""
-    residuals: dict[str, dict[str, Numbers]]
-    """For every backbone, at `4x` and `16x`: how much larger the logarithm was than predicted, on photos that it was
-    not fitted to, as quantiles of 0, 1 ... 100%."""
+    residuals: dict[str, Numbers]
+    """At `4x` and `16x`: how much larger the logarithm was than predicted, on photos that it was not fitted to, as
+    quantiles of 0, 1 ... 100%."""
 
-    def map(self, features: Blocks, backbone: str, depth: float) -> TrustMap:
+    def map(self, features: Blocks, depth: float) -> TrustMap:
         """Map the trust in blocks that are described by `features`, rows x columns x 9."""
         predicted = predict_difference(self.difference, features)
         weight = math.log2(depth) / 2 - 1  # 0 at 4x, 1 at 16x
-        shallow, deep = (np.array(self.residuals[backbone][name]) for name in ("4x", "16x"))
+        shallow, deep = (np.array(self.residuals[name]) for name in ("4x", "16x"))
         residuals = (1 - weight) * shallow + weight * deep
         trust = np.interp(math.log(NOTICEABLE + OFFSET) - predicted, residuals, np.linspace(0, 1, len(residuals)))
         expected, bound = (np.exp(predicted + residuals[share]) - OFFSET for share in (50, COVERAGE))
@@ -86,7 +86,7 @@ def predict_difference(model: QuadraticModel, features: Blocks) -> Blocks:
 
 def list_backbones() -> list[str]:
     """List the names of the backbones whose zooms were compared with the truth."""
-    return list(load_model().residuals)
+    return list(load_models())
 
 
 def map_trust(state: RGB8, enlarged: RGB8, backbone: str, depth: float) -> TrustMap | None:
@@ -95,10 +95,10 @@ def map_trust(state: RGB8, enlarged: RGB8, backbone: str, depth: float) -> Trust
     state, enlarged: the state and the plain enlargement of its parent, uint8, H x W x 3. backbone: its name. depth:
     output pixels per pixel of the photo, times the blur of the photo there.
     """
-    model = load_model()
-    if backbone not in model.residuals or depth > DEEPEST:
+    model = load_models().get(backbone)
+    if model is None or depth > DEEPEST:
         return None
-    return model.map(describe_blocks(state, enlarged, max(depth, SHALLOWEST)), backbone, max(depth, SHALLOWEST))
+    return model.map(describe_blocks(state, enlarged, max(depth, SHALLOWEST)), max(depth, SHALLOWEST))
 
 
 def draw_trust(trust: Blocks, state: RGB8) -> NDArray[np.uint8]:
@@ -176,6 +176,6 @@ def _mean_of_nine(blocks: Blocks) -> Blocks:
 
 
 @cache
-def load_model() -> TrustModel:
-    """Read the coefficients that lie beside this module."""
-    return msgspec.json.decode(MODEL.read_bytes(), type=TrustModel)
+def load_models() -> dict[str, TrustModel]:
+    """Read the models that lie beside this module, by the names of their backbones."""
+    return msgspec.json.decode(MODELS.read_bytes(), type=dict[str, TrustModel])

@@ -62,14 +62,29 @@ export function shownLevel(tree, place, has) {
  * @param {Tree} tree @param {Backbone} backbone
  * @param {number} level whose pixels are shown
  * @param {number} scale pixels of the screen for each pixel of the photo
+ * @param {number} [blur] pixels of the photo over which its detail is blurred there
  * @returns {Origin}
  */
-export function originOf(tree, backbone, level, scale) {
+export function originOf(tree, backbone, level, scale, blur = 1) {
   if (level <= tree.native) return scale > 1.001 ? "interpolated" : "measured";
   if (backbone.is_plain) return "interpolated";
   const made = Math.min(scale, tree.levels[level].scale);
   const limit = limitOf(tree, backbone);
-  return limit !== null && made > limit ? "beyond" : "generated";
+  return limit !== null && made * blur > limit ? "beyond" : "generated";
+}
+
+/**
+ * Pixels of the photo over which its detail is blurred in the middle of a tile: 1 for sharp, or as long as it is unknown.
+ * @param {Tree} tree @param {Place} place
+ * @param {(number | null)[][] | undefined} blur of the whole photo, rows of columns
+ */
+export function blurOf(tree, place, blur) {
+  if (!blur) return 1;
+  const { scale, side } = tree.levels[place.level];
+  const cell = (/** @type {number} */ index, /** @type {number} */ length, /** @type {number} */ count) =>
+    Math.min(Math.floor((((index + 0.5) * side) / (scale * length)) * count), count - 1);
+  const row = blur[cell(place.row, tree.photo.height, blur.length)];
+  return row[cell(place.column, tree.photo.width, row.length)] ?? Infinity;
 }
 
 /** Pixels for each pixel of a sharp photo up to which there is evidence for a tree. @param {Tree} tree @param {Backbone} backbone */

@@ -1,7 +1,8 @@
 // The picture on the page: OpenSeadragon with the tiles of a tree, what of it is in sight, and the comparison.
 
 import { TileFeed } from "./source.js";
-import { chooseLevel, leastCertain, listTiles, originOf, shownLevel } from "./origin.js";
+import { ask } from "./protocol.js";
+import { blurOf, chooseLevel, leastCertain, listTiles, originOf, shownLevel } from "./origin.js";
 
 /**
  * @typedef {import("./protocol.js").Tree} Tree
@@ -25,6 +26,8 @@ export class PictureView extends EventTarget {
   /** @type {TileFeed | null} */
   feed = null;
   isComparing = false;
+  /** How blurred photos are, by their ids: rows of columns. @type {Map<string, (number | null)[][]>} */
+  #blurs = new Map();
   /** Where the comparison is split, as a fraction of the width. */
   split = 0.5;
   /** @type {any} */
@@ -69,6 +72,7 @@ export class PictureView extends EventTarget {
    * @param {Tree} tree @param {Spot | null} spot
    */
   async show(tree, spot) {
+    this.#learnBlur(tree);
     if (this.tree?.photo.id === tree.photo.id && this.viewer.isOpen()) {
       await this.#exchange(tree);
       if (spot) this.goTo(spot);
@@ -86,6 +90,15 @@ export class PictureView extends EventTarget {
     if (spot) this.goTo(spot, true);
     if (this.isComparing) this.compare(true);
     this.#tell("settle");
+  }
+
+  /** Ask, once, how blurred a photo is from place to place; frames follow it as soon as that is known. @param {Tree} tree */
+  async #learnBlur(tree) {
+    if (this.#blurs.has(tree.photo.id)) return;
+    const { blur } = await ask("GET", `/api/trees/${tree.id}/blur`).catch(() => ({}));
+    if (!blur) return;
+    this.#blurs.set(tree.photo.id, blur);
+    this.#tell("change");
   }
 
   /** Show another tree of the same photo in the same view; the one before stays below until the first tiles are there. @param {Tree} tree */
@@ -253,7 +266,8 @@ export class PictureView extends EventTarget {
       const shown = shownLevel(tree, place, (...key) => feed.has(...key));
       const isDraft = feed.isDraft(place.level, place.column, place.row);
       const isThere = level <= tree.native || (shown === level && !isDraft);
-      return { place, isDraft, origin: originOf(tree, this.backbone, shown, scale), isThere, box: this.box(place) };
+      const blur = blurOf(tree, place, this.#blurs.get(tree.photo.id));
+      return { place, isDraft, origin: originOf(tree, this.backbone, shown, scale, blur), isThere, box: this.box(place) };
     });
     return {
       magnification: zoom / this.#port.getHomeZoom(),
