@@ -1,19 +1,19 @@
 """Fit, calibrate and check the trust map on zooms whose truth is known.
 
-    python benchmarks/truth/trust.py zoom fit PHOTOS --backbone span -o zooms         # again per backbone
-    python benchmarks/truth/trust.py zoom calibrate OTHER-PHOTOS --backbone span -o zooms
-    python benchmarks/truth/trust.py zoom test TWELVE --backbone span -o zooms        # those of docs/evidence.md
-    python benchmarks/truth/trust.py fit -o zooms       # writes src/chain_of_zoom/truth/trust.json
-    python benchmarks/truth/trust.py check -o zooms     # the table of docs/truth.md
+    python benchmarks/truth/photos.py PACKAGES -o photos                    # the photos, in four parts
+    python benchmarks/truth/trust.py zoom photos --backbone span -o zooms   # again per backbone; goes on where it was
+    python benchmarks/truth/trust.py fit -o zooms           # writes src/chain_of_zoom/truth/trust.json
+    python benchmarks/truth/trust.py check fresh -o zooms   # the table of docs/truth.md
 
 Photos are reduced 4x and 16x, by area or bicubic in turn, and zoomed back at the most textured place and at random
-ones. No photo is in two parts: the polynomial is fitted to the first, how far it is off comes from the second, the
-table from the third. A backbone without photos in the second part gets no map.
+ones. No photo is in two parts: the polynomial is fitted to `fit`, how far it is off comes from `calibrate`, the table
+from `fresh`; `twelve` are those of docs/evidence.md. A backbone without zooms of the part `calibrate` gets no map.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +26,22 @@ from resolution import fit_quadratic
 
 from chain_of_zoom import ChainOfZoom
 from chain_of_zoom.evaluation.true_zoom import reduce_photo
-from chain_of_zoom.imaging.images import RGB8, Picture, load
+from chain_of_zoom.evaluation.trust import measure_auroc, measure_difference, read_luma
+from chain_of_zoom.files import write_atomic
+from chain_of_zoom.imaging.geometry import Box, Size
+from chain_of_zoom.imaging.images import Picture, load, size_of
 from chain_of_zoom.imaging.spots import find_textured_spots
-from chain_of_zoom.truth.trust import BLOCK, MODEL, NOTICEABLE, OFFSET, TrustModel, describe_blocks, predict_difference
+from chain_of_zoom.truth.trust import (
+    MODELS,
+    NOTICEABLE,
+    OFFSET,
+    TrustModel,
+    describe_blocks,
+    load_models,
+    predict_difference,
+)
 
-PARTS = ("fit", "calibrate", "test")
+PARTS = ("calibrate", "fresh", "fit", "twelve")
 DEPTHS = (4, 16)
 BLOCKS_EACH = 8000  # per backbone and depth, so that none outweighs the next
 
@@ -43,40 +54,39 @@ class Group(NamedTuple):
     photos: int
 
 
-def zoom(photo: Path, backbone: str, side: int, spots: int) -> Iterator[tuple[str, dict[str, NDArray[np.uint8]]]]:
-    """Yield names and pixels of zooms: the state, what it was made from, and the truth."""
-    chain, pixels = ChainOfZoom(backbone=backbone), load(photo).pixels
+def list_places(photo: Path, size: Size, side: int, spots: int) -> Iterator[tuple[int, int, Box]]:
+    """Yield depth, number and box of every zoom into a photo, the box in pixels of the reduced photo."""
     seed = zlib.crc32(photo.stem.encode())
-    textured = find_textured_spots(pixels, 1)[0]
+    textured = find_textured_spots(load(photo).pixels, 1)[0]
     for depth in DEPTHS:
         rng = np.random.default_rng(seed + depth)
-        height, width = (length // depth * depth for length in pixels.shape[:2])
+        width, height = (length // depth * depth for length in size)
         if min(height, width) < max(side + depth, 33 * depth):
             continue
-        picture = Picture.of_pixels(
-            reduce_photo(pixels[:height, :width], depth, "area" if seed % 2 else "bicubic"), photo.stem
-        )
-        places = [textured, *((rng.uniform(0, width), rng.uniform(0, height)) for _ in range(spots - 1))]
-        for number, (x, y) in enumerate(places):
+        for number in range(spots):
+            x, y = textured if number == 0 else (rng.uniform(0, width), rng.uniform(0, height))
             left = int(min(max(x - side / 2, 0), width - side) // depth)
             top = int(min(max(y - side / 2, 0), height - side) // depth)
-            reach = side // depth
-            box = f"{left}px,{top}px,{left + reach}px,{top + reach}px"
-            *_, last = chain.zoom(picture, box=box, size=(side, side))
-            truth = pixels[top * depth : top * depth + side, left * depth : left * depth + side]
-            name = f"{photo.stem}-{backbone}-{depth}-{number}"
-            yield name, {"state": read_luma(last.image), "input": read_luma(last.input), "truth": read_luma(truth)}
+            yield depth, number, Box(left, top, left + side // depth, top + side // depth)
 
 
-def read_luma(pixels: RGB8) -> NDArray[np.uint8]:
-    return np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-
-
-def measure_difference(state: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the root mean square difference of every whole block, in levels."""
-    rows, columns = (length // BLOCK for length in state.shape)
-    off = np.square(state.astype(np.float32) - truth)[: rows * BLOCK, : columns * BLOCK]
-    return np.sqrt(off.reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3)))
+def zoom(chain: ChainOfZoom, photo: Path, side: int, spots: int, folder: Path) -> None:
+    """Zoom into a photo made smaller, wherever it was not yet; keep luma of the state, its input and the truth."""
+    part, pixels = photo.parent.name, load(photo).pixels
+    for depth, number, box in list_places(photo, size_of(pixels), side, spots):
+        target = folder / f"{part}-{photo.stem}-{chain.backbone.info.name}-{depth}-{number}.npz"
+        if target.exists():
+            continue
+        height, width = (length // depth * depth for length in pixels.shape[:2])
+        how = "area" if zlib.crc32(photo.stem.encode()) % 2 else "bicubic"
+        picture = Picture.of_pixels(reduce_photo(pixels[:height, :width], depth, how), photo.stem)
+        corners = ",".join(f"{corner}px" for corner in box)
+        *_, last = chain.zoom(picture, box=corners, size=(side, side))
+        left, top = (int(corner) * depth for corner in box[:2])
+        truth = pixels[top : top + side, left : left + side]
+        data = io.BytesIO()
+        np.savez_compressed(data, state=read_luma(last.image), input=read_luma(last.input), truth=read_luma(truth))
+        write_atomic(target, data.getvalue())
 
 
 def read_groups(folder: Path, part: str) -> dict[tuple[str, int], Group]:
@@ -100,40 +110,47 @@ def read_groups(folder: Path, part: str) -> dict[tuple[str, int], Group]:
     }
 
 
-def fit(folder: Path) -> TrustModel:
-    """Fit to the first part, calibrate on the second."""
-    groups = read_groups(folder, "fit")
+def fit(folder: Path) -> dict[str, TrustModel]:
+    """Fit to the first part, calibrate on the second, for every backbone with zooms of both at both depths."""
+    groups, calibrations = read_groups(folder, "fit"), read_groups(folder, "calibrate")
+    return {
+        backbone: fit_backbone([groups[backbone, depth] for depth in DEPTHS], calibrations, backbone)
+        for backbone in sorted({backbone for backbone, _ in calibrations})
+        if all((backbone, depth) in groups for depth in DEPTHS)
+    }
+
+
+def fit_backbone(groups: list[Group], calibrations: dict[tuple[str, int], Group], backbone: str) -> TrustModel:
+    """Fit and calibrate one backbone.
+
+    Blocks of one photo are alike, so photos are what is exchangeable: of n of them the quantile of q is that of
+    q (n + 1) / n, as if one more were worse than all.
+    """
     rng = np.random.default_rng(0)
-    chosen = {key: rng.permutation(len(group.differences))[:BLOCKS_EACH] for key, group in groups.items()}
-    features = np.concatenate([group.features[chosen[key]] for key, group in groups.items()])
-    differences = np.concatenate([group.differences[chosen[key]] for key, group in groups.items()])
+    chosen = [rng.permutation(len(group.differences))[:BLOCKS_EACH] for group in groups]
+    features, differences = (
+        np.concatenate([group[part][blocks] for group, blocks in zip(groups, chosen, strict=True)]) for part in (0, 1)
+    )
     difference = fit_quadratic(features.astype(np.float64), np.log(differences + OFFSET), 10.0)
-    residuals: dict[str, dict[str, tuple[float, ...]]] = {}
-    for (backbone, depth), group in sorted(read_groups(folder, "calibrate").items()):
+    residuals = {}
+    for depth in DEPTHS:
+        group = calibrations[backbone, depth]
         off = np.log(group.differences + OFFSET) - predict_difference(difference, group.features[None])[0]
-        quantiles = np.quantile(off, np.linspace(0, 1, 101))
-        residuals.setdefault(backbone, {})[f"{depth}x"] = tuple(round(float(value), 4) for value in quantiles)
+        shares = np.minimum(np.linspace(0, 1, 101) * (group.photos + 1) / group.photos, 1)
+        residuals[f"{depth}x"] = tuple(round(float(value), 4) for value in np.quantile(off, shares))
     return TrustModel(difference=difference, residuals=residuals)
 
 
-def measure_auroc(scores: NDArray[np.float32], is_positive: NDArray[np.bool_]) -> float:
-    """Return the chance that a positive one scores higher than a negative one."""
-    ranks = np.empty(len(scores))
-    ranks[np.argsort(scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    positives, negatives = is_positive.sum(), (~is_positive).sum()
-    return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def check(folder: Path, model: TrustModel) -> str:
+def check(folder: Path, part: str, models: dict[str, TrustModel]) -> str:
     """Return the tables of docs/truth.md, for photos that were neither fitted to nor calibrated on."""
     names = ("backbone, depth", "photos, blocks", "differ", "AUROC", "flagged")
     lines = [f"| {' | '.join((*names, 'flagged that differ', 'differing, flagged', 'bound holds'))} |"]
     lines.append("|" + "---|" * 8)
     shares: dict[int, list[tuple[float, float]]] = {}
-    for (backbone, depth), group in sorted(read_groups(folder, "test").items()):
-        if backbone not in model.residuals:
+    for (backbone, depth), group in sorted(read_groups(folder, part).items()):
+        if backbone not in models:
             continue
-        trust = model.map(group.features[None], backbone, depth)
+        trust = models[backbone].map(group.features[None], depth)
         differs, flagged = group.differences > NOTICEABLE, trust.trust[0] < 0.5
         numbers = [
             differs.mean(),
@@ -160,23 +177,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     steps = parser.add_subparsers(dest="step", required=True)
     zooming = steps.add_parser("zoom")
-    zooming.add_argument("part", choices=PARTS)
     zooming.add_argument("photos", type=Path)
     zooming.add_argument("--backbone", default="span")
-    zooming.add_argument("--side", type=int, default=512)
+    zooming.add_argument("--side", type=int, default=256)
     zooming.add_argument("--spots", type=int, default=3)
-    for step in (zooming, steps.add_parser("fit"), steps.add_parser("check")):
+    checking = steps.add_parser("check")
+    checking.add_argument("part", choices=PARTS)
+    for step in (zooming, steps.add_parser("fit"), checking):
         step.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.step == "zoom":
         arguments.out.mkdir(exist_ok=True)
-        for photo in sorted(arguments.photos.iterdir()):
-            for name, pixels in zoom(photo, arguments.backbone, arguments.side, arguments.spots):
-                np.savez_compressed(arguments.out / f"{arguments.part}-{name}.npz", **pixels)
+        chain = ChainOfZoom(backbone=arguments.backbone)
+        for spots in range(1, arguments.spots + 1):
+            for part in PARTS:
+                for photo in sorted((arguments.photos / part).iterdir()):
+                    zoom(chain, photo, arguments.side, spots, arguments.out)
     elif arguments.step == "fit":
-        MODEL.write_bytes(msgspec.json.format(msgspec.json.encode(fit(arguments.out)), indent=1) + b"\n")
+        MODELS.write_bytes(msgspec.json.format(msgspec.json.encode(fit(arguments.out)), indent=1) + b"\n")
     else:
-        print(check(arguments.out, msgspec.json.decode(MODEL.read_bytes(), type=TrustModel)))
+        print(check(arguments.out, arguments.part, load_models()))
 
 
 if __name__ == "__main__":

@@ -66,9 +66,8 @@ def test_deeper_is_trusted_less():
 
 
 def test_the_model_is_whole():
-    model = load_models()
-    for tables in model.residuals.values():
-        for residuals in tables.values():
+    for model in load_models().values():
+        for residuals in model.residuals.values():
             assert len(residuals) == 101
             assert list(residuals) == sorted(residuals)
 
