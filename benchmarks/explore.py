@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,10 +50,10 @@ EXPECTED = {200, 202, 204, 304, 503}
 
 
 @contextmanager
-def served(backbone: str, cache: Path, photo: Path = EXAMPLE) -> Iterator[ExplorerClient]:
+def served(backbone: str, cache: Path, photo: Path = EXAMPLE, more: Sequence[str] = ()) -> Iterator[ExplorerClient]:
     """A client of a server in a process of its own."""
     command = [sys.executable, "-m", "chain_of_zoom", "explore", str(photo), "--backbone", backbone, "--no-browser"]
-    command += ["--port", "0", "--cache", str(cache), "--quiet"]
+    command += ["--port", "0", "--cache", str(cache), "--quiet", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         client = ExplorerClient(process.stdout.readline().strip())

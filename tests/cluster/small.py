@@ -11,6 +11,8 @@ import pytest
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 S3 = f"http://127.0.0.1:{23_390 + 200 * WORKER}"
 """Where a test may start a server of object stores: nodes know it from the beginning."""
+CLIENT_PORT = 23_391 + 200 * WORKER
+"""Where the cluster speaks with Ray's client."""
 S3_ENVIRONMENT = {
     "AWS_ENDPOINT_URL": S3,
     "AWS_ACCESS_KEY_ID": "test",
@@ -27,7 +29,8 @@ class SmallCluster:
         from ray.cluster_utils import Cluster
 
         self._port = 23_400 + 200 * WORKER
-        self._cluster = Cluster(initialize_head=True, head_node_args={**self._size(), "include_dashboard": False})
+        head = {**self._size(), "include_dashboard": False, "ray_client_server_port": CLIENT_PORT}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self._add() for _ in range(2)]
         self._cluster.wait_for_nodes(120)
         self.address = self._cluster.address
@@ -56,6 +59,8 @@ def cluster() -> Iterator[SmallCluster]:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
         monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
         monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is missed after 5 of these, not 15
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         for name, value in S3_ENVIRONMENT.items():
             monkeypatch.setenv(name, value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 from batch_files import contents, save
 from cluster.perishable import ALWAYS, ONCE, build
+from cluster.small import CLIENT_PORT
 from conftest import noise
 
 from chain_of_zoom import BackboneError, zoom_many
@@ -44,34 +47,37 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_cluster_makes_the_bytes_of_one_machine(cluster, photos):
-    """Summary and page included, although zooms end in another order."""
-    run_on_ray(cluster, photos, photos / "there", {})
-    list(zoom_many(photos / "photos", out=photos / "here", backbone="fake", **SIZE))
-    assert contents(photos / "there") == contents(photos / "here")
+def test_workers_and_a_node_die_on_the_way_and_one_photo_kills(cluster, photos):
+    """Nothing is lost, nobody else fails, and every file has the bytes that it has here."""
 
+    def lose_a_node(count: int) -> None:
+        if count == 2:
+            cluster.lose_node()
 
-def test_a_worker_that_dies_is_replaced_and_one_task_that_kills_is_a_failure(cluster, photos):
-    """Nothing is lost, and nobody else fails."""
-    outcomes = run_on_ray(cluster, photos, photos / "out", {"p3": ONCE, "p6": ALWAYS})
+    outcomes = run_on_ray(cluster, photos, photos / "there", {"p3": ONCE, "p6": ALWAYS}, lose_a_node)
     failed = {outcome.task.name: outcome.error for outcome in outcomes if outcome.error}
     assert sorted(failed) == ["broken", "p6"]
     assert isinstance(failed["p6"], BackboneError)
     assert "3 workers died of it" in str(failed["p6"])
     assert sorted(outcome.task.name for outcome in outcomes) == ["broken", *(f"p{number}" for number in range(9))]
+    there = contents(photos / "there")
+    for number in (0, 3, 8):
+        photo, seed = photos / "photos" / f"p{number}.png", ONCE if number == 3 else 0
+        list(zoom_many(photo, out=photos / "here", backbone="fake", seed=seed, **SIZE))
+        for name, value in contents(photos / "here" / f"p{number}").items():
+            assert there[f"p{number}/{name}"] == value
 
 
-def test_a_node_may_be_lost_on_the_way(cluster, photos):
-    def lose_a_node(count: int) -> None:
-        if count == 2:
-            cluster.lose_node()
-
-    outcomes = run_on_ray(cluster, photos, photos / "there", {}, lose_a_node)
-    assert len({outcome.task.name for outcome in outcomes}) == len(outcomes) == 10
-    list(zoom_many(photos / "photos", out=photos / "here", backbone="fake", **SIZE))
-    assert contents(photos / "there") == contents(photos / "here")
-    again = run_on_ray(cluster, photos, photos / "there", {})
-    assert sorted({outcome.status for outcome in again}) == ["failed", "kept"]
+def test_the_client_of_ray_works_too(cluster, tmp_path):
+    """Ray cannot be in two modes in one process."""
+    for number in range(2):
+        save(noise(32, 48, number), tmp_path / "photos" / f"{number}.png")
+    command = [sys.executable, "-m", "chain_of_zoom", "zoom", "photos", "-o", "there", "--backbone", "fake"]
+    command += ["--size", "24x16", "--zoom", "16", "--quiet", "--on", f"ray://127.0.0.1:{CLIENT_PORT}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    list(zoom_many(tmp_path / "photos", out=tmp_path / "here", backbone="fake", **SIZE))
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
 def test_here_and_there_have_one_name(photos):

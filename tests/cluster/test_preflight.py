@@ -21,9 +21,9 @@ from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.chain.request import make_request
 from chain_of_zoom.cluster import nodes
-from chain_of_zoom.cluster.joining import Crew, count_seats, import_ray
+from chain_of_zoom.cluster.joining import Crew, count_seats, import_ray, join
 from chain_of_zoom.cluster.nodes import PROBE, NodeReport, check_is_path, compare_reports, share_places
-from chain_of_zoom.errors import BadInputError, InUseError, MissingError, OutputError, UsageError, rebuild
+from chain_of_zoom.errors import BadInputError, DownError, InUseError, MissingError, OutputError, UsageError, rebuild
 from chain_of_zoom.resources import CORES, available_cores
 
 REPORT = NodeReport(
@@ -116,6 +116,21 @@ def test_without_the_extra_the_error_names_the_command(monkeypatch, coz):
     assert (end.returncode, end.stdout) == (5, "")
     assert "pip install 'chain-of-zoom[ray]'" in end.stderr
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "advice"), [("ray:node:6379", "type: ray status"), ("ray://node:10001", "set RAY_AUTH_MODE=token")]
+)
+def test_a_cluster_that_does_not_answer(monkeypatch, text, advice):
+    def fail(**settings: object) -> None:
+        raise ConnectionError("ray client connection timeout")
+
+    monkeypatch.setattr(import_ray(), "init", fail)
+    with pytest.raises(
+        DownError, match=rf"no Ray cluster at .*node:[0-9]+ \(ray client connection timeout\).*{advice}"
+    ):
+        join(Crew.parse(text))
 
 
 def test_a_process_may_be_given_fewer_cores(monkeypatch):

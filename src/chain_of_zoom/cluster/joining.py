@@ -69,9 +69,10 @@ def join(crew: Crew) -> tuple[Any, bool]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = crew.address or os.environ.get("RAY_ADDRESS") or "this machine"
         problem = " ".join(str(error).split())
+        advice = "set RAY_AUTH_MODE=token where the cluster has tokens, or type: ray job submit -- coz ..."
         raise DownError(
             f"no Ray cluster at {where} ({problem}); accepted: one that runs, of the same versions of Ray and Python; "
-            "type: ray status"
+            + (advice if address and "://" in address else "type: ray status")
         ) from error
     return ray, True
 
