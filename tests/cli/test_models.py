@@ -53,7 +53,7 @@ def test_the_list_says_what_is_there_and_how_to_get_the_rest():
     assert "--preset paper-null: " in text
     assert "needs sd3, sr-lora, sr-vae; lacks all" in text
     assert "missing; type: coz models get qwen" in text
-    assert text.count("NON-COMMERCIAL") == 3
+    assert text.count("NON-COMMERCIAL") == 4
     path = models_dir() / "sr-lora" / "model_20001.pkl"
     path.parent.mkdir(parents=True)
     path.write_text("x")
@@ -200,7 +200,9 @@ def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
 def test_what_is_not_on_the_hub_is_refused_before_anything_is_downloaded(calls):
     with pytest.raises(MissingError) as error:
         invoke("models", "get", "sd3", "sr-lora", "ram-tags")
-    assert "sr-lora, ram-tags: not on the Hugging Face hub; accepted here: sd3, qwen, ram, sd-x4;" in str(error.value)
+    assert "sr-lora, ram-tags: not on the Hugging Face hub; accepted here: sd3, qwen, oracle, ram, sd-x4;" in str(
+        error.value
+    )
     assert "git clone https://github.com/bryanswkim/Chain-of-Zoom && coz models convert" in str(error.value)
     with pytest.raises(UsageError, match="did you mean qwen"):
         invoke("models", "get", "qwen2")

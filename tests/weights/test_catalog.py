@@ -224,7 +224,7 @@ def test_folders_that_the_libraries_wrote_count_as_whole(name: str, tiny: str):
 
 def test_what_to_type_names_every_item_once():
     typed = list_commands(ITEMS.values())
-    assert typed[0] == "coz models get sd3 qwen ram sd-x4"
+    assert typed[0] == "coz models get sd3 qwen oracle ram sd-x4"
     assert typed.count("git clone https://github.com/bryanswkim/Chain-of-Zoom") == 1
     assert typed.index("coz models convert Chain-of-Zoom/ckpt") == 2
     assert typed[3:] == [
@@ -256,7 +256,7 @@ def test_every_item_says_what_a_user_must_know():
         assert (item.hub is None) == item.source.startswith("https://github.com/")
         assert item.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", item.sha256)
     assert {name for name, item in ITEMS.items() if item.sha256} == {"sr-lora", "sr-vae", "vlm-adapter", "dape"}
-    assert {name for name, item in ITEMS.items() if not item.commercial} == {"sd3", "qwen", "vlm-adapter"}
+    assert {name for name, item in ITEMS.items() if not item.commercial} == {"sd3", "qwen", "oracle", "vlm-adapter"}
     assert {name for name, item in ITEMS.items() if item.gated} == {"sd3"}
     with pytest.raises(UsageError, match="did you mean sr-lora"):
         find_item("sr_lora")
@@ -286,6 +286,7 @@ def test_what_each_preset_needs():
         "paper": [*base, "qwen", "vlm-adapter"],
         "paper-vlm-base": [*base, "qwen"],
         "paper-null": base,
+        "oracle": [*base, "oracle", "qwen", "vlm-adapter"],
         "paper-dape": [*base, *tags],
         "paper-direct": [*base, *tags],
     }

@@ -42,7 +42,9 @@ DEFAULT_BASE = ITEMS["sd3"].source
 class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
     """OSEDiff on SD3 with the published adapters merged.
 
-    base: a diffusers folder or a downloaded hub name. lora: the transformer adapters, or a folder of `coz train`, which
+    base: a diffusers folder or a downloaded hub name. transformer: a file or a folder of weights in place of the base
+    model's transformer, such as OracleZoom's; where it has the adapters in it, `lora` is not merged again.
+    lora: the transformer adapters, or a folder of `coz train`, which
     has both adapters. vae_encoder: the adapted encoder. Without them the base model's own weights are used, and the
     record's hash says so. posterior, shift_in, t5, t5_tokens: see OneStepOptions; the last three are by default as the
     adapters were trained, which for the published ones means OneStepOptions' own. device, dtype, memory: see
@@ -77,13 +79,16 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
         device: str = "auto",
         dtype: str = "auto",
         memory: str = "auto",
+        transformer: str | Path | None = None,
     ) -> None:
         if posterior not in ("sample", "mode"):
             raise UsageError(f"posterior {posterior!r}; accepted: sample, mode; type: --set backbone.posterior=mode")
         if lora and Path(lora).is_dir():
             lora = Path(lora) / TRAINED
         self.lora, self.vae_encoder = (str(path) if path else None for path in (lora, vae_encoder))
-        super().__init__(base, [path for path in (self.lora, self.vae_encoder) if path], device, dtype, memory)
+        self.transformer = str(transformer) if transformer else None
+        files = [path for path in (self.lora, self.vae_encoder) if path] + _list_weights(self.transformer)
+        super().__init__(base, files, device, dtype, memory)
         for path in self.files:
             if not Path(path).is_file():
                 raise MissingError(
@@ -112,7 +117,9 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
 
         device, dtype = choose_device(residence.device("image")), find_dtype(residence.dtype("transformer"))
         options = OneStepOptions(posterior=self.posterior, shift_in=self.shift_in, t5=self.t5, t5_tokens=self.t5_tokens)
-        self.model = OneStepSD3.load(self.base, self.lora, self.vae_encoder, options, device, dtype, residence)
+        self.model = OneStepSD3.load(
+            self.base, self.lora, self.vae_encoder, options, device, dtype, residence, self.transformer
+        )
 
     def _refine(self, pictures: list[RGB8], prompts: list[str], seeds: list[int]) -> list[RGBF]:
         from chain_of_zoom.networks.sd.sd3 import TEXTS
@@ -258,6 +265,13 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
             top = int(band.y0)
             visible = pixels[: height - top, :width]
             yield pixel_box(0, top, width, top + len(visible)), visible
+
+
+def _list_weights(transformer: str | None) -> list[str]:
+    """Return the files of a transformer's weights; the path itself where it is no folder with any."""
+    if transformer is None:
+        return []
+    return [str(path) for path in sorted(Path(transformer).glob("*.safetensors"))] or [transformer]
 
 
 def sd3_parts(folder: Path, *, t5: bool = True) -> tuple[NetworkPart, ...]:

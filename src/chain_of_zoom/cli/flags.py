@@ -105,6 +105,7 @@ LOADERS: dict[str, dict[str, Any]] = {
     "backbone": {
         "base": _of_paper("Base model: folder or hub name.", "MODEL"),
         "lora": _of_paper("Transformer adapters of osediff-sd3, or a folder of coz train.", "PATH"),
+        "transformer": _of_paper("Other weights of osediff-sd3's transformer, such as OracleZoom's.", "PATH"),
         "vae_encoder": _of_paper("Adapted VAE encoder of osediff-sd3.", "FILE"),
     },
     "prompter": {

@@ -101,6 +101,16 @@ _LISTED = (
         sha256="ed7f7aa03dfcbce9016d51c5aa8d3920428b3d7c9a678c721cd062d01805ae4a",
     ),
     WeightItem(
+        name="oracle",
+        about="OracleZoom's transformer: the paper's, trained on to contradict earlier zooms less",
+        bytes=8_100_000_000,
+        licence="MIT, but a merged Stable Diffusion 3 medium, so Stability AI's licence applies",
+        commercial=False,
+        source="dipta007/OracleZoom merged_transformer.safetensors",
+        hub="dipta007/OracleZoom",
+        files=("merged_transformer.safetensors",),
+    ),
+    WeightItem(
         name="vlm-adapter",
         about="the paper's preference-aligned adapter of Qwen2.5-VL",
         bytes=60_000_000,

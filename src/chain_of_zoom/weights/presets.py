@@ -41,12 +41,15 @@ class Preset:
         return [ITEMS[name] for name in (*self.backbone_items.values(), *self.prompter_items.values())]
 
 
+_ADAPTERS = {"base": "sd3", "lora": "sr-lora", "vae_encoder": "sr-vae"}
+
+
 def _paper(about: str, prompter: str, items: Mapping[str, str], mode: str = "chain", **options: Any) -> Preset:
     return Preset(
         about=about,
         settings={"protocol": "paper", "zoom": 256.0, "mode": mode},
         backbone="osediff-sd3",
-        backbone_items={"base": "sd3", "lora": "sr-lora", "vae_encoder": "sr-vae"},
+        backbone_items=_ADAPTERS,
         prompter=prompter,
         prompter_items=items,
         prompter_options=options,
@@ -67,6 +70,15 @@ PRESETS: dict[str, Preset] = {
     ),
     "paper-null": _paper("the same chain without prompts", "null", {}),
     "paper-dape": _paper("the same chain with tags as prompts", "dape", _TAGS),
+    "oracle": Preset(
+        about="the paper's chain with OracleZoom's transformer, which contradicts earlier zooms less",
+        settings={"protocol": "paper", "zoom": 256.0, "mode": "chain"},
+        backbone="osediff-sd3",
+        backbone_items=_ADAPTERS | {"transformer": "oracle"},
+        prompter="vlm",
+        prompter_items={"model": "qwen", "adapter": "vlm-adapter"},
+        prompter_options={"multi_scale": True},
+    ),
     "paper-direct": _paper("direct SR, the paper's baseline: one pass instead of a chain", "dape", _TAGS, "direct"),
 }
 

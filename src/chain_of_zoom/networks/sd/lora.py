@@ -98,8 +98,67 @@ def merge_trained(transformer: nn.Module, encoder: nn.Module, tensors: Any, sour
     merge_encoder(encoder, {**encoder.state_dict(), **state}, source)
 
 
-def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None) -> None:
-    """Merge adapters into a pipeline: one file of `coz train`, or the published two. Raises MissingError."""
+@torch.no_grad()
+def replace_transformer(transformer: nn.Module, state: Mapping[str, Tensor], source: str = "the transformer") -> bool:
+    """Give a transformer the weights of a file; return whether the adapters of its modulation are in them already.
+
+    They may lie beside their layers, as the published code holds them (NAME.linear, NAME.lora_up, NAME.lora_down: so
+    a transformer trained on top of it is saved), or be merged, which shows by weights other than the base model's.
+    Raises MissingError when a weight is missing, left over, or of another shape.
+    """
+    plain = {key.removeprefix("base_model.model."): value for key, value in state.items()}
+    linears = dict(find_modulation_linears(transformer))
+    is_adapted = False
+    for name, linear in linears.items():
+        up, down = (plain.pop(f"{name}.lora_{way}.weight", None) for way in ("up", "down"))
+        for part in ("weight", "bias"):
+            if f"{name}.linear.{part}" in plain:
+                plain[f"{name}.{part}"] = plain.pop(f"{name}.linear.{part}")
+        weight = plain.get(f"{name}.weight")
+        if weight is None or weight.shape != linear.weight.shape or (up is None) != (down is None):
+            continue  # load_state_dict says what is wrong
+        if up is not None and down is not None:
+            plain[f"{name}.weight"] = weight.float() + TRANSFORMER_SCALE * (up.float() @ down.float())
+            is_adapted = True
+        elif not torch.allclose(weight.float(), linear.weight.float(), rtol=2**-7, atol=1e-6):  # two short roundings
+            is_adapted = True
+    try:
+        transformer.load_state_dict(plain, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:240]
+        raise MissingError(
+            f"{source} does not fit the transformer of the base model ({reason}); accepted: all weights of a "
+            "Stable Diffusion 3 medium, in the names of diffusers; use its own file"
+        ) from error
+    return is_adapted
+
+
+def read_transformer(path: str) -> dict[str, Tensor]:
+    """Read the weights of a transformer: a safetensors file, or a folder of them. Raises MissingError."""
+    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else [Path(path)]
+    if not files:
+        raise MissingError(f"{path} holds no weights; accepted: a folder with .safetensors files, or one such file")
+    state: dict[str, Tensor] = {}
+    for file in files:
+        tensors = read_tensors(file)
+        if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+            raise MissingError(f"{file} is no state dict; accepted: the weights of one transformer; get it again")
+        state |= tensors
+    return state
+
+
+def merge_files(pipeline: Any, lora: str | None, vae_encoder: str | None, transformer: str | None = None) -> None:
+    """Put other weights into a pipeline: a whole transformer first, then adapters, which it may have in it already.
+
+    lora, vae_encoder: one file of `coz train`, or the published two. Raises MissingError.
+    """
+    if transformer:
+        is_adapted = replace_transformer(pipeline.transformer, read_transformer(transformer), Path(transformer).name)
+        if is_adapted and lora and trained_about(lora):
+            raise MissingError(
+                f"{Path(transformer).name} has adapters in it, and {Path(lora).name} brings others; accepted: one"
+            )
+        lora = None if is_adapted else lora
     if lora and trained_about(lora):
         merge_trained(pipeline.transformer, pipeline.vae.encoder, read_tensors(lora), source=Path(lora).name)
     elif lora:

@@ -86,10 +86,14 @@ class OneStepSD3:
         device: torch.device,
         dtype: torch.dtype,
         residence: Residence | None = None,
+        transformer: str | None = None,
     ) -> OneStepSD3:
-        """Read a diffusers folder or hub name and merge the adapters. Raises MissingError."""
+        """Read a diffusers folder or hub name, put the weights of `transformer` into it, and merge the adapters.
+
+        Raises MissingError.
+        """
         pipeline = load_pipeline(base, options.t5, dtype)
-        merge_files(pipeline, lora, vae_encoder)
+        merge_files(pipeline, lora, vae_encoder, transformer)
         if pipeline.text_encoder_3 is not None and residence and residence.int8("t5"):
             to_int8(pipeline.text_encoder_3)
         return cls(pipeline, options, device, dtype, residence)
