@@ -62,11 +62,19 @@ class TrustModel(msgspec.Struct, frozen=True, kw_only=True):
     quantiles of 0, 1 ... 100%."""
 
     def map(self, features: Blocks, depth: float) -> TrustMap:
-        """Map the trust in blocks that are described by `features`, rows x columns x 9."""
-        predicted = predict_difference(self.difference, features)
+        """Map the trust in blocks that are described by `features`, rows x columns x 9.
+
+        Between the depths where there was a truth, what is predicted for either is mixed.
+        """
         weight = math.log2(depth) / 2 - 1  # 0 at 4x, 1 at 16x
-        shallow, deep = (np.array(self.residuals[name]) for name in ("4x", "16x"))
-        residuals = (1 - weight) * shallow + weight * deep
+        predicted, residuals = np.zeros(features.shape[:2], np.float32), np.zeros(101)
+        for share, measured in ((1 - weight, SHALLOWEST), (weight, DEEPEST)):
+            if share:
+                features = np.concatenate(
+                    [features[..., :-1], np.full_like(features[..., -1:], math.log2(measured))], -1
+                )
+                predicted += share * predict_difference(self.difference, features)
+                residuals += share * np.array(self.residuals[f"{measured:g}x"])
         trust = np.interp(math.log(NOTICEABLE + OFFSET) - predicted, residuals, np.linspace(0, 1, len(residuals)))
         expected, bound = (np.exp(predicted + residuals[share]) - OFFSET for share in (50, COVERAGE))
         return TrustMap(*(np.maximum(blocks, 0).astype(np.float32) for blocks in (expected, bound, trust)))
