@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from resolution import fit_quadratic
 
-from chain_of_zoom import ChainOfZoom
+from chain_of_zoom import ChainOfZoom, load_backbone
 from chain_of_zoom.evaluation.true_zoom import reduce_photo
 from chain_of_zoom.evaluation.trust import measure_auroc, measure_difference, read_luma
 from chain_of_zoom.files import write_atomic
@@ -116,7 +116,7 @@ def fit(folder: Path) -> dict[str, TrustModel]:
     return {
         backbone: fit_backbone([groups[backbone, depth] for depth in DEPTHS], calibrations, backbone)
         for backbone in sorted({backbone for backbone, _ in calibrations})
-        if all((backbone, depth) in groups for depth in DEPTHS)
+        if load_backbone(backbone).info.resample is None and all((backbone, depth) in groups for depth in DEPTHS)
     }
 
 
