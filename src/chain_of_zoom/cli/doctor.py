@@ -33,6 +33,12 @@ def doctor(
         str | None, option("PRESET", "Run one fixed picture at 16x with a preset's real weights.")
     ] = None,
     out: Annotated[Path | None, option("FILE.zip", "Where the self-test's results go.", "--out", "-o")] = None,
+    estimate: Annotated[
+        str | None, option("PRESET", "What a step of a preset takes on this machine's card; reads no weights.")
+    ] = None,
+    vram: Annotated[
+        list[float] | None, option("GB", "With --estimate: on a card of so many GB; repeat for several.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -44,8 +50,17 @@ def doctor(
     \b
     Examples:
       coz doctor
+      coz doctor --estimate paper --vram 24
       coz doctor --selftest paper -o selftest.zip
     """
+    if vram and estimate is None:
+        raise UsageError("--vram without --estimate; accepted: coz doctor --estimate PRESET --vram GB; add --estimate")
+    if estimate is not None:
+        from chain_of_zoom.cli.estimate import estimate_preset, list_lines
+
+        estimated = estimate_preset(estimate, vram, [] if vram else machine_facts()["gpus"])
+        echo_lines(json.dumps(estimated, indent=2) if as_json else "\n".join(list_lines(estimated)))
+        return
     if selftest is not None:
         target = out or Path(f"coz-selftest-{selftest}.zip")
         from chain_of_zoom.cli.selftest import run_selftest
