@@ -10,6 +10,7 @@ v = e - z, so that its estimate of z is z_s - s v.
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,8 @@ def _load_lpips() -> Any:
     try:
         import lpips
 
-        return lpips.LPIPS(net="vgg", verbose=False)
+        with warnings.catch_warnings(action="ignore"):  # torchvision's advice is for the authors of lpips
+            return lpips.LPIPS(net="vgg", verbose=False)
     except (ImportError, OSError, RuntimeError) as error:  # torchvision, or VGG's weights from the net
         reason = " ".join(str(error).split())[:160]
         raise MissingError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
@@ -61,7 +62,8 @@ class ResearchMetric(PictureMetric):
 
     def _load(self) -> None:
         try:
-            with redirect_stdout(sys.stderr):  # "Downloading ..." is none of what `--json` prints
+            # "Downloading ..." is none of what `--json` prints, and torchvision's advice is for the authors of lpips.
+            with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
                 self._score: Callable[..., Any] = _lpips() if self._package == "lpips" else _pyiqa(self.info.name)
         except Exception as error:  # a download, a licence wall, torchvision beside another torch: anything
             reason = " ".join(str(error).split())[:200] or type(error).__name__
