@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from chain_of_zoom import load_backbone
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.geometry import Size
-from chain_of_zoom.upscaling.plan import OVERSIZE, choose_halo, choose_side, plan_steps, plan_tiles
+from chain_of_zoom.upscaling.plan import OVERSIZE, choose_halo, choose_side, plan_steps, plan_tiles, plan_upscale
+from chain_of_zoom.upscaling.request import UpscaleRequest
 
 SCALES = st.fractions(Fraction(51, 50), 300, max_denominator=50)
 
@@ -94,3 +95,22 @@ def test_chained_steps_have_wider_halos_around_the_same_cores_where_the_network_
 def test_a_tile_that_is_all_halo_is_refused():
     with pytest.raises(UsageError, match=r"--tile 40; accepted with realsr: from 72; for example --tile 176"):
         choose_side(load_backbone("realsr").info, 40)
+
+
+@pytest.mark.parametrize(
+    ("scale", "sizes", "stretched"),
+    [
+        ("1.3", [(400, 300)], False),
+        ("2", [(280, 210)], False),
+        ("3.2", [(400, 300)], False),
+        ("5", [(400, 300), (1600, 1200)], True),
+        ("8", [(400, 300), (800, 600)], False),
+    ],
+)
+def test_no_pass_makes_many_times_what_is_shown(scale, sizes, stretched):
+    """A last step reads its source whole, reduced, or without a network: the rule of zooms."""
+    steps = plan_upscale(Size(400, 300), UpscaleRequest(scale=float(scale)), load_backbone("span"))
+    assert [step.input for step in steps] == sizes
+    assert steps[-1].is_stretch == stretched
+    plain = plan_upscale(Size(400, 300), UpscaleRequest(scale=float(scale), detail=0), load_backbone("span"))
+    assert not any(step.reduced or step.is_stretch for step in plain)

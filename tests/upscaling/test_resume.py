@@ -16,7 +16,7 @@ from chain_of_zoom import upscale
 from chain_of_zoom.errors import OutputError
 from upscaling.doubles import Double, picture
 
-SCALE = 7  # two steps, the last one reduced by area
+SCALE = 12  # two steps, the last one reduced by area
 TILE = 40
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 

@@ -113,8 +113,8 @@ def check_memory(job: UpscaleJob) -> None:
 
 
 def _source_pixels(job: UpscaleJob) -> int:
-    """Return the pixels that all tiles read."""
-    return sum(tile.window.pixels for step in job.steps for tile in step.tiles)
+    """Return the pixels that all tiles hand to the backbone."""
+    return sum(tile.window.pixels for step in job.steps if not step.is_stretch for tile in step.tiles)
 
 
 def _samples(job: UpscaleJob) -> float:

@@ -1,7 +1,8 @@
 """Plan an enlargement: from a photo's size and a scale to steps, and from a step to its tiles. Pure arithmetic.
 
-Every step enlarges by the backbone's factor, the last by whatever remains: it is enlarged by the factor too, and each
-of its pixels is the mean of the area that it covers.
+Every step enlarges by the backbone's factor, the last by whatever remains, as in a zoom (chain/window.py): it is
+enlarged by the factor too, and each of its pixels is the mean of the area that it covers; what it enlarges is reduced
+first where that would make far more pixels than are wanted; where very little remains, the step before is stretched.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from math import ceil, floor
 from typing import Any
 
 from chain_of_zoom.backbones.base import Backbone, BackboneInfo, WholePictureBackbone
+from chain_of_zoom.chain.window import PHOTO_SIDE, STATE_SIDE, STRETCH
 from chain_of_zoom.errors import UsageError
-from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, round_half_up
+from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, ceil_size, round_half_up
 from chain_of_zoom.imaging.tiling import plan_spans
 from chain_of_zoom.upscaling.request import UpscaleRequest
 
 SIDE = 512
 """Side of a tile, where the backbone takes any."""
+LEAST_RATIO = 2
+"""Least enlargement of a photo for which it is reduced first: below, that costs 1 to 2 dB (docs/evidence.md)."""
 HALOS = 5.5
 """Least side of a tile in halos, so that no more than 2.5 times the pixels are computed."""
 OVERSIZE = 1.7
@@ -67,18 +71,32 @@ class UpscaleStep:
     """Size of the enlarged picture."""
     exact: bool
     """Whether the output is the enlargement by the backbone's factor, pixel by pixel."""
+    reduced: Size | None = None
+    """Size to which that is reduced before tiles read it; None where they read it as it is."""
+    is_stretch: bool = False
+    """Whether it is made by Lanczos alone."""
     tiles: Sequence[PlannedTile] = ()
     """Its tiles, row by row; their boxes partition the output, unless they blend."""
 
     @property
+    def input(self) -> Size:
+        """Size of the picture that its tiles read."""
+        return self.reduced or self.source
+
+    @property
     def ratio(self) -> tuple[Fraction, Fraction]:
-        """Output pixels per source pixel, across and down."""
+        """Output pixels per pixel that tiles read, across and down."""
+        return Fraction(self.output.width, self.input.width), Fraction(self.output.height, self.input.height)
+
+    @property
+    def source_ratio(self) -> tuple[Fraction, Fraction]:
+        """Output pixels per pixel of the source, across and down."""
         return Fraction(self.output.width, self.source.width), Fraction(self.output.height, self.source.height)
 
     @property
     def overhead(self) -> float:
         """Pixels that the tiles read over pixels that there are: the price of the halos."""
-        return sum(tile.window.pixels for tile in self.tiles) / (self.source.width * self.source.height)
+        return sum(tile.window.pixels for tile in self.tiles) / (self.input.width * self.input.height)
 
 
 def plan_upscale(photo: Size, request: UpscaleRequest, backbone: Backbone) -> list[UpscaleStep]:
@@ -96,6 +114,8 @@ def plan_upscale(photo: Size, request: UpscaleRequest, backbone: Backbone) -> li
         if value is not None:
             raise UsageError(f"{option} means nothing to {info.name}, whose tiles do not blend; leave it out")
     steps = plan_steps(photo, request.exact_scale, info.factor)
+    if not info.resample and request.restraint.detail > 0:
+        steps = [save_passes(step, info.factor) for step in steps]
     chained = len(steps) > 1
     side = choose_side(info, request.tile, chained=chained)
     return [replace(step, tiles=plan_tiles(step, side, choose_halo(info, chained=chained))) for step in steps]
@@ -119,6 +139,17 @@ def plan_steps(
         steps.append(UpscaleStep(number=len(steps) + 1, scale=reached, source=source, output=output, exact=exact))
         source = output
     return steps
+
+
+def save_passes(step: UpscaleStep, factor: int) -> UpscaleStep:
+    """Return a step that has its source reduced, or is a stretch, where the rule of zooms says so (chain/window.py)."""
+    ratio = max(step.source_ratio)
+    if step.number > 1 and ratio <= STRETCH:
+        return replace(step, is_stretch=True)
+    if ratio * PHOTO_SIDE >= factor or (step.number == 1 and step.scale < LEAST_RATIO):
+        return step
+    side = (PHOTO_SIDE if step.number == 1 else STATE_SIDE) / factor
+    return replace(step, reduced=ceil_size(step.output.width * side, step.output.height * side))
 
 
 def choose_side(info: BackboneInfo, side: int | None = None, *, chained: bool = False) -> int:
@@ -163,8 +194,8 @@ def plan_tiles(step: UpscaleStep, side: int, halo: int) -> list[PlannedTile]:
     # Where pixels do not coincide, a box may begin inside a pixel of the source: room for it on either side.
     side -= 0 if step.exact else 2
     across, down = step.ratio
-    columns = _plan_axis(step.source.width, step.output.width, across, side, halo)
-    rows = _plan_axis(step.source.height, step.output.height, down, side, halo)
+    columns = _plan_axis(step.input.width, step.output.width, across, side, halo)
+    rows = _plan_axis(step.input.height, step.output.height, down, side, halo)
     return [
         PlannedTile(row=row, col=col, window=PixelRect(x[0], y[0], x[1], y[1]), box=PixelRect(x[2], y[2], x[3], y[3]))
         for row, y in enumerate(rows)

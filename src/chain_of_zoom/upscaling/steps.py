@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chain_of_zoom.backbones.base import WholePictureBackbone, WindowPlace
+from chain_of_zoom.chain.window import STRETCHED
 from chain_of_zoom.errors import BackboneError, ShortageError
 from chain_of_zoom.imaging.colour.grey import COLOUR_REMOVED, is_grey, to_luma
 from chain_of_zoom.imaging.geometry import Box, PixelRect, Size, whole_picture
@@ -27,10 +28,18 @@ from chain_of_zoom.imaging.raster import Samples
 from chain_of_zoom.runs.ahead import work_ahead
 from chain_of_zoom.runs.progress import OnProgress, Progress
 from chain_of_zoom.upscaling.canvas import Canvas, PieceStore
-from chain_of_zoom.upscaling.depth import PhotoSource, PixelSource, enlarge_alpha, enlarge_detail
+from chain_of_zoom.upscaling.depth import (
+    PhotoSource,
+    PixelSource,
+    ReducedSource,
+    enlarge_alpha,
+    enlarge_detail,
+    stretch_part,
+)
 from chain_of_zoom.upscaling.job import UpscaleJob
 from chain_of_zoom.upscaling.plan import PlannedTile, UpscaleStep, blend_options, is_one_piece
 from chain_of_zoom.upscaling.prompts import TilePrompts
+from chain_of_zoom.upscaling.remainder import fit_tile, read_detail
 from chain_of_zoom.upscaling.request import StepRecord
 from chain_of_zoom.upscaling.windows import EnlargedWindow, WindowTask, enlarge_window
 
@@ -68,7 +77,9 @@ class StepRun(ABC):
         prompts: TilePrompts,
         on_progress: OnProgress,
     ) -> None:
-        self.job, self.step, self.source, self.canvas = job, step, source, canvas
+        self.job, self.step, self.canvas = job, step, canvas
+        self.parent = source
+        self.source = ReducedSource(source, step.reduced) if step.reduced else source
         self.prompts, self.on_progress = prompts, on_progress
         self.backbone = job.chain.backbone
         self.alpha = job.alpha if step.number == len(job.steps) else None
@@ -131,7 +142,7 @@ class StepRun(ABC):
     def _complete_prompts(self) -> list[str]:
         """Return one text per tile; empty where the backbone reads none, so that no prompter is asked in vain."""
         job, step = self.job, self.step
-        if not job.reads_prompts:
+        if not job.reads_prompts or step.is_stretch:
             return [""] * len(step.tiles)
         across, down = step.ratio
 
@@ -151,15 +162,22 @@ class TiledStep(StepRun):
 
     def fill_canvas(self, prompts: list[str]) -> None:
         """Make the tiles that no earlier run made from the same pixels and prompt; several at a time elsewhere."""
-        factor = self.backbone.info.factor
-        across, down = (factor / ratio for ratio in self.step.ratio)
-        chain = self.job.chain
-        for task, enlarged in work_ahead(self._enlarge, self._list_missing(prompts), chain.lanes, chain.close):
-            box, window = task.tile.box, task.tile.window
+        chain, tasks = self.job.chain, self._list_missing(prompts)
+        if self.step.is_stretch:
+            self._stretch(tasks)
+            return
+        for task, enlarged in work_ahead(self._enlarge, tasks, chain.lanes, chain.close):
             result = self._make_detail(task, enlarged)
-            region = Box(box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down)
-            region = region.shifted(-window.x0 * factor, -window.y0 * factor)
-            self.finish_part(task.tile.name, task.key, box, crop_or_reduce(result, region, box.size))
+            pixels = fit_tile(self.step, task.tile, result, self.backbone.info.factor, self.parent)
+            self.finish_part(task.tile.name, task.key, task.tile.box, pixels)
+            self.report_tile()
+
+    def _stretch(self, tasks: Iterator[_TileTask]) -> None:
+        """Make the tiles without the backbone."""
+        self.note(STRETCHED.replace("state", "step"))
+        for task in tasks:
+            box = task.tile.box
+            self.finish_part(task.tile.name, task.key, box, stretch_part(self.source, box, self.step.ratio))
             self.report_tile()
 
     def _list_missing(self, prompts: list[str]) -> Iterator[_TileTask]:
@@ -167,6 +185,8 @@ class TiledStep(StepRun):
         for number, (tile, prompt) in enumerate(zip(self.step.tiles, prompts, strict=True)):
             window, seed = self.source.read(tile.window)[..., :3], self.seed + number
             key = hash_inputs(window, prompt, seed)
+            if self.step.reduced:
+                key = hash_inputs(read_detail(self.step, tile, self.parent), key)
             if self.canvas.is_finished(tile.name, key, tile.box):
                 self.reused_tiles += 1
                 self.report_tile()
@@ -213,12 +233,13 @@ class TiledStep(StepRun):
             ) from second
 
     def _ask_backbone(self, task: _TileTask) -> RGBF:
-        earlier_scale = self.job.steps[self.step.number - 2].scale if self.step.number > 1 else 1
+        earlier_scale = self.job.steps[self.step.number - 2].scale if self.step.number > 1 else Fraction(1)
+        scale = earlier_scale * Fraction(self.step.input.width, self.step.source.width)
         tile = WindowTask(
             to_8_bits(task.window),
             task.prompt,
             task.seed,
-            WindowPlace(task.tile.window.x0, task.tile.window.y0, float(earlier_scale)),
+            WindowPlace(task.tile.window.x0, task.tile.window.y0, float(scale)),
             is_one_piece(self.backbone.info, task.window.shape[0] * task.window.shape[1]),
         )
         result: EnlargedWindow = self.job.chain.ask(enlarge_window, tile)
