@@ -17,7 +17,7 @@ from chain_of_zoom import load_prompter
 from chain_of_zoom.errors import MissingError, ShortageError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize
-from chain_of_zoom.prompters.base import PromptContext
+from chain_of_zoom.prompters.base import LETTERS, LETTERS_WARNING, PromptContext
 from chain_of_zoom.prompters.recognition import network, prompter
 from chain_of_zoom.prompters.recognition.network import SIDE, FeatureNetwork, prepare
 from chain_of_zoom.prompters.recognition.prompter import MOST_WORDS, NOTHING, Recognizer
@@ -138,7 +138,7 @@ def test_the_record_names_the_weights():
     assert recognizer.name == "words"
     digests = recognizer.weights_sha256()
     assert digests["weights"] == hashlib.sha256(network.WEIGHTS.read_bytes()).hexdigest()
-    assert sorted(digests) == ["heads", "network", "weights"]
+    assert sorted(digests) == ["heads", "letters", "network", "weights"]
 
 
 def test_damaged_weights(tmp_path, monkeypatch: pytest.MonkeyPatch):
@@ -175,7 +175,7 @@ def test_a_zoom_records_the_words_and_says_that_the_backbone_ignores_them(coz: C
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "out" / "record.json").read_text())
     assert record["prompter"] == "words"
-    assert sorted(record["prompter_sha256"]) == ["heads", "network", "weights"]
+    assert sorted(record["prompter_sha256"]) == ["heads", "letters", "network", "weights"]
     made = record["states"][1:]
     assert {state["prompter"] for state in made} == {"words"}
     assert not any(state["prompt_used"] for state in made)
@@ -194,3 +194,28 @@ def test_faces_have_no_words(words: Recognizer):
     for face in data.lfw_subset()[:100:12]:
         picture = np.repeat((face * 255).astype(np.uint8)[..., None], 3, axis=2)
         assert words([context(resize(picture, Size(512, 512), "bicubic"), 0, 0, 512)]) == [""]
+
+
+@pytest.mark.slow
+def test_letters_are_said_of_a_page_and_not_of_a_face_or_a_wall(words: Recognizer):
+    """Pictures that the head was not fitted to; `benchmarks/words/letters.py` has the shares over many windows."""
+    data = pytest.importorskip("skimage.data")
+    page = np.repeat(data.page()[..., None], 3, axis=2)
+    said = [
+        LETTERS in words([context(np.ascontiguousarray(pixels), x, y, 128)])[0].split(", ")
+        for pixels, x, y in ((page, 20, 20), (page, 150, 40), (data.astronaut(), 150, 60), (data.chelsea(), 100, 100))
+    ]
+    assert said == [True, True, False, False]
+
+
+@pytest.mark.slow
+def test_a_zoom_into_letters_has_a_line_about_them(coz: Coz, tmp_path: Path):
+    data = pytest.importorskip("skimage.data")
+    Image.fromarray(data.page()).save(tmp_path / "page.png")
+    options = ("--prompter", "words", "--zoom", "8", "--size", "96x64", "--no-animate")
+    for backbone, count in (("fake", 1), ("bicubic", 0)):
+        done = coz("zoom", "page.png", *options, "--backbone", backbone, "-o", backbone)
+        assert done.returncode == 0, done.stderr
+        record = json.loads((tmp_path / backbone / "record.json").read_text())
+        assert (sum(LETTERS_WARNING in state["fallbacks"] for state in record["states"]) >= 1) == bool(count)
+        assert (LETTERS_WARNING in done.stdout) == bool(count)

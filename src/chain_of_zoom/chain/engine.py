@@ -21,7 +21,7 @@ from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_float, to_uint8
-from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.prompters.base import LETTERS, LETTERS_WARNING, Prompter
 from chain_of_zoom.truth.resolution import count_blur
 from chain_of_zoom.truth.trust import map_trust
 
@@ -102,6 +102,8 @@ class Engine:
             enlargement.fallbacks += unusual
             extracted, enlargement.prompt = prompt_from(raw, enlargement.job.text, as_published=self.raw_prompts)
             enlargement.raw, enlargement.confidences, enlargement.prompter = raw, of_words, self.prompter.name
+            if of_words and LETTERS in of_words and not self.backbone.info.resample:
+                enlargement.fallbacks.append(LETTERS_WARNING)
             if self.prompter.looks and not extracted:
                 enlargement.fallbacks.append("the prompter found no words")
 

@@ -13,6 +13,7 @@ from chain_of_zoom.chain.window import STRETCHED
 from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
+from chain_of_zoom.prompters.base import LETTERS_WARNING
 
 COLOURS: dict[Origin, Colour] = {
     Origin.MEASURED: (90, 200, 120),
@@ -95,7 +96,7 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
     if state.prompt:
         lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
     # Other notes, on tiles, memory and devices, stand in the record.
-    lines += [note for note in (SMALL_PHOTO, STRETCHED) if note in state.fallbacks]
+    lines += [note for note in (SMALL_PHOTO, STRETCHED, LETTERS_WARNING) if note in state.fallbacks]
     return Panel(
         image=state.marked_image,
         title=f"{magnification_name(state.magnification)}  {state.origin.value}",

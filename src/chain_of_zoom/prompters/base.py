@@ -34,6 +34,11 @@ class PromptContext:
     """Magnification of the state to come."""
 
 
+LETTERS = "letters"
+"""The word of a prompter that sees letters."""
+LETTERS_WARNING = "letters: text looks right when it is enlarged, and is wrong most often"
+
+
 class Prompter(ABC):
     """Writes the text that guides the next step; called once per step with all pictures of a batch."""
 

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain_of_zoom.errors import MissingError
-from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.prompters.base import LETTERS, PromptContext, Prompter
 from chain_of_zoom.prompters.recognition.network import FOLDER, PARAM, WEIGHTS, FeatureNetwork
 from chain_of_zoom.prompters.recognition.vocabulary import OBJECTS, class_numbers
 from chain_of_zoom.weights.files import file_sha256
 
 HEADS = FOLDER / "heads.npz"
+LETTERS_HEAD = FOLDER / "letters.npz"
+ROLES = {"network": PARAM, "weights": WEIGHTS, "heads": HEADS, "letters": LETTERS_HEAD}
 MOST_WORDS = 5
 NOTHING = "none"  # the head's answer for what is no material
 OBJECT_THRESHOLD = 0.5  # docs/words.md
@@ -58,7 +60,7 @@ class Recognizer(Prompter):
 
     def weights_sha256(self) -> dict[str, str]:
         """Compute SHA-256 of the network's description, its weights and the heads."""
-        return {role: file_sha256(path) for role, path in (("network", PARAM), ("weights", WEIGHTS), ("heads", HEADS))}
+        return {role: file_sha256(path) for role, path in ROLES.items()}
 
     def __call__(self, contexts: Sequence[PromptContext]) -> list[str]:
         """Write the words of every window, joined by ", "; the empty text where nothing is sure."""
@@ -76,17 +78,21 @@ class Recognizer(Prompter):
         assert self._network
         window, parent = self._network(context.zoomed), self._network(context.states[-1])
         words = [*self._name_materials(window, parent), *self._name_objects(window, parent)]
+        words += self._see_letters(window, parent)
         return sorted(words, key=lambda word: -word.confidence)[:MOST_WORDS]
 
     @cached_property
     def _heads(self) -> dict[str, Any]:
-        try:
-            with HEADS.open("rb") as file, np.load(file) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, BadZipFile) as error:
-            raise MissingError(
-                f"{HEADS.name} cannot be read ({error}); type: pip install --force-reinstall chain-of-zoom"
-            ) from error
+        heads: dict[str, Any] = {}
+        for path in (HEADS, LETTERS_HEAD):
+            try:
+                with path.open("rb") as file, np.load(file) as archive:
+                    heads |= {key: archive[key] for key in archive.files}
+            except (OSError, ValueError, BadZipFile) as error:
+                raise MissingError(
+                    f"{path.name} cannot be read ({error}); type: pip install --force-reinstall chain-of-zoom"
+                ) from error
+        return heads
 
     def _name_materials(self, window: Floats, parent: Floats) -> list[RecognizedWord]:
         heads = self._heads
@@ -108,6 +114,14 @@ class Recognizer(Prompter):
             if confidence >= OBJECT_THRESHOLD:
                 words.append(RecognizedWord(text=text, confidence=confidence))
         return words
+
+    def _see_letters(self, window: Floats, parent: Floats) -> list[RecognizedWord]:
+        """Say that there are letters in the window or around it."""
+        weights = self._heads["letter_weights"].astype(np.float32)
+        score = float(max(features @ weights[:-1] + weights[-1] for features in (window, parent)))
+        if score <= self._heads["letter_threshold"]:
+            return []
+        return [RecognizedWord(text=LETTERS, confidence=min(0.5 + score / 2, 1.0))]
 
     def _class_shares(self, features: Floats) -> Floats:
         heads = self._heads
