@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from cluster.test_preflight import REPORT
+from explorer.sessions import wait_for
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.cluster.joining import Crew
@@ -98,3 +101,21 @@ def test_a_pool_is_closed_once():
     assert (ray.kills, ray.shutdowns) == (1, 1)
     with pytest.raises(BackboneError, match="the cluster is let go"):
         pool.ask(len)
+
+
+def test_workers_come_with_the_work_and_go_without(monkeypatch):
+    monkeypatch.setattr("chain_of_zoom.cluster.pool.IDLE", 0.2)
+    ray, go = Starter(REPORT, (True, 3)), threading.Event()
+    get = ray.get
+    ray.get = lambda answer: (answer is REPORT or go.wait(10)) and get(answer)
+    pool = ChainPool(ray, lambda: ChainOfZoom("fake"), Crew(gpus=0.0), 3, REPORT, least=1)
+    assert ray.starts == 1
+    with ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(pool.ask, len) for _ in range(8)]
+        wait_for(lambda: ray.starts == 3)
+        go.set()
+        assert [answer.result() for answer in answers] == [3] * 8
+    wait_for(lambda: ray.kills == 2)
+    assert pool.ask(len) == 3
+    pool.close()
+    assert (ray.starts, ray.kills) == (3, 3)

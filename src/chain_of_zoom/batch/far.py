@@ -5,7 +5,6 @@ A record is sent after all that it lists. So a folder in a store is finished or 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,7 @@ def zoom_far_rows(chain: ChainOfZoom, tasks: Sequence[Task], options: BatchOptio
 
     Raises OutputError also where a store fails.
     """
-    with tempfile.TemporaryDirectory(prefix="coz-") as home:
-        mirror = StoreMirror(Path(home).resolve())
+    with StoreMirror() as mirror:
 
         def move(path: Path) -> Path:
             return mirror.root / path.relative_to(root) if path.is_relative_to(root) else path

@@ -100,11 +100,10 @@ class OnRay:
         """End the workers and leave the cluster; send summary and page to where they belong."""
         if self._pool:
             self._pool.close()
-        if self.mirror and self._out:
-            try:
-                publish(self.mirror, self._out)
-            finally:
-                self.mirror.clear()
+        if self.mirror:
+            with self.mirror:
+                if self._out:
+                    publish(self.mirror, self._out)
 
 
 def _describe_death(error: BackboneError) -> RowAnswer:

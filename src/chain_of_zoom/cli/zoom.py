@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -209,7 +208,7 @@ def _mirror_stores(paths: Sequence[Path], *, needs: bool) -> StoreMirror | None:
         )
     from chain_of_zoom.cluster.stores import StoreMirror
 
-    return StoreMirror(Path(tempfile.mkdtemp(prefix="coz-")).resolve())
+    return StoreMirror()
 
 
 def _list_far(mirror: StoreMirror, photo: Path, *, recursive: bool) -> list[Path]:

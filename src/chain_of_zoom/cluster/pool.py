@@ -93,6 +93,7 @@ class ChainPool:
         self._change = threading.Condition(threading.RLock())
         self._members: list[_Member] = []
         self._starting: list[Any] = []
+        self._coming = 0  # workers that start, or wait to be started again
         self._problem: Exception | None = None
         self._deaths = 0  # since a task was last done
         self._is_closed = False
@@ -162,7 +163,7 @@ class ChainPool:
                 if self._is_closed:
                     raise BackboneError("no more work is done: the cluster is let go")
                 free = [member for member in self._members if len(member.tasks) < DEPTH]
-                is_short = all(member.tasks for member in free) and not self._starting
+                is_short = all(member.tasks for member in free) and not self._coming
                 if is_short and len(self._members) < self.size:
                     self._start()
                     continue
@@ -206,7 +207,7 @@ class ChainPool:
                 )
                 self._change.notify_all()
                 return
-        self._start()
+            self._start()
 
     def _is_alive(self, node: str) -> bool:
         if self._is_closed:  # Ray may be gone
@@ -216,6 +217,7 @@ class ChainPool:
     def _start(self, failures: int = 0) -> None:
         """Start a worker, later the more often that failed. A pool that is closed starts none: Ray may be gone."""
         with self._change:
+            self._coming += failures == 0
             if self._change.wait_for(lambda: self._is_closed, PAUSE * failures):
                 return
             actor = self._make.remote(self._build, self._cpus)
@@ -242,6 +244,7 @@ class ChainPool:
             member.node = report.node_id if isinstance(report, NodeReport) else ""
         with self._change:
             self._starting.remove(actor)
+            self._coming -= 1
             self._problem = self._problem or problem
             if problem is None:
                 self._members.append(member)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from chain_of_zoom.errors import BadInputError, MissingError, OutputError, UsageError
 from chain_of_zoom.imaging.decode import SUFFIXES
@@ -47,8 +47,10 @@ class StoreMirror:
     So paths of one file as seen from another are the same here and there.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path | None = None) -> None:
+        """Stand for stores in a folder; without one in a new one that goes with this process, or by `clear`."""
+        self._home = None if root else tempfile.TemporaryDirectory(prefix="coz-")
+        self.root = root or Path(self._home.name if self._home else "").resolve()
 
     def locate(self, address: str) -> Path:
         """Return where an address lies here. Raises UsageError for one that leads out of its bucket."""
@@ -146,7 +148,14 @@ class StoreMirror:
 
     def clear(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.root, ignore_errors=True)
+        if self._home:
+            self._home.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear()
 
 
 @contextmanager
