@@ -78,6 +78,15 @@ def test_importing_the_package_costs_nothing():
 
 
 @pytest.mark.slow
+def test_a_command_imports_its_own_modules_and_no_other_commands():
+    found = loaded("from chain_of_zoom.cli.app import make_app; make_app([])")
+    assert not found & {"numpy", "PIL", "ncnn", "chain_of_zoom.api"}
+    found = loaded("from chain_of_zoom.cli.app import make_app; make_app(['zoom'])")
+    assert "chain_of_zoom.cli.zoom" in found
+    assert not found & {"ncnn", "chain_of_zoom.cli.upscale", "chain_of_zoom.cli.eval", "chain_of_zoom.cli.explore"}
+
+
+@pytest.mark.slow
 def test_the_default_zoom_needs_no_torch():
     code = (
         "import numpy as np, chain_of_zoom as c\n"

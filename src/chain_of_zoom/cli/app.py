@@ -9,25 +9,13 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from chain_of_zoom.cli import (
-    align,
-    animate,
-    arena,
-    backbones,
-    doctor,
-    eval,
-    explore,
-    models,
-    prompts,
-    train,
-    upscale,
-    zoom,
-)
 from chain_of_zoom.cli.flags import PanelCommand
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError
@@ -50,25 +38,49 @@ Zoom into any spot of a picture, far beyond its pixels, and know what was measur
 
 More: coz --help, coz zoom --help, coz doctor (what can run here). Names with Tab: coz --install-completion"""
 
-app = typer.Typer(
-    name="coz",
-    help="Zoom into any spot of a picture, far beyond its pixels, and know what was measured and what was invented.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("zoom", cls=PanelCommand)(zoom.zoom)
-app.command("upscale", cls=PanelCommand)(upscale.upscale)
-app.command("animate")(animate.animate)
-app.command("explore", cls=PanelCommand)(explore.explore)
-app.command("backbones")(backbones.backbones)
-app.add_typer(models.models_app, name="models")
-eval.eval_app.command("arena")(arena.arena)
-app.add_typer(eval.eval_app, name="eval")
-app.add_typer(train.train_app, name="train")
-app.add_typer(align.align_app, name="align")
-app.add_typer(prompts.prompts_app, name="prompts")
-app.command("doctor")(doctor.doctor)
+# Command: (module, what of it is added, whether its flags are grouped).
+_COMMANDS = {
+    "zoom": ("zoom", "zoom", True),
+    "upscale": ("upscale", "upscale", True),
+    "animate": ("animate", "animate", False),
+    "explore": ("explore", "explore", True),
+    "backbones": ("backbones", "backbones", False),
+    "models": ("models", "models_app", False),
+    "eval": ("eval", "eval_app", False),
+    "train": ("train", "train_app", False),
+    "align": ("align", "align_app", False),
+    "prompts": ("prompts", "prompts_app", False),
+    "doctor": ("doctor", "doctor", False),
+}
+
+
+def make_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
+    """Make the command line with some of its commands: the modules of no others are imported, which takes a while."""
+    app = typer.Typer(
+        name="coz",
+        help=_GREETING.partition("\n")[0],
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        callback=_root,
+    )
+    for name in names:
+        module, attribute, is_grouped = _COMMANDS[name]
+        command = getattr(import_module(f"chain_of_zoom.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name, cls=PanelCommand if is_grouped else None)(command)
+    return app
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Make `app`, the whole command line, for whoever asks for it."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = make_app()
+    globals()["app"] = app
+    return app
 
 
 def _version(value: bool) -> None:
@@ -79,7 +91,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -111,7 +122,7 @@ def _run() -> int:
         if len(sys.argv) == 1 and sys.stdout.isatty():
             echo_lines(_GREETING)
             return 0
-        code: int = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        code: int = _choose_app()(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         if code == INTERRUPTED:  # what Typer makes of Ctrl-C
             _fail("interrupted; complete states are kept: run the same command again to go on", code)
         print(end="", flush=True)  # even where there is no standard output at all
@@ -138,6 +149,14 @@ def _run() -> int:
     except Exception as error:
         code = _unexpected(error)
     return code
+
+
+def _choose_app() -> typer.Typer:
+    """Return the command line with what the typed words need: one command, none, or all of them."""
+    word = next(iter(sys.argv[1:]), "--help")
+    if word in _COMMANDS:
+        return make_app([word])
+    return make_app([] if sys.argv[1:] == ["--version"] else _COMMANDS)
 
 
 def _has_working_folder() -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
+from chain_of_zoom.cli.arena import arena
 from chain_of_zoom.cli.flags import (
     LOADERS,
     AsJson,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from chain_of_zoom.evaluation.true_zoom import Reduction
 
 eval_app = typer.Typer(cls=PanelGroup)
+eval_app.command("arena")(arena)
 
 
 @eval_app.callback(invoke_without_command=True)
