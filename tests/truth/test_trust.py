@@ -60,7 +60,7 @@ def test_there_is_no_map_without_a_truth_to_compare_with():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["span", "animevideo", "realsr"])
+@pytest.mark.parametrize("backbone", ["span", "animevideo"])
 def test_the_same_state_is_trusted_less_the_deeper_it_is(astronaut, backbone):
     state = zoom(astronaut, box="200px,60px,216px,76px", size=(64, 64), backbone=backbone).states[-1]
     bounds = [map_trust(state.image, state.input, backbone, depth).bound.mean() for depth in (4.0, 8.0, 16.0)]
