@@ -139,3 +139,18 @@ def test_what_leaves_while_all_is_in_float32_is_not_held_and_comes_back_short():
         assert {tensor.dtype for tensor in (*model.transformer.parameters(), *model.transformer.buffers())} == {
             torch.bfloat16
         }
+
+
+def test_a_prompter_that_gives_nan_in_float16_goes_on_in_bfloat16_and_in_bfloat16_it_is_an_error():
+    with cards(100, capability=(7, 5), nan=[torch.float16], dtype=torch.float16):
+        stack = load()
+        texts = stack.prompter(CONTEXTS)
+        assert stack.prompter.fallbacks() == ["prompter came out unusable in float16; in bfloat16 from there on"]
+        assert stack.residence.as_record()["vlm"] == "cuda:0 bfloat16"
+        assert all(texts)
+        assert stack.prompter(CONTEXTS) == texts
+    with (
+        cards(100, nan=[torch.bfloat16], dtype=torch.bfloat16),
+        pytest.raises(BackboneError, match="computed NaN in bfloat16; accepted: .*--dtype float32"),
+    ):
+        load().prompter(CONTEXTS)

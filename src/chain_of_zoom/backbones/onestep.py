@@ -178,7 +178,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
     def _refine_in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """Refine a picture in tiles that fade into one another."""
         from chain_of_zoom.networks.sd.tiled import TiledRun
-        from chain_of_zoom.networks.sd.tiled_smooth import SmoothPicture
+        from chain_of_zoom.networks.sd.tiled_smooth import FEWER, SmoothPicture
 
         rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
         prompts = [prompt] * (len(rows) * len(columns))
@@ -191,8 +191,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
             batch=1,
             on_fallback=lambda _, note: self._tell(index, note),
         )
-        # So few samples take no more room than one tile.
-        tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, samples=2)
+        tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, samples=FEWER)
         return np.concatenate([pixels for _, pixels in tiled()])
 
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:

@@ -9,17 +9,38 @@ from typing import Any
 import torch
 from PIL import Image
 
-from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.errors import BackboneError, BadInputError, UsageError
 from chain_of_zoom.networks.vlm.loading import DEFAULT_MODEL, LoadedVlm, load_vlm, local_folder
 from chain_of_zoom.prompters.base import Messages, PromptContext, chat
 from chain_of_zoom.prompters.local import LocalPrompter
 from chain_of_zoom.runtime.int8 import to_int8
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype, find_dtype
 from chain_of_zoom.runtime.plan import NetworkPart
+from chain_of_zoom.runtime.precision import cast
 from chain_of_zoom.runtime.residence import Residence
+from chain_of_zoom.runtime.retry import name_dtype
 from chain_of_zoom.weights.files import count_parameters, is_quantisable
 from chain_of_zoom.weights.hashes import remember_sha256
 from chain_of_zoom.weights.hub import find_model
+
+_LEFT_FLOAT16 = "prompter came out unusable in float16; in bfloat16 from there on"
+
+
+class NumberWatch:
+    """Watches the scores of every word that a model writes; to transformers it is a processor of logits."""
+
+    def __init__(self) -> None:
+        self._is_nan: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Look for NaN, without waiting for the device; return the scores as they are."""
+        is_nan = scores.isnan().any()
+        self._is_nan = is_nan if self._is_nan is None else self._is_nan | is_nan
+        return scores
+
+    def has_seen_nan(self) -> bool:
+        """Tell whether any score was NaN, from which words follow that mean nothing."""
+        return self._is_nan is not None and bool(self._is_nan)
 
 
 class Vlm(LocalPrompter):
@@ -28,7 +49,8 @@ class Vlm(LocalPrompter):
     model: a folder, or a name in the Hugging Face cache; nothing is downloaded. adapter: a PEFT LoRA folder, merged.
     multi_scale: show the previous state, whole, before the zoomed window (AR-2), not the window alone.
     device, dtype, memory: "auto" is CUDA with bfloat16 where there is one, else CPU with float32, and int8 weights only
-    where nothing else fits (docs/performance.md, Placement). Out of memory, fewer pictures are shown at once.
+    where nothing else fits (docs/performance.md, Placement). Out of memory, fewer pictures are shown at once; where
+    scores of words are NaN in float16, which ends before the model's own bfloat16, it goes on in that, and says so.
     The text depends on the pictures alone; whether it is sampled is up to the model's own generation config.
     Raises UsageError for options. Weights are read by `load`, or the first call.
     """
@@ -55,6 +77,7 @@ class Vlm(LocalPrompter):
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self._parts: LoadedVlm | None = None
+        self._has_left_float16 = False
         self._sha256: dict[str, str] | None = None
 
     def weights_sha256(self) -> dict[str, str]:
@@ -100,10 +123,32 @@ class Vlm(LocalPrompter):
         cache: dict[str, Any] = {"cache_implementation": "static"} if self._residence.placement.static else {}
         if cache:  # a power of two, so that few shapes are compiled; never more than was found to fit
             conversations = [*conversations, *[conversations[-1]] * ((1 << (count - 1).bit_length()) - count)]
-        options = cache | {"device": self.device, "dtype": self.dtype}
+        watch = NumberWatch()
+        options = cache | {"device": self.device, "dtype": self.dtype, "logits_processor": [watch]}
         with self._residence.using("prompts"):
             answers = generate_answers(vlm, conversations, self.max_new_tokens, **options)
+        if watch.has_seen_nan():
+            if self.dtype != torch.float16:
+                raise BackboneError(
+                    f"{self.model} computed NaN in {name_dtype(self.dtype)}; accepted: another precision, or another "
+                    "prompter; type: --dtype float32, or --prompter null"
+                )
+            self._leave_float16(vlm)
+            return self._answer(conversations)[:count]
         return answers[:count]
+
+    def fallbacks(self) -> list[str]:
+        """Return how the last call made do with little memory, and with which numbers."""
+        return super().fallbacks() + ([_LEFT_FLOAT16] if self._has_left_float16 else [])
+
+    def _leave_float16(self, vlm: LoadedVlm) -> None:
+        """Go on in bfloat16, whose numbers are as large as those of float32; cards before Ampere emulate it."""
+        assert self._residence
+        self._residence.release()  # or weights would come back from the host as they were
+        cast(vlm.model, torch.bfloat16)
+        self.dtype = torch.bfloat16
+        self._residence.changed["vlm"] = f"{self._residence.device('prompts')} bfloat16"
+        self._has_left_float16 = True
 
 
 def vlm_part(folder: Path) -> NetworkPart:

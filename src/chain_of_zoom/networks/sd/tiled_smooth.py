@@ -33,9 +33,12 @@ from chain_of_zoom.networks.sd.tiled import (
     digest,
 )
 from chain_of_zoom.runtime.retry import retry_in_float32
+from chain_of_zoom.runtime.shortage import try_in_memory
 
 SAMPLES = 4
 """Samples for the statistics, down and across at most; each of half a tile's side, so four tiles' worth of work."""
+FEWER = 2
+"""The same where memory is short: all together are one tile's worth of work."""
 
 
 class SmoothPicture(TiledPicture):
@@ -137,11 +140,25 @@ class SmoothPicture(TiledPicture):
         encoder, decoder = self.model.vae.encoder, self.model.vae.decoder
         if self.samples and not self._statistics:
             name = f"norms-{digest(self.origin, self.run.seed)}"
-            statistics = self.load_or_compute(name, partial(self._sample_statistics, encoder, decoder))
+            statistics = self.load_or_compute(name, partial(self._sample_in_memory, encoder, decoder))
             self._statistics = list(torch.from_numpy(statistics).to(self.model.device))
         in_encoder = sum(isinstance(module, torch.nn.GroupNorm) for module in encoder.modules())
         of_net = slice(in_encoder) if stage == ENCODED else slice(in_encoder, None)
         return encoder if stage == ENCODED else decoder, self._statistics[of_net] or None
+
+    def _sample_in_memory(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> Array:
+        """Return the statistics over the samples; over fewer where a GPU has no room for all, which come together."""
+        sample = partial(self._sample_statistics, encoder, decoder)
+        if len(self.samples) <= FEWER**2:
+            return sample()
+        if (statistics := try_in_memory(sample)) is not None:
+            return statistics
+        count = len(self.samples)
+        self.samples = _sample_boxes([row[0].rows for row in self.grid], [tile.columns for tile in self.grid[0]], FEWER)
+        self._tell(
+            self.grid[0][0], f"out of GPU memory; norms shared from {len(self.samples)} samples, not from {count}"
+        )
+        return sample()
 
     def _sample_statistics(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> Array:
         """Return the statistics over the samples, of the encoder and then of the decoder.
