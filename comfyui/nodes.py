@@ -17,6 +17,7 @@ from comfy_api.latest import ComfyAPISync, ComfyExtension, io
 from PIL import Image
 
 from chain_of_zoom import ChainOfZoom, Picture, ScaleState, load_backbone, load_prompter, upscale
+from chain_of_zoom.api import DEFAULT_BACKBONE, choose_models
 from chain_of_zoom.chain.request import make_request
 from chain_of_zoom.imaging.images import decode_png
 from chain_of_zoom.movie.animation import TICK, Animation
@@ -74,7 +75,7 @@ class CoZBackbone(io.ComfyNode):
             description="The model that enlarges. realsr, realesrgan, span and zoom need no download.",
             inputs=[
                 io.Combo.Input(
-                    "name", options=list(BACKBONES), default="realsr", tooltip="As coz backbones lists them."
+                    "name", options=list(BACKBONES), default=DEFAULT_BACKBONE, tooltip="As coz backbones lists them."
                 ),
                 io.String.Input("options", default="{}", tooltip='Loader details as JSON, such as {"device": "gpu"}.'),
             ],
@@ -143,7 +144,7 @@ class CoZZoom(io.ComfyNode):
                     "prompt", default="", multiline=True, tooltip="Your own words, for backbones that read them.",
                 ),
                 io.Int.Input("seed", default=0, min=0, max=2**63 - 1, tooltip="Of everything random."),
-                BackboneType.Input("backbone", optional=True, tooltip="realsr without."),
+                BackboneType.Input("backbone", optional=True, tooltip="zoom without."),
                 PrompterType.Input("prompter", optional=True, tooltip="No words without."),
             ],
             outputs=[
@@ -162,7 +163,7 @@ class CoZZoom(io.ComfyNode):
         prompt: str, seed: int, backbone: Any = None, prompter: Any = None,
     ) -> io.NodeOutput:  # fmt: skip
         """Zoom; sheet and states for animations are those of the first picture."""
-        chain = ChainOfZoom(backbone or "realsr", prompter or ("text" if prompt else "null"))
+        chain = ChainOfZoom(*choose_models(backbone, prompter or ("text" if prompt else None)))
         spot = {} if find else {"at": (x, y)}
         request = make_request(
             **spot, find=find, magnification=magnification, size=(width, height), prompt=prompt, seed=seed
@@ -230,7 +231,7 @@ class CoZUpscale(io.ComfyNode):
                 io.Image.Input("image"),
                 io.Float.Input("scale", default=4, min=1, max=64, step=0.1, tooltip="Linear."),
                 io.Int.Input("seed", default=0, min=0, max=2**63 - 1, tooltip="Of everything random."),
-                BackboneType.Input("backbone", optional=True, tooltip="realsr without."),
+                BackboneType.Input("backbone", optional=True, tooltip="span without."),
             ],
             outputs=[io.Image.Output(display_name="image")],
         )
@@ -242,7 +243,7 @@ class CoZUpscale(io.ComfyNode):
         for pixels in to_pixels(image):
             stream = streams.BytesIO()
             Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
-            result = upscale(stream.getvalue(), scale, backbone=backbone or "realsr", seed=seed)
+            result = upscale(stream.getvalue(), scale, backbone=backbone, seed=seed)
             pictures.append(np.broadcast_to(result.image, (*result.image.shape[:2], 3)))
             report(len(pictures), len(image), pictures[-1])
         return io.NodeOutput(to_images(pictures))

@@ -11,7 +11,7 @@ from PIL import Image
 
 import chain_of_zoom
 from chain_of_zoom import ChainOfZoom, Origin, UsageError, load_backbone, zoom
-from chain_of_zoom.api import choose_backbone
+from chain_of_zoom.api import choose_models
 
 
 def test_states_come_one_by_one():
@@ -145,17 +145,22 @@ def test_options_of_numpy_and_of_other_types():
 
 
 @pytest.mark.parametrize(
-    ("prompter", "prompt", "usual", "name"),
+    ("backbone", "prompter", "prompt", "usual", "names"),
     [
-        ("null", "", "realsr", "realsr"),
-        ("null", "", "span", "span"),
-        ("null", "moss", "span", "zoom"),
-        ("words", "", "realsr", "zoom"),
+        (None, None, "", "zoom", ("zoom", "words")),
+        ("zoom", None, "", "zoom", ("zoom", "words")),
+        (None, None, "moss", "zoom", ("zoom", "null")),
+        (None, "null", "", "zoom", ("zoom", "null")),
+        ("realsr", None, "", "zoom", ("realsr", "null")),
+        ("realsr", "words", "", "zoom", ("realsr", "words")),
+        (None, None, "", "span", ("span", "null")),
+        ("zoom", None, "", "span", ("zoom", "null")),
+        (None, None, "moss", "span", ("zoom", "null")),
+        (None, "words", "", "span", ("zoom", "words")),
     ],
 )
-def test_words_choose_a_backbone_that_reads_them(prompter, prompt, usual, name):
-    assert choose_backbone(prompter, prompt, usual=usual) == name
-    assert load_backbone(name).info.text_aware == bool(prompt or prompter != "null")
+def test_models_are_chosen_by_the_words_that_there_are(backbone, prompter, prompt, usual, names):
+    assert choose_models(backbone, prompter, prompt, usual=usual) == names
 
 
 def test_words_in_one_zoom_reach_the_pixels_without_naming_a_backbone():

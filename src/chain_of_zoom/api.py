@@ -35,12 +35,12 @@ from chain_of_zoom.wording import python_words
 if TYPE_CHECKING:
     from chain_of_zoom.movie.animation import Track
 
-DEFAULT_BACKBONE = "realsr"
-"""Of zooms: the embedded backbone that is still sharp far beyond the photo's own pixels (docs/evidence.md)."""
-READING_BACKBONE = "zoom"
-"""Where there are words and no backbone was named: the embedded one that reads them, and of the explorer."""
+DEFAULT_BACKBONE = "zoom"
+"""The embedded backbone that is true as far as there is evidence, and reads words beyond (docs/evidence.md)."""
+DEFAULT_PROMPTER = "words"
+"""What writes for it in a zoom, where the user gives no words."""
 WHOLE_PICTURE_BACKBONE = "span"
-"""Of whole pictures, which are enlarged no further than it is true; 25 times faster than that of zooms."""
+"""Of whole pictures without words, which are seldom enlarged beyond that evidence."""
 
 
 def load_backbone(name: str = DEFAULT_BACKBONE, **options: Any) -> Backbone:
@@ -55,10 +55,24 @@ def load_prompter(name: str = "null", **options: Any) -> Prompter:
     return prompter
 
 
-def choose_backbone(prompter: str | Prompter, prompt: str = "", *, usual: str = DEFAULT_BACKBONE) -> str:
-    """Choose the backbone where none is named: one that reads words if there are any, else the `usual` one."""
-    name = prompter if isinstance(prompter, str) else prompter.name
-    return READING_BACKBONE if prompt or name != "null" else usual
+def choose_models(
+    backbone: str | Backbone | None,
+    prompter: str | Prompter | None,
+    prompt: str = "",
+    *,
+    usual: str = DEFAULT_BACKBONE,
+) -> tuple[str | Backbone, str | Prompter]:
+    """Choose backbone and prompter where they are not given.
+
+    The backbone is the `usual` one; where there are words to read it is one that reads them. The prompter is "null" but
+    in zooms by the default backbone, and where the user gives the words.
+    """
+    if backbone is None:
+        name = prompter.name if isinstance(prompter, Prompter) else prompter
+        backbone = DEFAULT_BACKBONE if prompt or name not in (None, "null") else usual
+    if prompter is None:
+        prompter = DEFAULT_PROMPTER if backbone == usual == DEFAULT_BACKBONE and not prompt else "null"
+    return backbone, prompter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +92,7 @@ class ZoomResult:
 class ChainOfZoom:
     """Zooms into photos with one backbone and one prompter, each given by name or as an object.
 
-    Where no backbone is given `choose_backbone` chooses one.
+    What is not given is chosen as by `coz zoom`: the backbone "zoom", and for it the prompter "words".
 
         for state in ChainOfZoom(backbone="realsr").zoom("photo.jpg", at=(0.62, 0.4), magnification=64):
             print(state.magnification, state.origin, state.image.shape)
@@ -90,13 +104,13 @@ class ChainOfZoom:
     def __init__(
         self,
         backbone: str | Backbone | None = None,
-        prompter: str | Prompter = "null",
+        prompter: str | Prompter | None = None,
         *,
         backbone_options: Mapping[str, Any] | None = None,
         prompter_options: Mapping[str, Any] | None = None,
         photo_options: Mapping[str, Any] | None = None,
     ) -> None:
-        backbone = choose_backbone(prompter) if backbone is None else backbone
+        backbone, prompter = choose_models(backbone, prompter)
         loader_options = {"backbone": _plain(backbone_options), "prompter": _plain(prompter_options)}
         self.reading = Reading.parse(_plain(photo_options))
         self.options = {kind: {k: str(v) for k, v in values.items()} for kind, values in loader_options.items()}
@@ -223,7 +237,7 @@ def zoom(
     *,
     at: tuple[float, float] | str | None = None,
     backbone: str | Backbone | None = None,
-    prompter: str | Prompter = "null",
+    prompter: str | Prompter | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
     photo_options: Mapping[str, Any] | None = None,
@@ -240,7 +254,7 @@ def zoom(
 
     photo: a file, its bytes, a loaded Picture, a picture of Pillow, or uint8 pixels (H x W x 3, sRGB). at: fractions of
     the picture, or text with pixels ("310px,200px"). magnification: linear, from 1. box: the final window instead of
-    both. backbone: by default "realsr", or "zoom" where there are words to read. size: width and height of every state.
+    both. backbone, prompter: by default "zoom", and for it "words" where there is no prompt. size: of every state.
     out: a folder for states, sheet and record; nothing is written without it. layout: "published" writes there as the
     published scripts do. animate: zoom.webp in that folder, None where it is quick. resume_from, candidates, candidate:
     as for `coz zoom`, of the run in that folder. The rest is as for `coz zoom` (docs/reference.md).
@@ -248,8 +262,7 @@ def zoom(
     """
     request = make_request(at=at, **settings)
     chain = ChainOfZoom(
-        choose_backbone(prompter, request.prompt) if backbone is None else backbone,
-        prompter,
+        *choose_models(backbone, prompter, request.prompt),
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,

@@ -116,7 +116,7 @@ def test_debug_shows_the_traceback(coz):
 @pytest.mark.slow
 def test_backbones_are_listed(coz):
     rows = {row["name"]: row for row in json.loads(coz("backbones", "--json").stdout)}
-    assert rows["realsr"]["default"]
+    assert rows["zoom"]["default"]
     assert rows["realsr"]["install"] is None
     assert rows["fake"]["text_aware"]
     assert not rows["realsr"]["text_aware"]

@@ -46,10 +46,10 @@ def image(*pictures):
 def test_the_workflow_that_is_shipped_runs(comfy, nodes):
     workflow = json.loads((FOLDER / "example_workflows" / "zoom.json").read_text())
     zoom_node = next(entry for entry in workflow["nodes"] if entry["type"] == "CoZZoom")
-    zoom_node["widgets_values"][3:5] = [32, 32]  # it is shipped for 512 px and realsr
+    zoom_node["widgets_values"][3:5] = [32, 32]  # it is shipped for 512 px and zoom
     for entry in workflow["nodes"]:
         if entry["type"] in ("CoZBackbone", "CoZAnimation"):
-            entry["widgets_values"][0] = {"realsr": "fake", 4: 0.2}[entry["widgets_values"][0]]
+            entry["widgets_values"][0] = {"zoom": "fake", 4: 0.2}[entry["widgets_values"][0]]
     saved = []
 
     def keep(entry, images):

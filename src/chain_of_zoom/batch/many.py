@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack, cast
 
-from chain_of_zoom.api import ChainOfZoom, choose_backbone
+from chain_of_zoom.api import ChainOfZoom, choose_models
 from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.batch.report import Outcome
 from chain_of_zoom.batch.run import Batch
@@ -39,7 +39,7 @@ def zoom_many(
     listed: str | os.PathLike[str] | None = None,
     recursive: bool = False,
     backbone: str | Backbone | None = None,
-    prompter: str | Prompter = "null",
+    prompter: str | Prompter | None = None,
     backbone_options: Mapping[str, Any] | None = None,
     prompter_options: Mapping[str, Any] | None = None,
     photo_options: Mapping[str, Any] | None = None,
@@ -66,8 +66,7 @@ def zoom_many(
     tasks = plan_batch(_paths(photos), file, _spots(plain(at)), request, out, recursive=recursive)
     words = "".join(task.request.prompt for task in tasks)
     chain = ChainOfZoom(
-        choose_backbone(prompter, words) if backbone is None else backbone,
-        prompter,
+        *choose_models(backbone, prompter, words),
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,

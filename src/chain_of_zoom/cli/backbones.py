@@ -6,15 +6,14 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from chain_of_zoom.api import DEFAULT_BACKBONE, READING_BACKBONE, WHOLE_PICTURE_BACKBONE, load_backbone
+from chain_of_zoom.api import DEFAULT_BACKBONE, WHOLE_PICTURE_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.plugins import BACKBONES, NCNN_FILES, SPANDREL_FILES, installed
 
 DEFAULTS = {
-    DEFAULT_BACKBONE: "zooms",
-    READING_BACKBONE: "coz explore, and where there are words",
+    DEFAULT_BACKBONE: "zooms, coz explore, and where there are words",
     WHOLE_PICTURE_BACKBONE: "whole pictures",
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chain_of_zoom.api import READING_BACKBONE, ChainOfZoom
+from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.restraint import Restraint
 from chain_of_zoom.cli.flags import (
     BackboneName,
@@ -144,9 +144,9 @@ def explore(
         raise UsageError("--detail 0 is plain enlargement; accepted: above 0, up to 1; type: --backbone bicubic")
     if prompter == "text":
         raise UsageError("--prompter text; accepted: one that writes; type the words on the page, or --prompter words")
-    build = plan_chain(
-        backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders, usual=READING_BACKBONE
-    )
+    if not prompter and not preset:
+        prompter = "null"  # unasked, no tile waits for words
+    build = plan_chain(backbone, prompter, preset, worded=False, config=config, sets=sets, flags=loaders)
     crew = choose_crew(on, workers, worker_cpus, worker_gpus)
     chain = open_far_chain(build, crew) if crew else open_worker(build)
     pictures = [load(photo, chain.reading) for photo in photos or []]

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chain_of_zoom import plugins
-from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, choose_backbone
+from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, choose_models
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.settings import read_config, read_sets
 from chain_of_zoom.weights.presets import find_preset, resolve
@@ -127,8 +127,11 @@ def plan_chain(
     worded: whether the user gave words of their own. usual: the backbone where none is named and there are no words.
     """
     chosen = find_preset(preset) if preset else None
-    prompter = prompter or (chosen.prompter if chosen else "text" if worded else "null")
-    names = backbone or (chosen.backbone if chosen else choose_backbone(prompter, usual=usual)), prompter
+    if chosen:
+        names = backbone or chosen.backbone, prompter or chosen.prompter
+    else:
+        written = "text" if worded else None
+        names = cast("tuple[str, str]", choose_models(backbone, prompter or written, usual=usual))
     if names[1] == "text" and not worded:
         raise UsageError("--prompter text needs a text; accepted: --prompt TEXT; for example --prompt 'autumn leaf'")
     in_file, in_sets = read_loader_config(config), read_loader_sets(sets or [])

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE, ChainOfZoom, choose_backbone
+from chain_of_zoom.api import WHOLE_PICTURE_BACKBONE, ChainOfZoom, choose_models
 from chain_of_zoom.backbones.base import Backbone, Blend
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.decode import Photo, read_photo
@@ -52,7 +52,7 @@ def upscale(
     *,
     out: str | os.PathLike[str] | None = None,
     backbone: str | Backbone | None = None,
-    prompter: str | Prompter = "null",
+    prompter: str | Prompter | None = None,
     prompt: str = "",
     detail: float = 1.0,
     faithful: bool = False,
@@ -77,8 +77,7 @@ def upscale(
     upscale` (docs/reference.md). Raises the errors of chain_of_zoom.errors.
     """
     chain = ChainOfZoom(
-        choose_backbone(prompter, prompt, usual=WHOLE_PICTURE_BACKBONE) if backbone is None else backbone,
-        prompter,
+        *choose_models(backbone, prompter, prompt, usual=WHOLE_PICTURE_BACKBONE),
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,
