@@ -262,7 +262,7 @@ def zoom(
     """
     request = make_request(at=at, **settings)
     chain = ChainOfZoom(
-        *choose_models(backbone, prompter, request.prompt),
+        *choose_models(backbone, prompter or request.usual_prompter, request.prompt),
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,

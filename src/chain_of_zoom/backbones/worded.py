@@ -20,15 +20,15 @@ from chain_of_zoom.texture.tiles import GRAIN, hash_tiles
 
 FIRST_SCALE = 4.0
 """Pixels of a window per pixel of the photo from which it gets a material's texture: before, the network is truer."""
-GRAIN_SCALE = 16.0
-"""The same from which it gets grain where the words name none: before, the network has evidence."""
+LAST_SCALE = 16.0
+"""Those of the deepest result of the network with evidence; beyond, windows get grain where no material is named."""
 
 
 class WordedBackbone(FeedForward):
     """Enlarges by `span` and adds fine texture where the window itself is an enlargement.
 
-    From 4 pixels of the window per pixel of the photo on, it is that of the material in the prompt; from 16 on, where
-    `span` has no evidence any more, windows whose words name no material get grain, so that no zoom ends in a blur.
+    From 4 pixels of the window per pixel of the photo on, it is that of the material in the prompt; where that
+    names none, results of more than 16, for which `span` has no evidence, get grain, so that no zoom ends in a blur.
     What is added vanishes when the result is reduced again, follows contrast and direction of the window, and is fixed
     in the picture: the seed means nothing. Where a window is even, as out of focus, there is none. Without a place
     (`WindowPlace`) a window counts as the photo's own pixels, which get none.
@@ -72,10 +72,9 @@ class WordedBackbone(FeedForward):
 
     def _choose_texture(self, prompt: str, scale: float) -> tuple[str, ContrastLaw] | None:
         """Choose the texture of a window with so many pixels per pixel of the photo, and how strong it is."""
-        is_textured = scale >= GRAIN_SCALE
         material = find_material(prompt)
         if material and scale >= FIRST_SCALE:
-            return material, NATURAL_LAW if is_textured else BASE_LAW
-        if not is_textured:
+            return material, NATURAL_LAW if scale >= LAST_SCALE else BASE_LAW
+        if scale * FACTOR <= LAST_SCALE:
             return None
-        return GRAIN, SOFT_LAW if scale < GRAIN_SCALE * FACTOR else NATURAL_LAW
+        return GRAIN, NATURAL_LAW if scale > LAST_SCALE else SOFT_LAW

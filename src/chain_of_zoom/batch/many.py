@@ -66,7 +66,7 @@ def zoom_many(
     tasks = plan_batch(_paths(photos), file, _spots(plain(at)), request, out, recursive=recursive)
     words = "".join(task.request.prompt for task in tasks)
     chain = ChainOfZoom(
-        *choose_models(backbone, prompter, words),
+        *choose_models(backbone, prompter or request.usual_prompter, words),
         backbone_options=backbone_options,
         prompter_options=prompter_options,
         photo_options=photo_options,

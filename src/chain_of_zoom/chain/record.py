@@ -268,7 +268,8 @@ class Record(RunRecord, frozen=True, kw_only=True):
     finest: Annotated[float, Meta(ge=1)] | None = None
     """Finest detail of the whole photo, in its pixels: from 1.4 on it is soft or was enlarged; null as for a state."""
     supported: Annotated[float, Meta(ge=1)] | None = None
-    """Magnification that the photo's detail at the spot and the backbone's evidence support; null as for a state."""
+    """Magnification that the photo's detail at the spot and the backbone's evidence support, while no words but the
+    user's are used; null as for a state."""
     states: tuple[StateRecord, ...] = ()
     """Its states, in the order of their magnification."""
     sheet: FileName | None = None

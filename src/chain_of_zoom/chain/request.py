@@ -137,6 +137,11 @@ class ZoomRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             self._check_paper()
 
     @property
+    def usual_prompter(self) -> str | None:
+        """The prompter where none is named, None for the usual one: no words are made up where evidence decides."""
+        return "null" if self.until == "supported" else None
+
+    @property
     def restraint(self) -> Restraint:
         """How far states may go. Raises UsageError."""
         return Restraint(detail=self.detail, faithful=self.faithful)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -100,7 +99,7 @@ class ZoomRun:
             info.factor,
             resampled=self.is_plain,
             place=place,
-            find_limit=self._find_supported,
+            find_limit=lambda aim: self._find_supported(aim, uses_words=self.may_use_words),
         )
 
     @property
@@ -118,13 +117,16 @@ class ZoomRun:
         """Whether a state may be made with words: the user's, or those of a prompter that looks."""
         return self.models.backbone.info.text_aware and bool(self.request.prompt or self.models.prompter.looks)
 
-    @cached_property
-    def supported(self) -> float:
-        """The magnification up to which the photo at this spot and the evidence of the backbone support a zoom."""
-        return float(self._find_supported(self.request.aim(self.photo.size, self.place)))
+    def find_supported(self, states: Sequence[ScaleState | StateRecord] = ()) -> float:
+        """Find the magnification up to which the photo at this spot and the evidence of the backbone support a zoom.
 
-    def _find_supported(self, aim: Aim) -> Fraction:
-        info = self.models.backbone.info.acting_as(uses_words=self.may_use_words)
+        states: those there are; where one of them was made with words, these count, as do the user's.
+        """
+        uses_words = bool(self.request.prompt) or any(state.prompt_used for state in states)
+        return float(self._find_supported(self.request.aim(self.photo.size, self.place), uses_words=uses_words))
+
+    def _find_supported(self, aim: Aim, *, uses_words: bool) -> Fraction:
+        info = self.models.backbone.info.acting_as(uses_words=uses_words)
         return find_supported(aim, self.meter, None if self.is_plain else info.evidence_limit)
 
     @property
@@ -208,7 +210,7 @@ class ZoomRun:
             begin_record(self.models, photo, self.request),
             place=self.place,
             finest=self.meter.finest,
-            supported=self.supported,
+            supported=self.find_supported(),
         )
         is_grey = self.is_grey and layout == "default" and self.photo.kept.profile is None  # a profile is one of RGB
         self.folder = kind(path, record, force=force, branch=branch, metadata=self.photo.kept, is_grey=is_grey)
@@ -259,7 +261,7 @@ class ZoomRun:
         remark = "; panels marked generated were made by a model" if is_generated else ""
         text = f"Contact sheet of a zoom {self.describe()}{remark}"
         sighting = (self.request.find, self.place.box) if self.place else None
-        sheet = run_sheet(self.name, states, self.models.backbone.info, sighting, self.supported)
+        sheet = run_sheet(self.name, states, self.models.backbone.info, sighting, self.find_supported(states))
         return encode_png(sheet, *label(text, COMPOSITE if is_generated else None), self.photo.kept.only_profile)
 
     def describe(self) -> str:

@@ -167,8 +167,10 @@ def zoom(
 
         tasks = plan_batch(photos, listed, spots, request, out or OUT, recursive=recursive)
     worded = any(task_request.prompt for task_request in (request, *(task.request for task in tasks)))
+    usual = None if worded or preset else request.usual_prompter
     build = plan_chain(
-        backbone, prompter, preset, worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata
+        backbone, prompter or usual, preset,
+        worded=worded, config=config, sets=sets, flags=loaders, keep_metadata=keep_metadata,
     )  # fmt: skip
     executor: Executor | None = None
     if crew:

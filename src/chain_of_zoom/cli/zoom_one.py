@@ -76,7 +76,8 @@ def zoom_one(
             echo(f"{folder.path / folder.record.animation}  all of them as one smooth zoom")
         elif animate is None and len(run.steps) > 1 and layout == "default":
             echo(f"note: no animation, which would take a while here; type: coz animate {quote([str(folder.path)])}")
-        echo(describe_support(run.meter.measure(run.steps[-1].window), run.supported))
+        supported = run.find_supported(folder.record.states)
+        echo(describe_support(run.meter.measure(run.steps[-1].window), supported))
         if softness := describe_softness(folder.record.finest):
             echo(f"note: {softness}")
         for note in notes(chain, [folder.record.settings.prompt], folder.record.states):

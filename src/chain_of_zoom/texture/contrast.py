@@ -40,8 +40,8 @@ BASE_LAW = ContrastLaw(octave=1, gain=11.7, power=0.515, strength_share=1, vanis
 """For a parent that a network made of the photo's own detail."""
 NATURAL_LAW = ContrastLaw(octave=0, gain=1.75, power=0.903, strength_share=0.5, vanishes=4)
 """For a parent that has detail in every octave, as a photo or with texture."""
-# The base law for the parent reduced to where its detail begins, and half as much variance for the octaves after those.
-SOFT_LAW = ContrastLaw(octave=3, gain=5, power=0.8, strength_share=1, vanishes=16)
+# By eye: a law of lower power than detail has, since beside edges, which are no texture, contrast is strongest.
+SOFT_LAW = ContrastLaw(octave=3, gain=7, power=0.5, strength_share=1, vanishes=16)
 """For a parent that lacks two octaves itself, which are foretold too."""
 MOST_OVER_OCTAVE = 12.0
 """The missing contrast is at most so much that of the octave above NOTHING."""
