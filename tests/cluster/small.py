@@ -59,6 +59,7 @@ def cluster() -> Iterator[SmallCluster]:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
         monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
         monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is missed after 5 of these, not 15
+        monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # on a machine that is busy
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
