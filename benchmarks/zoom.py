@@ -1,163 +1,160 @@
-"""What a zoom costs over the bare network, and how far the network is from the machine's floor.
+"""What a zoom costs over the bare network, and how fast that is beside other runtimes: the targets of performance.md.
 
-    python benchmarks/zoom.py [--photo PHOTO] [--repeats 5]
+    python benchmarks/zoom.py [--repeats 5] [--side 128] [--without torch.compile]
 
-Needs the extra [bench]. Every comparison is made back to back in one run and printed as a ratio: absolute times on
-a shared machine mean little. Networks are timed each in a process of its own, so that one runtime's waiting
-threads do not slow the other's.
+Needs the extras [bench] and [fast]. All figures are processor time, in turns within one run: absolute times on a shared
+machine mean little, ratios hold. Every measurement has a process of its own, so that one runtime's waiting threads do
+not slow another's.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
-from PIL import Image
+EXAMPLE = Path(__file__).parent.parent / "examples" / "astronaut.png"
 
-HERE = Path(__file__).parent
-EXAMPLE = HERE.parent / "examples" / "astronaut.png"
-GFLOP = 587.0  # multiply-adds of RRDB-23 for 128 -> 512, counted twice, without fast-convolution savings
-
-CHAIN = """
-import tempfile, time
-from pathlib import Path
-from chain_of_zoom import ChainOfZoom
-from chain_of_zoom.chain.request import ZoomRequest
-from chain_of_zoom.imaging.images import load
-chain = ChainOfZoom(); chain.backbone.load()
-chain.backbone([load({photo!r}).pixels[:128, :128]])
-with tempfile.TemporaryDirectory() as out:
-    t = time.perf_counter()
-    run = chain.plan(load({photo!r}), ZoomRequest(zoom=256))
-    folder = run.open(Path(out) / "run")
-    for state in run.states(): folder.add(state)
-    print(time.perf_counter() - t)
-"""
-NCNN = """
-import time, ncnn, numpy as np
+# Each ends with the seconds of one pass of RealSR over a square of {side} px, after a pass that is not counted.
+BARE = """
+import os, time, numpy as np
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 from chain_of_zoom import load_backbone
-param, weights = load_backbone("realsr")._files()
-net = ncnn.Net(); net.opt.num_threads = {threads}
-net.load_param(str(param)); net.load_model(str(weights))
-x = np.random.default_rng(0).random((3, 128, 128), dtype=np.float32)
+from chain_of_zoom.networks.rrdb.ncnn_weights import read_network
+from chain_of_zoom.networks.rrdb.onnx_file import format_onnx
+backbone = load_backbone("realsr", device="cpu")
+param, weights = backbone.find_files()
+x = np.random.default_rng(0).random((1, 3, {side}, {side}), dtype=np.float32)
+{call}
+call(); start = time.process_time(); call(); print(time.process_time() - start)
+"""
+CALLS = {
+    "ours": "window = np.rint(x[0].transpose(1, 2, 0) * 255).astype(np.uint8)\ndef call(): backbone([window])",
+    "ncnn": """
+import ncnn
+net = ncnn.Net(); net.opt.num_threads = {threads}; net.load_param(str(param)); net.load_model(str(weights))
 def call():
-    e = net.create_extractor(); e.input("data", ncnn.Mat(x)); return np.array(e.extract("output")[1])
-call(); t = time.perf_counter()
-for _ in range({calls}): call()
-print((time.perf_counter() - t))
-"""
-OURS = """
-import time, numpy as np
-from chain_of_zoom import load_backbone
-backbone = load_backbone("realsr")
-x = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-backbone([x]); t = time.perf_counter(); backbone([x]); print(time.perf_counter() - t)
-"""
-ONNX = """
-import sys, time, numpy as np, onnxruntime as ort
-sys.path.insert(0, {here!r})
-from ncnn_to_onnx import convert
-from chain_of_zoom import load_backbone
+    e = net.create_extractor(); e.input("data", ncnn.Mat(x[0])); return np.array(e.extract("output")[1])
+""",
+    "MNN": """
+from chain_of_zoom.networks.rrdb.mnn_network import MnnNetwork, convert
+network = MnnNetwork(convert(param, weights, backbone.weights_sha256()), {threads})
+planes = network._tensor(x.shape, network._float, x, network._order)
+network._resize(x.shape)
+def call():
+    network._input.copyFrom(planes); network._network.runSession(network._session)
+""",
+    "onnxruntime": """
+import onnxruntime as ort
 options = ort.SessionOptions(); options.intra_op_num_threads = {threads}
-session = ort.InferenceSession(convert(*load_backbone("realsr")._files()), options, providers=["CPUExecutionProvider"])
-x = np.random.default_rng(0).random((1, 3, 128, 128), dtype=np.float32)
-call = lambda: session.run(None, {{"data": x}})
-call(); t = time.perf_counter(); call(); print(time.perf_counter() - t)
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+session = ort.InferenceSession(format_onnx(read_network(param, weights)), options, providers=["CPUExecutionProvider"])
+def call(): return session.run(None, {{"data": x}})
+""",
+    "OpenVINO": """
+import openvino
+model = openvino.Core().read_model(format_onnx(read_network(param, weights)))
+request = openvino.compile_model(model, "CPU", {{"INFERENCE_NUM_THREADS": {threads}}}).create_infer_request()
+def call(): return request.infer([x])
+""",
+    "torch.compile": """
+import torch
+from chain_of_zoom.networks.rrdb.network import from_ncnn
+torch.set_num_threads({threads}); network = torch.compile(from_ncnn(param, weights)); planes = torch.from_numpy(x)
+def call():
+    with torch.inference_mode(): return network(planes)
+""",
+}
+# Each prints the processor time of a whole job over that of its network's passes alone, made again afterwards.
+JOB = """
+import tempfile, time, numpy as np
+from pathlib import Path
+from chain_of_zoom import load_backbone, upscale, zoom, zoom_many
+from chain_of_zoom.backbones.feedforward import FeedForward
+from chain_of_zoom.imaging.images import load
+windows, compute = [], FeedForward._compute
+def keep(self, window):
+    windows.append(window); return compute(self, window)
+backbone = load_backbone({backbone!r}, device="cpu")
+backbone([np.zeros((64, 64, 3), np.uint8)])
+FeedForward._compute = keep
+size = (4 * {side}, 4 * {side})
+with tempfile.TemporaryDirectory() as folder:
+    out = Path(folder) / "out"
+    start = time.process_time()
+    {job}
+    total = time.process_time() - start
+start = time.process_time()
+for window in windows: compute(backbone, window)
+print(total / (time.process_time() - start))
 """
-START = """
-import os, sys, time
+JOBS = {
+    "chain of 4 generated states": (
+        "realsr",
+        "zoom({photo!r}, at=(0.4, 0.19), magnification=256 * 128 / {side}, size=size, backbone=backbone, out=out)",
+    ),
+    "batch of 10 zooms of a pass each": (
+        "realsr",
+        "list(zoom_many([{photo!r}], at=[(0.3 + i / 25, 0.3) for i in range(10)], magnification=8, size=(256, 256), "
+        "backbone=backbone, out=out))",
+    ),
+    "coz upscale 4x by span": ("span", "upscale({photo!r}, 4, backbone=backbone, out=out.with_suffix('.png'))"),
+}
+FIRST = """
+import os, sys
 from chain_of_zoom.backbones import feedforward
-def begin(self):
-    print(time.time()); sys.stdout.flush(); os._exit(0)
-feedforward.FeedForward._load = begin
+feedforward.FeedForward._load = lambda self: os._exit(0)
 from chain_of_zoom.cli.app import main
 sys.argv = ["coz", "zoom", {photo!r}]
 main()
 """
 
 
-def timed(code: str, **values: object) -> float:
-    """The number that a fresh interpreter prints after `code`."""
-    done = subprocess.run([sys.executable, "-c", code.format(**values)], capture_output=True, text=True, check=True)
-    return float(done.stdout.strip().splitlines()[-1])
+def run(code: str, *arguments: str) -> tuple[float, str]:
+    """Processor time of a fresh interpreter, and what it printed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
 
 
-def gemm_rate(threads: int) -> float:
-    """GFLOP/s of a float32 matrix product, this minute: median of 5."""
-    code = (
-        "import time, numpy as np\na = np.random.rand(2048, 2048).astype(np.float32)\na @ a\nts = []\n"
-        "for _ in range(5):\n t = time.perf_counter(); a @ a; ts.append(time.perf_counter() - t)\n"
-        "print(2 * 2048**3 / sorted(ts)[2] / 1e9)"
-    )
-    return timed(code, threads=threads)
-
-
-def peak_memory(photo: Path) -> float:
-    """Peak resident GB of `coz zoom` to 256x."""
-    with tempfile.TemporaryDirectory() as out:
-        arguments = [
-            sys.executable,
-            "-m",
-            "chain_of_zoom",
-            "zoom",
-            str(photo),
-            "--zoom",
-            "256",
-            "-q",
-            "-o",
-            f"{out}/run",
-        ]
-        process = subprocess.Popen(arguments)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"coz failed with status {status}")
-        return usage.ru_maxrss * 1024 / 1e9
+def last_number(code: str) -> float:
+    return float(run(code)[1].split()[-1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photo", type=Path, help="any large photo, for the memory figure (a made-up one otherwise)")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--side", type=int, default=128, help="of the window, in pixels")
+    parser.add_argument("--without", nargs="*", default=[], choices=CALLS, help="runtimes to leave out")
     args = parser.parse_args()
-    threads = len(os.sched_getaffinity(0))
-    rows: dict[str, list[float]] = {name: [] for name in ("chain", "bare4", "ours", "ncnn", "onnx", "gemm", "start")}
+    values = {"side": args.side, "threads": len(os.sched_getaffinity(0)), "photo": str(EXAMPLE)}
+    names = [name for name in CALLS if name not in args.without]
+    rows: dict[str, list[float]] = {name: [] for name in (*names, *JOBS, "bare start", "version", "first pass")}
+    version = "import sys; from chain_of_zoom.cli.app import main; sys.argv = ['coz', '--version']; main()"
     for _ in range(args.repeats):
-        rows["chain"].append(timed(CHAIN, photo=str(EXAMPLE)))
-        rows["bare4"].append(timed(NCNN, threads=threads, calls=4))
-        rows["ours"].append(timed(OURS))
-        rows["ncnn"].append(timed(NCNN, threads=threads, calls=1))
-        rows["onnx"].append(timed(ONNX, here=str(HERE), threads=threads))
-        rows["gemm"].append(gemm_rate(threads))
-        began = time.time()
-        rows["start"].append(timed(START, photo=str(EXAMPLE)) - began)
-    m = {name: median(values) for name, values in rows.items()}
-    rate = GFLOP / m["ours"]
-    with tempfile.TemporaryDirectory() as folder:
-        photo = args.photo
-        if photo is None:
-            photo = Path(folder) / "24mp.jpg"
-            with Image.open(EXAMPLE) as image:
-                image.convert("RGB").resize((6000, 4000)).save(photo, quality=92)
-        memory = peak_memory(photo)
-    print(f"medians of {args.repeats}, {threads} threads, back to back\n")
-    print(f"{'':58}{'measured':>12}{'wanted':>12}")
-    for what, value, wanted in (
-        ("chain of 4 generated steps / 4 bare calls of the network", m["chain"] / m["bare4"], "<= 1.10"),
-        ("RealSR 128->512 / fastest of ncnn and onnxruntime, bare", m["ours"] / min(m["ncnn"], m["onnx"]), "<= 1.05"),
-        ("  of which ncnn bare / onnxruntime bare", m["ncnn"] / m["onnx"], ""),
-        (f"RealSR rate / GEMM rate ({rate:.0f} / {m['gemm']:.0f} GFLOP/s)", rate / m["gemm"], ">= 0.70"),
-        ("seconds from start to the weights being read", m["start"], "<= 1.0"),
-        (f"peak GB, {photo.name} to 256x", memory, "<= 2.0"),
-    ):
-        print(f"{what:58}{value:12.2f}{wanted:>12}")
-    print(f"\nseconds: chain {m['chain']:.2f}, 4 bare calls {m['bare4']:.2f}, one call: ours {m['ours']:.2f}, "
-          f"ncnn {m['ncnn']:.2f}, onnxruntime {m['onnx']:.2f}")  # fmt: skip
+        for name in names:
+            rows[name].append(last_number(BARE.format(call=CALLS[name].format(**values), **values)))
+        for name, (backbone, job) in JOBS.items():
+            rows[name].append(last_number(JOB.format(backbone=backbone, job=job.format(**values), **values)))
+        rows["bare start"].append(run("import numpy, PIL.Image")[0])
+        rows["version"].append(run(version)[0])
+        rows["first pass"].append(run(FIRST.format(**values))[0])
+    m = {name: median(numbers) for name, numbers in rows.items()}
+    print(f"medians of {args.repeats}, {values['threads']} threads, processor time\n")
+    print(f"{'':62}{'measured':>10}{'wanted':>10}")
+    fastest = min((name for name in names if name != "ours"), key=lambda name: m[name])
+    what = f"RealSR {args.side} -> {4 * args.side} / the fastest bare runtime, {fastest}"
+    print(f"{what:62}{m['ours'] / m[fastest]:10.2f}{'<= 1.05':>10}")
+    for name in JOBS:
+        print(f"{name + ' / its bare passes':62}{m[name]:10.2f}{'<= 1.05':>10}")
+    for name, wanted in (("version", "<= 2"), ("first pass", "<= 3")):
+        print(f"{'coz to its ' + name + ' / import of numpy and PIL':62}{m[name] / m['bare start']:10.2f}{wanted:>10}")
+    print("\nseconds of a pass: " + ", ".join(f"{name} {m[name]:.2f}" for name in names))
     print("spread (max/min): " + ", ".join(f"{name} {max(v) / min(v):.2f}" for name, v in rows.items()))
 
 
