@@ -47,6 +47,10 @@ def tiny(home: Path) -> Path:
         "sd3": PARITY / "tiny_sd3",
         "qwen": PARITY / "tiny_qwen",
         "vlm-adapter": PARITY / "tiny_qwen_adapter",
+        "oracle/merged_transformer.safetensors": PARITY
+        / "tiny_sd3"
+        / "transformer"
+        / "diffusion_pytorch_model.safetensors",
         "sr-lora/model_20001.pkl": PARITY / "model_tiny.pkl",
         "sr-vae/vae_encoder_20001.pt": PARITY / "vae_encoder_tiny.pt",
         "ram/ram_swin_large_14m.pth": ram / "ram_tiny.pth",
