@@ -21,19 +21,30 @@ def limited(tmp_path, megabytes, *args):
     return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit, check=False)
 
 
+BY_NCNN = ("--set", "backbone.runtime=ncnn")  # the limits below are for what it takes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("megabytes", "args", "says"),
     [
         (
             400,
-            ("zoom", str(PHOTO), "--backbone", "realsr", "--zoom", "16"),
+            ("zoom", str(PHOTO), "--backbone", "realsr", *BY_NCNN, "--zoom", "16"),
             "weights of realsr: .* --backbone animevideo",
         ),
-        (800, ("zoom", str(PHOTO), "--backbone", "realsr", "--zoom", "16"), r"needed, .* allowed; .* --size \d+x\d+"),
-        (1000, ("upscale", str(PHOTO), "--backbone", "realsr"), r"needed, .* allowed; .* use --tile \d+"),
+        (
+            800,
+            ("zoom", str(PHOTO), "--backbone", "realsr", *BY_NCNN, "--zoom", "16"),
+            r"needed, .* allowed; .* --size \d+x\d+",
+        ),
+        (1000, ("upscale", str(PHOTO), "--backbone", "realsr", *BY_NCNN), r"needed, .* allowed; .* use --tile \d+"),
         (420, ("upscale", str(PHOTO), "--backbone", "animevideo"), r"needed, .* allowed; .* use --tile \d+"),
-        (1000, ("upscale", str(PHOTO), "--backbone", "realsr", "--estimate"), r"needed, .* allowed; .* use --tile \d+"),
+        (
+            1000,
+            ("upscale", str(PHOTO), "--backbone", "realsr", *BY_NCNN, "--estimate"),
+            r"needed, .* allowed; .* use --tile \d+",
+        ),
     ],
 )
 def test_what_fits_is_said_before_the_work(tmp_path, megabytes, args, says):
