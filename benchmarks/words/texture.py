@@ -26,8 +26,9 @@ from torch.nn.functional import avg_pool2d, conv2d, relu
 from chain_of_zoom import load_backbone
 from chain_of_zoom.imaging.images import to_uint8
 from chain_of_zoom.networks.stlpips import StLpipsNetwork
-from chain_of_zoom.texture.contrast import STRENGTHS
+from chain_of_zoom.texture.contrast import BASE_LAW, STRENGTHS
 from chain_of_zoom.texture.field import make_texture
+from chain_of_zoom.texture.tiles import GRAIN
 
 Pixels = NDArray[np.uint8]
 WEIGHTS = "weights/vST0.0/vgg_shift_tolerant.pth"
@@ -93,10 +94,10 @@ def main() -> int:
         tiny = np.rint(truth.reshape(SIDE // 16, 16, SIDE // 16, 16, 3).mean(axis=(1, 3))).astype(np.uint8)
         parent = to_uint8(span([tiny])[0])
         (base,) = span([parent])
-        wrong = rng.choice(sorted(set(STRENGTHS) - {material}), WRONG_WORDS, replace=False)
+        wrong = rng.choice(sorted(set(STRENGTHS) - {material, GRAIN}), WRONG_WORDS, replace=False)
         pictures = [to_uint8(base)]
         for word in (material, *wrong):
-            texture = make_texture(parent, str(word), 64 * len(measured), 512, level=1, is_natural=False)
+            texture = make_texture(parent, str(word), 64 * len(measured), 512, level=1, law=BASE_LAW)
             pictures.append(to_uint8(base + texture[..., None]))
         measured.append((material, [measure(candidate, truth) for candidate in pictures]))
     print_table(measured)
