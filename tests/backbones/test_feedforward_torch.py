@@ -37,7 +37,7 @@ def test_it_computes_what_ncnn_computes(astronaut, name):
     """0.01 of 255 grey levels before rounding, one level after; 0.0024 was seen (Winograd sums in another order)."""
     crops = [astronaut[96:128, 208:240], astronaut[300:320, 100:140], noise(16, 20)]
     crops = crops[:2] if name == "realesrgan" else crops  # the same layers as realsr's
-    in_ncnn, in_torch = load_backbone(name, device="cpu"), load_backbone(name, device="cpu", runtime="torch")
+    in_ncnn, in_torch = (load_backbone(name, device="cpu", runtime=runtime) for runtime in ("ncnn", "torch"))
     for expected, computed in zip(in_ncnn(crops), in_torch(crops), strict=True):
         assert np.abs(expected - computed).max() * 255 < 0.01
         assert np.abs(to_uint8(expected).astype(int) - to_uint8(computed)).max() <= 1
