@@ -63,14 +63,14 @@ def turn_tile(material: str, number: int, direction: int, vanishes: int = FACTOR
     It is as large as the tile, and periodic only where it was not turned. vanishes: how much it is reduced to be gone.
     """
     tile = load_tiles()[material].tiles[number]
-    side = tile.shape[0]
-    middle = slice(side, 2 * side)
+    margin = tile.shape[0] // 4  # a turned square sticks out by a fifth of its side
+    middle = slice(margin, -margin)
     if vanishes == FACTOR and material in (GRAIN, STRANDS):
-        tile = keep_fine(np.tile(tile, (3, 3)))[middle, middle]
+        tile = keep_fine(np.pad(tile, margin, mode="wrap"))[middle, middle]
         tile = tile / tile.std()
     if direction == 0:
         return tile
-    around = Image.fromarray(np.tile(tile, (3, 3)))
+    around = Image.fromarray(np.pad(tile, margin, mode="wrap"))
     turned = np.asarray(around.rotate(-180 * direction / DIRECTIONS, Image.Resampling.BICUBIC), dtype=np.float32)
     standardized: Floats = turned[middle, middle] / turned[middle, middle].std()
     return standardized
