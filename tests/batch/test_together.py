@@ -36,7 +36,7 @@ from chain_of_zoom.chain.request import make_request
 from chain_of_zoom.imaging import sheet
 from chain_of_zoom.imaging.images import load
 
-FAST = {"backbone": "fake", "size": (24, 16), "magnification": 20}
+FAST = {"backbone": "fake", "size": (24, 16), "magnification": 24}
 
 
 @pytest.fixture(autouse=True)

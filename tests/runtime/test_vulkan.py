@@ -10,6 +10,7 @@ import pytest
 
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.runtime import vulkan
+from chain_of_zoom.runtime.quiet import silence
 from chain_of_zoom.runtime.vulkan import VulkanDevice, VulkanSearch
 
 SOFTWARE = VulkanDevice(index=0, name="llvmpipe", kind="software", memory=1 << 30)
@@ -119,7 +120,7 @@ def test_the_question_takes_nothing_from_the_current_folder(tmp_path, monkeypatc
 
 
 def test_silence_is_for_a_moment(capfd):
-    with vulkan._silence():
+    with silence(2):
         os.write(2, b"from a library")
     os.write(2, b"from us")
     assert capfd.readouterr().err == "from us"

@@ -97,7 +97,7 @@ def test_an_edited_prompt_changes_its_tile_and_nothing_else(tmp_path):
 
 @pytest.mark.slow
 def test_in_a_chain_what_depends_on_the_tile_is_made_again_too(tmp_path):
-    chain = {"scale": 6, "size": (50, 70)}
+    chain = {"scale": 16, "size": (50, 70)}
     run(tmp_path / "a.png", **chain, prompter=Looking())
     path, _ = edited(tmp_path, 4, 0, 0, "a longer text")
     backbone = reader()
