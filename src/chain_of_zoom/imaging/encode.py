@@ -93,7 +93,7 @@ def encode_png(
 ) -> bytes:
     """Encode uint8 pixels (H x W x 3, or H x W for grey) as a PNG; the same input gives the same bytes.
 
-    fast: in a quarter of the time, and photos no larger; for files by the thousand.
+    fast: in about half of the time; for files by the thousand.
     """
     from PIL import PngImagePlugin  # slow to import, and not needed until the first state is written
 
@@ -103,7 +103,8 @@ def encode_png(
     if xmp:
         info.add_itxt("XML:com.adobe.xmp", xmp)
     # Filtered pixels of photos repeat bytes, not strings of them: runs alone are as small, and found sooner.
-    options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE} if fast else {}
+    # Else level 4: half the time of zlib's usual 6, for 1 to 3% more bytes.
+    options: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE} if fast else {"compress_level": 4}
     if kept.profile:
         options["icc_profile"] = kept.profile
     if kept.exif:
