@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from chain_of_zoom.api import ChainOfZoom
-from chain_of_zoom.backbones.base import Backbone
+from chain_of_zoom.backbones.base import Backbone, WindowPlace
 from chain_of_zoom.cluster.joining import Crew
 from chain_of_zoom.cluster.nodes import BuildChain, SharedPlaces
 from chain_of_zoom.cluster.pool import open_pool
@@ -73,9 +73,6 @@ class WorkerBackbone(Backbone):
         self.original = original
         self.info = original.info
         self.package = original.package
-        self.missing = original.missing  # type: ignore[method-assign]
-        self.uses = original.uses  # type: ignore[method-assign]
-        self._add_detail = original._add_detail  # type: ignore[method-assign]
         self._host = host
         self._chain = chain
 
@@ -87,6 +84,17 @@ class WorkerBackbone(Backbone):
     def ask(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """Have a task done there, as its host does it."""
         return self._host.ask(task, *arguments)
+
+    def missing(self) -> str | None:
+        """Return the pip command when something is not installed here."""
+        return self.original.missing()
+
+    def uses(self, prompt: str, place: WindowPlace) -> bool:
+        """Whether a prompt changes the result for a window at this place."""
+        return self.original.uses(prompt, place)
+
+    def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
+        return self.original._add_detail(window, result, prompt, place)  # here, since the host learns of no place
 
     def weights_sha256(self) -> str | None:
         """Return the SHA-256 of the weights; reads them."""
