@@ -7,9 +7,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
@@ -19,6 +17,7 @@ from PIL import Image
 from chain_of_zoom.errors import MissingError, OutputError
 from chain_of_zoom.imaging.images import RGB8, size_of
 from chain_of_zoom.resources import available_cores
+from chain_of_zoom.runs.ahead import work_ahead
 
 WEBP_QUALITY = 80
 WEBP_EFFORT = 0  # 2 takes a third longer and saves 12%, 4 takes almost three times as long and saves 18%
@@ -42,24 +41,12 @@ def encode_webp(frames: Iterable[RGB8], durations: Sequence[int], xmp: str) -> b
         _chunk(b"VP8X", bytes([0b110, 0, 0, 0]) + size),  # an animation, with XMP
         _chunk(b"ANIM", bytes(6)),  # a transparent ground; for ever
     ]
-    for picture, duration in zip(_encode_frames(chain([first], frames)), durations, strict=True):
+    pictures = work_ahead(_encode_frame, chain([first], frames), available_cores())
+    for (_, picture), duration in zip(pictures, durations, strict=True):
         # At the corner, over whatever was there.
         chunks.append(_chunk(b"ANMF", bytes(6) + size + _count(duration) + bytes([0b10]) + picture))
     body = b"WEBP" + b"".join([*chunks, _chunk(b"XMP ", xmp.encode())])
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def _encode_frames(frames: Iterator[RGB8]) -> Iterator[bytes]:
-    """Yield the chunk of pixels of every frame, in order; a few are made at a time."""
-    waiting: deque[Future[bytes]] = deque()
-    workers = available_cores()
-    with ThreadPoolExecutor(workers) as pool:
-        for frame in frames:
-            waiting.append(pool.submit(_encode_frame, frame))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _encode_frame(frame: RGB8) -> bytes:
