@@ -19,6 +19,15 @@ S3_ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+# Ray reads these once in a process, when it is imported: a test that imports it without a cluster may come first.
+os.environ |= {
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    "RAY_health_check_period_ms": "1000",  # a lost node is missed after 5 of these, not 15
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120",  # on a machine that is busy
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0" * 64,
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 
@@ -57,12 +66,6 @@ def cluster() -> Iterator[SmallCluster]:
     """The cluster; every batch joins it, and leaves it."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # of workers, which import the backbone
-        monkeypatch.setenv("RAY_ENABLE_AUTO_CONNECT", "0")
-        monkeypatch.setenv("RAY_health_check_period_ms", "1000")  # a lost node is missed after 5 of these, not 15
-        monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # on a machine that is busy
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         for name, value in S3_ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         cluster = SmallCluster()
