@@ -205,8 +205,8 @@ def test_the_benchmark_document_says_what_the_numbers_say(coz, photos, tmp_path,
 
     def evident(*wins: float) -> str:
         pair = true_zoom.pair("bicubic", "nearest", 4, "psnr")
-        found = [msgspec.structs.replace(pair, other="realsr", metric="detail", wins=share) for share in wins]
-        return evidence(*(msgspec.structs.replace(true_zoom, pairs=(each,)) for each in found))[0].verdict
+        pairs = [msgspec.structs.replace(pair, other="realsr", metric="detail", wins=share) for share in wins]
+        return evidence(*(msgspec.structs.replace(true_zoom, pairs=(each,)) for each in pairs))[0].verdict
 
     assert [evident(5 / 12, 4 / 12), evident(5 / 12, 3 / 12)] == ["Confirmed", "Refuted"]
     assert evidence(paper, paper)[0].verdict == "Not told"
