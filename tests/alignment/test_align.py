@@ -26,7 +26,6 @@ from tiny_alignment import WORD, Likes, example, make_pairs, run, settings  # no
 from chain_of_zoom import plugins  # noqa: E402
 from chain_of_zoom.alignment.pairs.read import read_pairs  # noqa: E402
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored  # noqa: E402
-from chain_of_zoom.alignment.rewards.critic import Critic  # noqa: E402
 from chain_of_zoom.alignment.training import align as aligning  # noqa: E402
 from chain_of_zoom.alignment.training.align import align, silence_libraries  # noqa: E402
 from chain_of_zoom.alignment.training.config import resolve  # noqa: E402
@@ -36,6 +35,7 @@ from chain_of_zoom.errors import BadInputError, DownError, MissingError, Occupie
 from chain_of_zoom.networks.vlm.adapters import read_adapter  # noqa: E402
 from chain_of_zoom.networks.vlm.loading import load_vlm  # noqa: E402
 from chain_of_zoom.prompters.base import chat  # noqa: E402
+from chain_of_zoom.prompters.critic import Critic  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, convert_pictures  # noqa: E402
 from chain_of_zoom.settings import format_toml  # noqa: E402
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from conftest import noise
 
-from chain_of_zoom.alignment.rewards import critic as critics
 from chain_of_zoom.alignment.rewards.base import Sample, Unscored
-from chain_of_zoom.alignment.rewards.critic import Critic, CriticReward, make_critic
+from chain_of_zoom.alignment.rewards.critic import CriticReward, rate_views
 from chain_of_zoom.errors import DownError, MissingError, OutputError, UsageError
+from chain_of_zoom.prompters import critic as critics
+from chain_of_zoom.prompters.critic import Critic, make_critic
 
 PARENT, ZOOMED = noise(8, 8), noise(8, 8, 1)
 
@@ -43,29 +44,29 @@ def views(*texts: str) -> list[Any]:
 
 
 def test_ratings_in_order():
-    assert Critic(Scripted("85", "no idea", "7/10"), "c").rate(views("a", "b", "c")) == [0.85, None, 0.7]
+    assert rate_views(Critic(Scripted("85", "no idea", "7/10"), "c"), views("a", "b", "c")) == [0.85, None, 0.7]
 
 
 def test_the_same_question_is_asked_once(tmp_path):
     model = Scripted("85", "20")
     critic = Critic(model, "c", cache=tmp_path / "c.sqlite")
-    assert critic.rate(views("a", "b", "a", " a\n")) == [0.85, 0.2, 0.85, 0.85]
-    assert critic.rate(views("b")) == [0.2]
+    assert rate_views(critic, views("a", "b", "a", " a\n")) == [0.85, 0.2, 0.85, 0.85]
+    assert rate_views(critic, views("b")) == [0.2]
     assert model.asked == [2]
     again = Scripted()
-    assert Critic(again, "c", cache=tmp_path / "c.sqlite").rate(views("a")) == [0.85]
+    assert rate_views(Critic(again, "c", cache=tmp_path / "c.sqlite"), views("a")) == [0.85]
     assert again.asked == []
-    assert Critic(again, "another", cache=tmp_path / "c.sqlite").rate(views("a")) == [0.5]
-    assert critic.rate([(ZOOMED, PARENT, "a")]) == [0.5]  # other pictures, another question
+    assert rate_views(Critic(again, "another", cache=tmp_path / "c.sqlite"), views("a")) == [0.5]
+    assert rate_views(critic, [(ZOOMED, PARENT, "a")]) == [0.5]  # other pictures, another question
 
 
 def test_what_is_answered_before_a_failure_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(critics, "AT_ONCE", 2)
     critic = Critic(Scripted("10", "20", MissingError("gone")), "c", cache=tmp_path / "c.sqlite")
     with pytest.raises(MissingError, match="gone"):
-        critic.rate(views("a", "b", "c"))
+        rate_views(critic, views("a", "b", "c"))
     model = Scripted("30")
-    assert Critic(model, "c", cache=tmp_path / "c.sqlite").rate(views("a", "b", "c")) == [0.1, 0.2, 0.3]
+    assert rate_views(Critic(model, "c", cache=tmp_path / "c.sqlite"), views("a", "b", "c")) == [0.1, 0.2, 0.3]
     assert model.asked == [1]
 
 
@@ -77,25 +78,25 @@ def test_a_cache_that_is_no_database(tmp_path):
     with sqlite3.connect(tmp_path / "d.sqlite") as base:
         base.execute("DROP TABLE answers")
     with pytest.raises(OutputError, match="no such table"):
-        good.rate(views("a"))
+        rate_views(good, views("a"))
 
 
 def test_a_critic_that_is_down_is_waited_for():
     said: list[str] = []
     critic = Critic(Scripted(DownError("503"), DownError("503"), "85"), "c", say=said.append)
-    assert critic.rate(views("a")) == [0.85]
+    assert rate_views(critic, views("a")) == [0.85]
     assert len(said) == 2
     assert "asking again for 600 s more: 503" in said[0]
 
 
 def test_patience_ends():
     with pytest.raises(DownError, match=r"the critic c stayed down for 0\.05 s: 503"):
-        Critic(Scripted(*[DownError("503")] * 10_000), "c", patience=0.05).rate(views("a"))
+        rate_views(Critic(Scripted(*[DownError("503")] * 10_000), "c", patience=0.05), views("a"))
 
 
 def test_what_waiting_cannot_help_is_an_error_at_once():
     with pytest.raises(MissingError, match="401"):
-        Critic(Scripted(MissingError("401")), "c").rate(views("a"))
+        rate_views(Critic(Scripted(MissingError("401")), "c"), views("a"))
 
 
 def test_answers_without_a_score_say_so():

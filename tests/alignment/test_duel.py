@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from chain_of_zoom.alignment.pairs.read import Pair
 from chain_of_zoom.alignment.scoring import duel
-from chain_of_zoom.alignment.scoring.duel import Contest, build_duel_chat, parse_verdict, run_duel
+from chain_of_zoom.alignment.scoring.duel import Contest, build_duel_chat, run_duel
 from chain_of_zoom.prompters.base import Messages
+from chain_of_zoom.prompters.duel import parse_verdict
 
 
 def contest(home: Path, a: str, b: str, photo: str = "p", seed: int = 0) -> Contest:

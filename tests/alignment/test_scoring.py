@@ -14,11 +14,11 @@ from conftest import noise
 from playwright.sync_api import Browser
 
 from chain_of_zoom.alignment.pairs.read import Pair
-from chain_of_zoom.alignment.rewards.critic import Critic
 from chain_of_zoom.alignment.scoring.page import format_scores, write_page
 from chain_of_zoom.alignment.scoring.score import Scores, score
 from chain_of_zoom.imaging.images import RGB8
 from chain_of_zoom.prompters.base import Messages, PromptContext, Prompter
+from chain_of_zoom.prompters.critic import Critic
 from chain_of_zoom.prompters.fixed import Fixed
 
 

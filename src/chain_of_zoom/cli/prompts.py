@@ -23,8 +23,8 @@ from chain_of_zoom.settings import split_labels
 from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
-    from chain_of_zoom.alignment.rewards.critic import Critic
     from chain_of_zoom.prompters.base import Prompter
+    from chain_of_zoom.prompters.critic import Critic
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
 
@@ -127,7 +127,7 @@ def score(
 
 def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> Critic | None:
     """The critic with its details. Raises UsageError and MissingError."""
-    from chain_of_zoom.alignment.rewards.critic import make_critic
+    from chain_of_zoom.prompters.critic import make_critic
 
     takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
     details = read_loader_sets(sets, ["critic"])["critic"]

@@ -12,13 +12,15 @@ import msgspec
 
 from chain_of_zoom.alignment.pairs.read import Pair
 from chain_of_zoom.alignment.rewards.base import Reward, Sample, Unscored
-from chain_of_zoom.alignment.rewards.critic import Critic, CriticReward
+from chain_of_zoom.alignment.rewards.critic import CriticReward
 from chain_of_zoom.alignment.rewards.text import Phrase, Repetition, Validity
-from chain_of_zoom.alignment.scoring.duel import AT_ONCE, Contest, Duel, run_duel
+from chain_of_zoom.alignment.scoring.duel import AT_ONCE, Contest, run_duel
 from chain_of_zoom.alignment.training.config import PRESETS
 from chain_of_zoom.alignment.training.policy import make_context
 from chain_of_zoom.imaging.images import load
 from chain_of_zoom.prompters.base import Prompter
+from chain_of_zoom.prompters.critic import Critic
+from chain_of_zoom.prompters.duel import Duel
 from chain_of_zoom.prompters.text_statistics import split_words, summarise_prompts
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 

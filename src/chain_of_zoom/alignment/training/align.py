@@ -20,7 +20,7 @@ import msgspec
 from chain_of_zoom import plugins
 from chain_of_zoom.alignment.pairs.read import Pair, Pairs, read_pairs
 from chain_of_zoom.alignment.rewards.base import Reward
-from chain_of_zoom.alignment.rewards.critic import CriticReward, make_critic
+from chain_of_zoom.alignment.rewards.critic import CriticReward
 from chain_of_zoom.alignment.training.config import AlignConfig, check_batches
 from chain_of_zoom.alignment.training.report import ReportData, write_report
 from chain_of_zoom.alignment.training.run_folder import (
@@ -37,6 +37,7 @@ from chain_of_zoom.alignment.training.run_folder import (
 )
 from chain_of_zoom.errors import BadInputError, DownError, MissingError, UsageError
 from chain_of_zoom.files import write_atomic
+from chain_of_zoom.prompters.critic import make_critic
 
 if TYPE_CHECKING:
     from chain_of_zoom.alignment.training.trainer import LoggedStep

@@ -12,12 +12,12 @@ import msgspec
 import torch
 
 from chain_of_zoom.alignment.pairs.read import Pair
-from chain_of_zoom.alignment.rewards.critic import is_url
 from chain_of_zoom.alignment.training.config import AlignConfig
 from chain_of_zoom.alignment.training.policy import TARGETS, find_targets, make_context
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.networks.vlm.loading import LoadedVlm, outline_vlm
 from chain_of_zoom.prompters.base import chat
+from chain_of_zoom.prompters.critic import is_url
 from chain_of_zoom.prompters.vlm import convert_pictures
 from chain_of_zoom.resources import available_memory, human_size
 

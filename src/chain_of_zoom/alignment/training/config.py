@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from chain_of_zoom import plugins
-from chain_of_zoom.alignment.rewards.critic import is_url
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.prompters.critic import is_url
 from chain_of_zoom.runs.folder import list_changes
 from chain_of_zoom.settings import check_settings
 
