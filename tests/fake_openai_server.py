@@ -70,7 +70,11 @@ class Handler(BaseHTTPRequestHandler):
         elif "body" in reply or "status" in reply:
             self._send(reply)
         else:
-            self._send({**reply, "body": MODELS if body is None else answer(last_picture(body))})
+            self._send({**reply, "body": MODELS if body is None else answer(self.look(body))})
+
+    def look(self, body: dict[str, Any]) -> str:
+        """What is said where the script says nothing."""
+        return last_picture(body)
 
     def _send(self, reply: dict[str, Any]) -> None:
         body = reply.get("body", "")

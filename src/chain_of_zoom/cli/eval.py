@@ -28,7 +28,16 @@ from chain_of_zoom.cli.flags import (
     switch,
     with_flags,
 )
-from chain_of_zoom.cli.options import TABLES, Options, accepted, choose_crew, combine, read_loader_sets
+from chain_of_zoom.cli.options import (
+    TABLES,
+    Options,
+    accepted,
+    choose_crew,
+    choose_critic,
+    combine,
+    read_loader_sets,
+    split_role,
+)
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
@@ -68,6 +77,15 @@ def evaluate(
     ] = None,
     spots: Annotated[str, option("N|centre", "true-zoom: textured places per photo, or its centre.", panel=MAIN)] = "1",
     limit: Annotated[int | None, option("N", "Only the first N pictures.", panel=MAIN, min=1)] = None,
+    judge: Annotated[
+        str | None,
+        option(
+            "NAME|URL",
+            "Ask a vision-language model, or an OpenAI-compatible server, which states contradict the truth or what "
+            "they were made from.",
+            panel=MAIN,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, option("DIR", "Where to write; <data>_<protocol>/ by default.", "--out", "-o", panel=OUTPUT)
     ] = None,
@@ -91,7 +109,12 @@ def evaluate(
     *,
     sets: Annotated[
         list[str] | None,
-        option("[METHOD/]KEY=VALUE", "A loader detail, of one method or of all that take it.", "--set", panel=ADVANCED),
+        option(
+            "[METHOD/]KEY=VALUE",
+            "A loader detail, of one method or of all that take it; judge.KEY=VALUE of the judge.",
+            "--set",
+            panel=ADVANCED,
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -114,6 +137,7 @@ def evaluate(
     Examples:
       coz eval --data photos/ --methods realsr,realesrgan,bicubic -o comparison
       coz eval --data photos.json --protocol true-zoom --spots 3 --methods bicubic,realsr,realsr:direct
+      coz eval --data photos/ --methods bicubic,realsr --judge http://127.0.0.1:8000/v1 --set judge.model=NAME
       coz eval --data DIV2K_train_HR --metrics niqe,musiq,maniqa-pipal,clipiqa --methods \\
         nearest,osediff-sd3:direct+dape,osediff-sd3+null,osediff-sd3+dape,osediff-sd3+vlm-adapter
     """
@@ -132,19 +156,23 @@ def evaluate(
     chosen_methods = parse_methods(methods)
     arena_results = None if arena is None else read_arena(arena)
     question = _protocol(protocol, scales, spots, reduce, seed)
+    of_judge, of_methods = split_role(sets or [], "judge")
     benchmark = Benchmark(
         methods=chosen_methods,
         protocol=question,
         metrics=_metrics(metrics, question),
-        options=_options(chosen_methods, config, sets or [], loaders),
+        options=_options(chosen_methods, config, of_methods, loaders),
         data=read_data(data, limit),
         seed=seed,
         jobs=jobs,
         command=printable(shlex.join(["coz", *sys.argv[1:]])),
         crew=choose_crew(on, workers, worker_cpus, worker_gpus),
+        judge=choose_critic("judge", judge, of_judge, {"patience": 0.0}),
     )
     folder = out or Path(f"{data.resolve().stem}_{question.name}")
     with Display("reading", show=not (quiet or as_json)) as display:
+        if benchmark.judge:
+            benchmark.judge.say = display.say
         results = run(benchmark, folder, force=force, on_progress=display.show_progress)
     page = write_page(results, folder, arena_results)
     if markdown:
@@ -192,7 +220,10 @@ def data(
 
 @eval_app.command("metrics")
 def list_metrics(as_json: AsJson = False) -> None:
-    """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack."""
+    """List the metrics: which way is better, with or without a truth, licence, and how to get what they lack.
+
+    What a model says of the states (judge.invention) is no metric of --metrics: see --judge of coz eval.
+    """
     from chain_of_zoom.evaluation.metrics.table import METRICS, load_metric
 
     metrics = [load_metric(name) for name in METRICS]

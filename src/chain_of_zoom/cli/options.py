@@ -16,6 +16,7 @@ from chain_of_zoom.weights.presets import find_preset, resolve
 
 if TYPE_CHECKING:
     from chain_of_zoom.cluster.joining import Crew
+    from chain_of_zoom.prompters.critic import Critic
 
 TABLES = {"backbone": plugins.BACKBONES, "prompter": plugins.PROMPTERS}
 KINDS = (*TABLES, "photo")
@@ -156,3 +157,28 @@ def choose_crew(on: str | None, workers: int | None, cpus: int, gpus: float | No
             "--workers, --worker-cpus and --worker-gpus are about a cluster; add --on ray, or leave them out"
         )
     return None
+
+
+def split_role(sets: Sequence[str], role: str) -> tuple[list[str], list[str]]:
+    """Return those of the texts of --set that begin with `role` and a dot, and the others."""
+    of_role = [text for text in sets if text.startswith(f"{role}.")]
+    return of_role, [text for text in sets if text not in of_role]
+
+
+def choose_critic(
+    role: str, name: str | None, sets: Sequence[str], flags: Mapping[str, Any] | None = None
+) -> Critic | None:
+    """Return the critic of an option called `role`, with its details; None without one.
+
+    flags: details that those of `sets` replace. Raises UsageError and MissingError.
+    """
+    from chain_of_zoom.prompters.critic import make_critic
+
+    takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "role", "cache", "say")]
+    details = read_loader_sets(sets, [role])[role]
+    for key in details:
+        if name is None or key not in takes:
+            raise UsageError(f"--set {role}.{key}; accepted: --{role} NAME, and of it {', '.join(takes)}")
+    if name is None:
+        return None
+    return make_critic(name, **{"role": role, **(flags or {}), **details})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import typer
 
 from chain_of_zoom.api import load_prompter
 from chain_of_zoom.cli.flags import AsJson, Debug, Device, Dtype, Quiet, option
-from chain_of_zoom.cli.options import accepted, read_loader_sets
+from chain_of_zoom.cli.options import accepted, choose_critic, read_loader_sets, split_role
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import BadInputError, UsageError
@@ -24,7 +23,6 @@ from chain_of_zoom.weights import presets
 
 if TYPE_CHECKING:
     from chain_of_zoom.prompters.base import Prompter
-    from chain_of_zoom.prompters.critic import Critic
 
 EXAMPLE = "for example --prompter vlm --prompter mine=vlm --set mine/prompter.adapter=run/adapter"
 
@@ -97,11 +95,10 @@ def score(
     from chain_of_zoom.alignment.scoring.score import score as scored
 
     named_prompters = parse_prompters(prompters)
-    of_critic = [text for text in sets or [] if text.startswith("critic.")]
-    of_prompters = [text for text in sets or [] if text not in of_critic]
+    of_critic, of_prompters = split_role(sets or [], "critic")
     flags = {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
     is_local = critic is not None and not critic.startswith(("http://", "https://"))
-    judge = _critic(critic, of_critic, flags if is_local else {})
+    judge = choose_critic("critic", critic, of_critic, flags if is_local else {})
     writers = build_prompters(named_prompters, of_prompters, flags, judged=is_local)
     pairs = read_pairs(data, needed=1)
     held_out = pairs.select("held-out")[:limit]
@@ -123,20 +120,6 @@ def score(
             echo(f"skipped: {name}: {reason}")
         if page:
             echo(f"{page}  pictures and texts: open it in a browser")
-
-
-def _critic(name: str | None, sets: Sequence[str], flags: Mapping[str, str]) -> Critic | None:
-    """The critic with its details. Raises UsageError and MissingError."""
-    from chain_of_zoom.prompters.critic import make_critic
-
-    takes = [key for key in inspect.signature(make_critic).parameters if key not in ("critic", "cache", "say")]
-    details = read_loader_sets(sets, ["critic"])["critic"]
-    for key in details:
-        if name is None or key not in takes:
-            raise UsageError(f"--set critic.{key}; accepted: --critic NAME, and of it {', '.join(takes)}")
-    if name is None:
-        return None
-    return make_critic(name, **{**flags, **details})
 
 
 def parse_prompters(texts: Sequence[str]) -> list[NamedPrompter]:

@@ -21,8 +21,9 @@ from chain_of_zoom.cluster.joining import Crew, stay
 from chain_of_zoom.cluster.nodes import share_places
 from chain_of_zoom.cluster.working import open_chain
 from chain_of_zoom.datasets.manifest import Dataset
-from chain_of_zoom.errors import BackboneError
+from chain_of_zoom.errors import BackboneError, DownError
 from chain_of_zoom.evaluation.finished import FinishedZoom, list_files, median_seconds
+from chain_of_zoom.evaluation.judge import ANSWERS, INVENTION, JudgeScores, describe_invention, judge_zooms
 from chain_of_zoom.evaluation.methods import Method, Options, build_chain, build_chains
 from chain_of_zoom.evaluation.metrics.base import MetricInfo
 from chain_of_zoom.evaluation.metrics.table import load_metric
@@ -42,6 +43,7 @@ from chain_of_zoom.evaluation.statistics import Bootstrap, average_pictures, com
 from chain_of_zoom.evaluation.trust import check_trust
 from chain_of_zoom.files import make_folder
 from chain_of_zoom.parsing import printable
+from chain_of_zoom.prompters.critic import Critic
 from chain_of_zoom.resources import available_cores
 from chain_of_zoom.runs.ahead import work_ahead
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
@@ -71,6 +73,8 @@ class Benchmark:
     """The command as typed, for the report."""
     crew: Crew | None = None
     """The cluster that makes the states; None where they are made here."""
+    judge: Critic | None = None
+    """The model that is asked which states contradict what is known; its answers are kept with the results."""
 
 
 def evaluate(
@@ -78,8 +82,8 @@ def evaluate(
 ) -> Results:
     """Run the benchmark, or what is left of it, and write results.csv and results.json to `out`.
 
-    force: replace states that were made in another way. Raises UsageError, MissingError (weights, extras) and
-    OutputError; what fails on one picture is among the failures of the results.
+    force: replace states that were made in another way. Raises UsageError, MissingError (weights, extras, a judge that
+    is down) and OutputError; what fails on one picture is among the failures of the results.
     """
     evaluation = _Evaluation(benchmark, out, force, on_progress)
     chains = build_chains(benchmark.methods, benchmark.options)
@@ -88,7 +92,8 @@ def evaluate(
     with stay(benchmark.crew) if benchmark.crew else nullcontext():
         zooms, notes = evaluation.make_zooms(chains, cases)
     values = evaluation.score(zooms, list(metrics))
-    results = evaluation.summarise(metrics, cases, zooms, notes, values)
+    judged = evaluation.ask_judge(zooms, metrics)
+    results = evaluation.summarise(metrics, cases, zooms, notes, values, judged)
     results.write(out)
     return results
 
@@ -216,16 +221,33 @@ class _Evaluation:
             self.gaps.append(NotMeasured(what=f"{metric} at {depth}x", why=reason))
         return values
 
+    def ask_judge(self, zooms: Sequence[FinishedZoom], metrics: dict[str, MetricInfo]) -> JudgeScores:
+        """Return what the judge says, and add its metric; nothing without a judge."""
+        judge = self.benchmark.judge
+        if judge is None:
+            return JudgeScores()
+        judge.keep_answers(self.out / ANSWERS)
+        try:
+            scores = judge_zooms(zooms, self.benchmark.methods[0].name, judge, self.on_progress)
+        except DownError as error:
+            advice = "its answers so far are kept: type the same command to go on, or leave out --judge"
+            raise DownError(f"{error}; {advice}") from error
+        metrics[INVENTION] = describe_invention(judge, has_truth=self.protocol.has_truth)
+        self.failures += scores.failures
+        return scores
+
     def summarise(
         self,
         metrics: Mapping[str, MetricInfo],
         cases: Sequence[Case],
         zooms: Sequence[FinishedZoom],
         methods: Sequence[MethodNote],
-        values: Sequence[MetricValue],
+        metric_values: Sequence[MetricValue],
+        judged: JudgeScores,
     ) -> Results:
         """Put everything together, with means, intervals and comparisons."""
         bootstrap = Bootstrap(seed=self.benchmark.seed)
+        values = [*metric_values, *judged.values]
         directions = {name: info.direction for name, info in metrics.items()}
         table = group_values(value for value in values if value.metric in directions)
         spots = Counter(case.picture for case in cases)
@@ -246,6 +268,7 @@ class _Evaluation:
                 "seed": self.benchmark.seed,
                 **self.protocol.settings(),
                 "intervals": f"95%, percentile bootstrap over pictures, {bootstrap.resamples} resamples",
+                **({"judge": self.benchmark.judge.name} if self.benchmark.judge else {}),
             },
             depths=self.protocol.depths,
             pictures=tuple(pictures),
@@ -253,11 +276,12 @@ class _Evaluation:
             metrics=tuple(notes),
             gaps=tuple(self.gaps),
             failures=tuple(self.failures),
-            cells=average_pictures(table, directions, bootstrap),
+            cells=average_pictures(table, directions, bootstrap, shares=(INVENTION,)),
             pairs=compare_methods(table, names, directions, bootstrap),
             prompts=tuple(prompt for zoom in zooms for prompt in zoom.prompts()),
             shown=(*list_files(zooms, self.out), *trust_files),
             trust=trust,
+            duels=tuple(judged.duels),
             values=tuple(values),
         )
 

@@ -45,6 +45,18 @@ class FinishedZoom:
         """Return the states that a backbone made, in order: those that were given a text, even if an empty one."""
         return [state for state in self.record.states if state.prompter is not None]
 
+    def list_enlarged(self) -> dict[int, StateRecord]:
+        """Return for every depth the state that shows it, where a backbone made that."""
+        return {depth: state for depth, state in self.states().items() if state.prompter is not None}
+
+    def find_parent(self, state: StateRecord) -> tuple[Path, Window]:
+        """Return the file that a state was made from, and where it lies in the photo."""
+        states = self.enlarged_states()
+        i = states.index(state)
+        if self.run.linked and i > 0:
+            return self.run.folder / states[i - 1].file, states[i - 1].window
+        return self.origin()
+
     def origin(self) -> tuple[Path, Window]:
         """Return the file of the picture that was zoomed into, and where it lies in the photo."""
         if self.run.from_photo:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from chain_of_zoom.evaluation.results import Cell, Results
 from chain_of_zoom.pages.table import format_markdown_table, format_plain_table
+from chain_of_zoom.prompters.duel import describe_duel
 
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 def format_markdown(results: Results) -> str:
-    """Return one Markdown table for every depth: means with their 95% intervals, the best in bold."""
+    """Return one Markdown table for every depth: means with their 95% intervals, the best in bold; then the duels."""
     count = len(results.pictures)
 
     def describe(cell: Cell | None) -> str:
@@ -24,11 +25,13 @@ def format_markdown(results: Results) -> str:
             text += f" ({format_number(cell.interval.low)} to {format_number(cell.interval.high)})"
         return text if cell.interval.n == count else f"{text}, n {cell.interval.n}"
 
-    return "\n".join(format_markdown_table(_fill_rows(results, depth, describe)) for depth in results.depths)
+    tables = [format_markdown_table(_fill_rows(results, depth, describe)) for depth in results.depths]
+    duels = "".join(f"- {line}\n" for line in format_duels(results))
+    return "\n".join([*tables, duels] if duels else tables)
 
 
 def format_plain(results: Results) -> str:
-    """Return one aligned table for every depth: means alone, the best with a star."""
+    """Return one aligned table for every depth: means alone, the best with a star; then the duels."""
 
     def describe(cell: Cell | None) -> str:
         if cell is None:
@@ -37,7 +40,13 @@ def format_plain(results: Results) -> str:
         return star + format_number(cell.interval.mean)
 
     tables = [format_plain_table(_fill_rows(results, depth, describe)) for depth in results.depths]
-    return "\n\n".join("\n".join(lines) for lines in tables)
+    blocks = [*tables, format_duels(results)] if results.duels else tables
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def format_duels(results: Results) -> list[str]:
+    """Return in one sentence for every method and depth what the judge prefers."""
+    return [f"preferred at {duel.depth}x: {describe_duel(duel)}" for duel in results.duels]
 
 
 def _fill_rows(results: Results, depth: int, describe: Callable[[Cell | None], str]) -> list[list[str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from chain_of_zoom.datasets.manifest import DIV2K_TRAIN
 from chain_of_zoom.evaluation.arena.results import ArenaResults
-from chain_of_zoom.evaluation.markdown import ARROWS
+from chain_of_zoom.evaluation.markdown import ARROWS, format_duels
 from chain_of_zoom.evaluation.results import PAGE, MethodNote, MetricNote, NotMeasured, Results
 from chain_of_zoom.evaluation.score import CHANGE, CONTRADICTION
 from chain_of_zoom.evaluation.trust_view import draw_calibrations, list_trust_rows
@@ -197,6 +197,7 @@ def render_page(results: Results, arena: ArenaResults | None = None) -> str:
         calibrations=draw_calibrations(results, {name: style.colour for name, style in styles.items()}),
         trust_rows=list_trust_rows(results, [*best, *worst]),
         arena=arena,
+        duels=format_duels(results),
         prompt_rows=describe_prompts(results),
         gaps=[*results.gaps, absence] if absence else results.gaps,
         viewer=list_views(results, best, worst),

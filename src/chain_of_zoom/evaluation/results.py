@@ -15,6 +15,7 @@ from chain_of_zoom.evaluation.metrics.base import Direction
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_json
+from chain_of_zoom.prompters.duel import Duel
 
 CSV, JSON, PAGE = "results.csv", "results.json", "index.html"
 
@@ -220,6 +221,13 @@ class TrustCheck(msgspec.Struct, frozen=True, kw_only=True):
     """For every tenth of the probability that was said: how many blocks, and how many of them were right."""
 
 
+class StateDuel(Duel, frozen=True, kw_only=True):
+    """What the judge prefers: a method against the first one, over the spots at one depth."""
+
+    depth: int
+    """How far the states are zoomed in, linear."""
+
+
 class Results(msgspec.Struct, frozen=True, kw_only=True):
     """A whole benchmark."""
 
@@ -259,6 +267,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """Pictures for the report."""
     trust: tuple[TrustCheck, ...] = ()
     """How right the trust maps are, where there is a truth."""
+    duels: tuple[StateDuel, ...] = ()
+    """What the judge prefers, where there is one."""
     values: tuple[MetricValue, ...]
     """Every single number."""
 

@@ -140,8 +140,7 @@ class _ZoomScorer:
         self.scores = ZoomScores()
         self._states = zoom.enlarged_states()
         self._data = [(zoom.run.folder / state.file).read_bytes() for state in self._states]
-        enlarged = {depth: state for depth, state in zoom.states().items() if state in self._states}
-        self.positions = {depth: self._states.index(state) for depth, state in enlarged.items()}
+        self.positions = {depth: self._states.index(state) for depth, state in zoom.list_enlarged().items()}
         origin, self._origin_window = zoom.origin()
         self._origin = origin.read_bytes()
         self._truth = zoom.case.truth.read_bytes() if zoom.case.truth else None
@@ -196,10 +195,8 @@ class _ZoomScorer:
 
     def _parent_pixels(self, i: int) -> Size:
         """Return how many pixels of its parent a state was made from."""
-        parent, window = self._origin, self._origin_window
-        if self.zoom.run.linked and i > 0:
-            parent, window = self._data[i - 1], self._states[i - 1].window
-        size = size_of(decode_png(parent))
+        parent, window = self.zoom.find_parent(self._states[i])
+        size = size_of(decode_png(parent.read_bytes()))
         x0, y0, x1, y1 = self._states[i].window
         across, down = size.width / (window[2] - window[0]), size.height / (window[3] - window[1])
         return Size(max(1, round((x1 - x0) * across)), max(1, round((y1 - y0) * down)))

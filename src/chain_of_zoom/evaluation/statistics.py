@@ -6,9 +6,11 @@ Intervals are percentiles of the means of resampled pictures (Efron and Tibshira
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,20 @@ class Bootstrap:
         return Interval(n=len(array), mean=float(array.mean()), low=float(low), high=float(high))
 
 
+def estimate_share(values: Sequence[float]) -> Interval:
+    """Return the mean and Wilson's interval of one share, 0 to 1, per picture; at least one.
+
+    A bootstrap of shares that are all 0, or all 1, would claim to be certain (Wilson, 1927).
+    """
+    n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return Interval(n=n, mean=mean)
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle, reach = mean + z * z / (2 * n), z * sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
+    scale = 1 + z * z / n
+    return Interval(n=n, mean=mean, low=max(0.0, (middle - reach) / scale), high=min(1.0, (middle + reach) / scale))
+
+
 @lru_cache(maxsize=8)
 def _draw_shares(count: int, seed: int, resamples: int) -> NDArray[np.float64]:
     """Return resamples x count: how much each picture counts in every resampled mean."""
@@ -65,15 +81,17 @@ def group_values(values: Iterable[MetricValue]) -> ValueTable:
     return table
 
 
-def average_pictures(table: ValueTable, directions: Mapping[str, Direction], bootstrap: Bootstrap) -> tuple[Cell, ...]:
+def average_pictures(
+    table: ValueTable, directions: Mapping[str, Direction], bootstrap: Bootstrap, shares: Collection[str] = ()
+) -> tuple[Cell, ...]:
     """Return the mean over pictures of every method, depth and metric, and mark the best.
 
-    A method that failed on a picture cannot be the best by having fewer.
+    A method that failed on a picture cannot be the best by having fewer. shares: the metrics that are yes or no.
     """
     intervals: dict[tuple[str, int, str], Interval] = {}
     for key, pictures in table.items():
         means = [sum(spots.values()) / len(spots) for spots in pictures.values()]
-        intervals[key] = bootstrap.interval(means)
+        intervals[key] = estimate_share(means) if key[2] in shares else bootstrap.interval(means)
     most_pictures: dict[tuple[int, str], int] = {}
     for (_, depth, metric), interval in intervals.items():
         most_pictures[depth, metric] = max(most_pictures.get((depth, metric), 0), interval.n)

@@ -67,6 +67,8 @@ class Critic:
                 return self.model.ask(conversations)
             except DownError as error:
                 seconds_left = self.patience - (time.monotonic() - start)
+                if not self.patience:
+                    raise
                 if seconds_left <= 0:
                     raise DownError(
                         f"the {self.role} {self.name} stayed down for {self.patience:g} s: {error}"

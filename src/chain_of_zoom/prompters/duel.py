@@ -52,6 +52,16 @@ class Duel(msgspec.Struct, frozen=True, kw_only=True):
         return self.p is not None and self.p < LEVEL
 
 
+def describe_duel(duel: Duel) -> str:
+    """Return a duel in one sentence."""
+    rate = "no answer" if duel.rate is None else f"{duel.rate:.0%} of the views"
+    chance = "" if duel.p is None else f", p = {duel.p:.2g} over photos{'' if duel.is_clear else ': not clear'}"
+    return (
+        f"{duel.a} against {duel.b}: {rate} ({duel.wins} won, {duel.losses} lost, {duel.ties} tied, "
+        f"{duel.contradictory} of them contradictory; {duel.unanswered} unanswered){chance}"
+    )
+
+
 def parse_verdict(answer: str) -> Verdict | None:
     """Return the verdict of a one-letter answer; None for anything else: a guess would count for a side.
 

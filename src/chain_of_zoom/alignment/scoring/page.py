@@ -14,6 +14,7 @@ from chain_of_zoom.imaging.images import load
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.pages.render import render
 from chain_of_zoom.pages.table import format_plain_table
+from chain_of_zoom.prompters.duel import describe_duel
 
 PAGE = "index.html"
 PICTURES = "pictures"
@@ -36,16 +37,7 @@ def format_cells(scored: PrompterScore) -> list[str]:
 
 def format_duels(scores: Scores) -> list[str]:
     """Return every duel in one sentence."""
-    lines = []
-    for outcome in scores.outcomes:
-        duel = outcome.duel
-        rate = "no answer" if duel.rate is None else f"{duel.rate:.0%} of the views"
-        chance = "" if duel.p is None else f", p = {duel.p:.2g} over photos{'' if duel.is_clear else ': not clear'}"
-        lines.append(
-            f"{duel.a} against {duel.b}: {rate} ({duel.wins} won, {duel.losses} lost, {duel.ties} tied, "
-            f"{duel.contradictory} of them contradictory; {duel.unanswered} unanswered){chance}"
-        )
-    return lines
+    return [describe_duel(outcome.duel) for outcome in scores.outcomes]
 
 
 def format_scores(scores: Scores) -> str:
