@@ -99,14 +99,17 @@ def run(folder: Path, out: Path, methods: str, url: str, protocol: Any = None, l
 @pytest.mark.parametrize(
     ("text", "is_yes"),
     [("yes", True), ("No", False), (" **No**\n", False), ("Answer: yes.", True), ('"YES"', True)]
-    + [("No, the edge is where it was.", False), ("Yes: a letter", True), ("no\n\nBoth show grass.", False)],
+    + [("No, the edge is where it was.", False), ("Yes: a letter", True), ("no\n\nBoth show grass.", False)]
+    + [("Yes, there is no such letter in image 1", True)],
 )
 def test_one_word_is_an_answer(text, is_yes):
     assert parse_yes_or_no(text) is is_yes
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yes and no", "No. Yes.", "not sure", "No object is new", "maybe", "nothing", "yesterday", "I say no"]
+    "text",
+    ["", "yes and no", "Yes, or no?", "No. Yes.", "not sure", "No object is new", "maybe", "nothing"]
+    + ["yesterday", "I say no"],
 )
 def test_anything_else_is_not_guessed(text):
     assert parse_yes_or_no(text) is None

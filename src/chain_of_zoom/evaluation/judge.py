@@ -28,7 +28,7 @@ from chain_of_zoom.imaging.geometry import Box
 from chain_of_zoom.imaging.images import RGB8, decode_png, resize, size_of
 from chain_of_zoom.prompters.base import Messages
 from chain_of_zoom.prompters.critic import Critic
-from chain_of_zoom.prompters.duel import Verdicts, parse_verdict, tally_verdicts
+from chain_of_zoom.prompters.duel import Verdict, Verdicts, parse_verdict, tally_verdicts
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 
 INVENTION, PREFERENCE = "judge.invention", "judge.preference"
@@ -140,8 +140,7 @@ def judge_zooms(
     """
     states = [JudgedState.of(zoom, depth) for zoom in zooms for depth in zoom.list_enlarged()]
     base_states = {state.spot: state for state in states if state.place["method"] == base}
-    rivals = [(state, base_states[state.spot]) for state in states if state.spot in base_states]
-    rivals = [(state, opponent) for state, opponent in rivals if state is not opponent]
+    rivals = [state for state in states if state.spot in base_states and state.place["method"] != base]
     questions: dict[str, Callable[[], Messages]] = {}
 
     def plan(template: str, *shown: JudgedState) -> str:
@@ -152,7 +151,10 @@ def judge_zooms(
         return key
 
     inventions = [plan(INVENTION_QUESTION, state) for state in states]
-    orders = [(plan(PREFERENCE_QUESTION, *pair), plan(PREFERENCE_QUESTION, *pair[::-1])) for pair in rivals]
+    orders = [
+        (plan(PREFERENCE_QUESTION, state, opponent), plan(PREFERENCE_QUESTION, opponent, state))
+        for state, opponent in ((state, base_states[state.spot]) for state in rivals)
+    ]
     answers = critic.answer(questions, _ProgressReport(len(questions), on_progress).add)
     scores = JudgeScores()
     for state, key in zip(states, inventions, strict=True):
@@ -161,19 +163,25 @@ def judge_zooms(
             scores.failures.append(ZoomFailure(**state.place, metric=INVENTION, error=error))
         else:
             scores.values.append(MetricValue(**state.place, metric=INVENTION, value=float(is_invented)))
-    verdicts: dict[tuple[str, int], list[tuple[JudgedState, Verdicts]]] = defaultdict(list)
-    for (state, _), (key, reverse_key) in zip(rivals, orders, strict=True):
-        pair = parse_verdict(answers[key]), parse_verdict(answers[reverse_key])
-        verdicts[state.place["method"], state.place["depth"]].append((state, pair))
-    for (method, depth), entries in verdicts.items():
-        pictures = [state.place["picture"] for state, _ in entries]
-        duel, winners = tally_verdicts(method, base, pictures, [pair for _, pair in entries])
-        scores.duels.append(StateDuel(**msgspec.structs.asdict(duel), depth=depth))
-        for (state, _), winner in zip(entries, winners, strict=True):
-            if winner is not None:
-                share = {"first": 1.0, "tie": 0.5, "second": 0.0}[winner]
-                scores.values.append(MetricValue(**state.place, metric=PREFERENCE, value=share))
+    pairs = [(parse_verdict(answers[first]), parse_verdict(answers[second])) for first, second in orders]
+    _add_duels(scores, base, rivals, pairs)
     return scores
+
+
+def _add_duels(scores: JudgeScores, base: str, rivals: Sequence[JudgedState], pairs: Sequence[Verdicts]) -> None:
+    """Add the duels of every method and depth, and who is ahead on every spot; pairs: the verdicts on every rival."""
+    groups: dict[tuple[str, int], list[tuple[JudgedState, Verdicts]]] = defaultdict(list)
+    for state, verdicts in zip(rivals, pairs, strict=True):
+        groups[state.place["method"], state.place["depth"]].append((state, verdicts))
+    for (method, depth), entries in groups.items():
+        pictures = [state.place["picture"] for state, _ in entries]
+        duel, winners = tally_verdicts(method, base, pictures, [verdicts for _, verdicts in entries])
+        scores.duels.append(StateDuel(**msgspec.structs.asdict(duel), depth=depth))
+        scores.values.extend(
+            MetricValue(**state.place, metric=PREFERENCE, value=_SHARES[winner])
+            for (state, _), winner in zip(entries, winners, strict=True)
+            if winner is not None
+        )
 
 
 def build_judge_chat(question: str, states: Sequence[JudgedState]) -> Messages:
@@ -183,13 +191,17 @@ def build_judge_chat(question: str, states: Sequence[JudgedState]) -> Messages:
 
 
 def parse_yes_or_no(answer: str) -> bool | None:
-    """Return whether an answer is yes; None for anything that does not begin with either word, or has both.
+    """Return whether an answer is yes; None for anything that does not begin with either word, or says both.
 
     Before the word may be spaces, quotes, stars and "Answer:"; after it a mark, and an explanation behind that.
     """
-    match = re.match(r"(?i)\W{0,9}(?:answer\s?:)?\W{0,9}(yes|no)(?=\W{0,9}$|\W{0,3}[.,;:!\n])", answer)
-    words = {word.lower() for word in re.findall(r"(?i)\b(?:yes|no)\b", answer)}
-    return match[1].lower() == "yes" if match and len(words) == 1 else None
+    words = [match.lower() for match in re.findall(rf"(?i){_WORD}", answer)]
+    is_first = re.match(rf"(?i)\W{{0,9}}(?:answer\s?:)?\W{{0,9}}{_WORD}", answer)
+    return words[0] == "yes" if is_first and len(set(words)) == 1 else None
+
+
+_WORD = r"\b(yes|no)\b(?=\W{0,9}$|\W{0,3}[.,;:!\n])"
+_SHARES: dict[Verdict, float] = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 class _ProgressReport:
