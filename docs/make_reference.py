@@ -11,6 +11,7 @@ from chain_of_zoom import api, errors
 from chain_of_zoom.cli.app import app
 from chain_of_zoom.cli.backbones import evidence
 from chain_of_zoom.plugins import BACKBONES, PROMPTERS, factory
+from chain_of_zoom.resources import human_size
 
 
 def help_of(*command: str) -> str:
@@ -38,14 +39,15 @@ def backbones() -> str:
     rows = [
         "## Backbones",
         "",
-        "| name | what for | factor | prompts | licence | evidence |",
-        "|---|---|---|---|---|---|",
+        "| name | what for | factor | prompts | licence | weights to get | evidence |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in BACKBONES:
         info = api.load_backbone(name).info
         limit = evidence(info.evidence_limit)
         reads = "reads" if info.text_aware else "ignores"
-        rows.append(f"| `{name}` | {info.summary} | {info.factor} | {reads} | {info.licence} | {limit} |")
+        size = human_size(info.bytes) if info.bytes else "none"
+        rows.append(f"| `{name}` | {info.summary} | {info.factor} | {reads} | {info.licence} | {size} | {limit} |")
     rows.append(
         "\nOr a file, `.safetensors` or `.pth`: any network that spandrel reads (the extra `[models]`), by its factor."
         " Or a `.param` that `coz train --network small` wrote, with its `.bin` beside it."

@@ -318,8 +318,12 @@ class _Functions(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if function in _CAST and torch.is_autocast_enabled("cuda"):
             args, kwargs = tree_map(_shorten, (args, kwargs))
+        if function is _SDPA and not args:
+            args = tuple(kwargs.pop(name) for name in ("query", "key", "value"))
         if function is _SDPA and not torch.is_grad_enabled() and isinstance(args[0], EmulatedTensor):
             return self._attend(*args, **kwargs)
+        if function is Tensor.__getitem__ and isinstance(args[1], list):  # whose numbers C++ would lay out on the card
+            args = (args[0], torch.tensor(args[1]))
         if function is Tensor.cuda:
             return args[0].to(torch.device("meta", _number(args[1] if len(args) > 1 else kwargs.get("device"))))
         if function in (Tensor.backward, torch.autograd.backward):  # whose recomputations are calls like any other

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # name -> ("module:Class", arguments, extra that brings what it imports; None for the core)
 Table = dict[str, tuple[str, dict[str, Any], str | None]]
 
+_IMAGE_MODEL = "chain_of_zoom.backbones.image_to_image:RegeneratingBackbone"
 BACKBONES: Table = {
     "realsr": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realsr"}, None),
     "realesrgan": ("chain_of_zoom.backbones.feedforward:FeedForward", {"name": "realesrgan"}, None),
@@ -31,6 +32,8 @@ BACKBONES: Table = {
     "zoom": ("chain_of_zoom.backbones.worded:WordedBackbone", {}, None),
     "osediff-sd3": ("chain_of_zoom.backbones.onestep:OneStepDiffusion", {}, "diffusion"),
     "sd-x4": ("chain_of_zoom.backbones.multistep:MultiStepDiffusion", {}, "diffusion"),
+    "flux2-klein": (_IMAGE_MODEL, {"name": "flux2-klein"}, "diffusion"),
+    "z-image": (_IMAGE_MODEL, {"name": "z-image"}, "diffusion"),
     "nearest": ("chain_of_zoom.backbones.resample:Resample", {"filter": "nearest"}, None),
     "bicubic": ("chain_of_zoom.backbones.resample:Resample", {"filter": "bicubic"}, None),
     "lanczos": ("chain_of_zoom.backbones.resample:Resample", {"filter": "lanczos"}, None),

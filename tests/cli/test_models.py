@@ -200,7 +200,7 @@ def test_a_full_disk_is_seen_before_downloading(calls, monkeypatch):
 def test_what_is_not_on_the_hub_is_refused_before_anything_is_downloaded(calls):
     with pytest.raises(MissingError) as error:
         invoke("models", "get", "sd3", "sr-lora", "ram-tags")
-    assert "sr-lora, ram-tags: not on the Hugging Face hub; accepted here: sd3, qwen, oracle, ram, sd-x4;" in str(
+    assert "sr-lora, ram-tags: not on the Hugging Face hub; accepted here: sd3, qwen, oracle, ram, sd-x4," in str(
         error.value
     )
     assert "git clone https://github.com/bryanswkim/Chain-of-Zoom && coz models convert" in str(error.value)

@@ -120,8 +120,11 @@ def test_backbones_are_listed(coz):
     assert rows["realsr"]["install"] is None
     assert rows["fake"]["text_aware"]
     assert not rows["realsr"]["text_aware"]
+    assert rows["realsr"]["bytes"] is None
+    assert rows["z-image"]["bytes"] == 33_000_000_000
     text = coz("backbones").stdout
     assert all(name in text for name in rows)
+    assert "licence weights: Apache-2.0; weights of 16 GB (coz models);" in text
 
 
 def test_bare_coz_is_help(coz):

@@ -224,7 +224,7 @@ def test_folders_that_the_libraries_wrote_count_as_whole(name: str, tiny: str):
 
 def test_what_to_type_names_every_item_once():
     typed = list_commands(ITEMS.values())
-    assert typed[0] == "coz models get sd3 qwen oracle ram sd-x4"
+    assert typed[0] == "coz models get sd3 qwen oracle ram sd-x4 flux2-klein z-image"
     assert typed.count("git clone https://github.com/bryanswkim/Chain-of-Zoom") == 1
     assert typed.index("coz models convert Chain-of-Zoom/ckpt") == 2
     assert typed[3:] == [

@@ -43,6 +43,8 @@ class BackboneInfo:
     """Whether prompts change the result."""
     licence: str
     """Licence of the weights, or of the code where there are none."""
+    bytes: int | None = None
+    """About how large the weights are that a user has to get; None where there is nothing to get."""
     evidence_limit: float | None = 1.0
     """Output pixels per source pixel up to which its detail was shown to be truer than resampling (docs/evidence.md).
 

@@ -38,7 +38,8 @@ class MultiStepDiffusion(LocalBackbone):
         summary="Stable Diffusion's x4 upscaler: diffusion in many steps, reads prompts",
         factor=4,
         text_aware=True,
-        licence="weights: CreativeML Open RAIL++-M (commercial use allowed, some uses forbidden)",
+        licence=f"weights: {ITEMS['sd-x4'].licence}",
+        bytes=ITEMS["sd-x4"].bytes,
         evidence_limit=1.0,  # not compared with real pixels here yet
         seeded=True,
         max_pixels=192 * 192,

@@ -60,6 +60,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
         factor=4,
         text_aware=True,
         licence="weights of SD3-medium: non-commercial (Stability AI); adapters: MIT",
+        bytes=ITEMS["sd3"].bytes,
         evidence_limit=1.0,  # not compared with real pixels here yet
         max_pixels=192 * 192,
         halo=16,

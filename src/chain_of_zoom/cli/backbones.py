@@ -11,6 +11,7 @@ from chain_of_zoom.cli.flags import AsJson
 from chain_of_zoom.cli.terminal import echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
 from chain_of_zoom.plugins import BACKBONES, NCNN_FILES, SPANDREL_FILES, installed
+from chain_of_zoom.resources import human_size
 
 DEFAULTS = {
     DEFAULT_BACKBONE: "zooms, coz explore, and where there are words",
@@ -67,6 +68,7 @@ def _row(name: str, package: str | None = None) -> dict[str, Any]:
         "factor": info.factor,
         "text_aware": info.text_aware,
         "licence": info.licence,
+        "bytes": info.bytes,
         "evidence_limit": info.evidence_limit,
         "install": backbone.missing(),
         "summary": info.summary,
@@ -83,6 +85,7 @@ def _text(row: dict[str, Any]) -> str:
         "reads prompts" if row["text_aware"] else "ignores prompts",
         evidence(row["evidence_limit"]),
         f"licence {row['licence']}",
+        *([f"weights of {human_size(row['bytes'])} (coz models)"] if row["bytes"] else []),
         f"get it: {row['install']}" if row["install"] else "installed",
         *([f"from {row['package']}"] if row["package"] else []),
     )

@@ -1,4 +1,4 @@
-"""The list of all weight files that the paper's stack and sd-x4 need: what they are, their licences, their sources.
+"""The list of all weight files that large backbones and prompters need: what they are, their licences, their sources.
 
 A row is all that `coz models`, `coz doctor`, presets and backbones know of weights. `weights.hub` finds and gets them.
 """
@@ -157,6 +157,27 @@ _LISTED = (
         hub="stabilityai/stable-diffusion-x4-upscaler",
         files=("model_index.json",),
         folder=True,
+    ),
+    *(
+        WeightItem(
+            name=name,
+            about=f"{phrase}, for --backbone {name}",
+            bytes=size,
+            licence="Apache-2.0",
+            source=source,
+            hub=source,
+            files=("model_index.json",),
+            folder=True,
+        )
+        for name, phrase, size, source in (
+            (
+                "flux2-klein",
+                "FLUX.2 [klein] 4B, edits pictures in 4 steps",
+                16_000_000_000,
+                "black-forest-labs/FLUX.2-klein-4B",
+            ),
+            ("z-image", "Z-Image-Turbo, makes pictures in 8 steps", 33_000_000_000, "Tongyi-MAI/Z-Image-Turbo"),
+        )
     ),
 )
 ITEMS: dict[str, WeightItem] = {item.name: item for item in _LISTED}

@@ -48,8 +48,10 @@ def read_tensors(path: str | Path) -> Any:
         raise MissingError(f"{path.name} is damaged ({reason}); accepted: a file of tensors; get it again") from error
 
 
-def read_pipeline(kind: str, base: str, accepted: str, dtype: torch.dtype, **options: Any) -> Any:
-    """Read the diffusers pipeline of class `kind` from a folder or a hub name, its VAE in float32, the rest in `dtype`.
+def read_pipeline(
+    kind: str, base: str, accepted: str, dtype: torch.dtype, *, vae: torch.dtype = torch.float32, **options: Any
+) -> Any:
+    """Read the diffusers pipeline of class `kind` from a folder or a hub name, all but its VAE in `dtype`.
 
     accepted: which model it should be, in words. Only safetensors are read, and nothing is downloaded.
     Raises MissingError for a model that is absent, damaged or of another kind.
@@ -66,7 +68,7 @@ def read_pipeline(kind: str, base: str, accepted: str, dtype: torch.dtype, **opt
             base,
             use_safetensors=True,
             local_files_only=True,
-            dtype={"default": dtype, "vae": torch.float32},  # the VAE loses up to 5% in bfloat16
+            dtype={"default": dtype, "vae": vae},  # SD3's VAE loses up to 5% in bfloat16
             **options,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

@@ -253,7 +253,7 @@ def to_arrays(pictures: Tensor) -> NDArray[np.float32]:
 
 def load_pipeline(base: str, t5: bool, dtype: torch.dtype) -> Any:
     """Read a StableDiffusion3Pipeline from a folder or a hub name, safetensors only. Raises MissingError."""
-    without = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
+    without: dict[str, Any] = {} if t5 else {"text_encoder_3": None, "tokenizer_3": None}
     pipeline = read_pipeline("StableDiffusion3Pipeline", base, "Stable Diffusion 3 medium", dtype, **without)
     if not hasattr(pipeline, "transformer") or pipeline.transformer is None:
         raise MissingError(
