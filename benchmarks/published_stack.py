@@ -14,11 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusion3Pipeline
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from paper_configs import encoder_adapters, unmerged
 from PIL import Image
 from torch import Tensor
 
+from chain_of_zoom.imaging.tiling import LATENT, published_weights
 from chain_of_zoom.networks.sd.lora import TRANSFORMER_SCALE, find_modulation_linears
+from chain_of_zoom.networks.sd.tiled_published import (
+    DECODER_PAD,
+    DECODER_TILE,
+    ENCODER_PAD,
+    ENCODER_TILE,
+    vae_pieces,
+)
 from chain_of_zoom.networks.vlm.loading import load_vlm
 from chain_of_zoom.prompters.base import PromptContext, chat
 from chain_of_zoom.weights.checkpoints import read_tensors
@@ -86,31 +95,26 @@ class PublishedStack:
 
     @torch.no_grad()
     def whole(self, picture: Image.Image) -> Image.Image:
-        """A picture enlarged 4x: tiles of its latent are decoded, described, denoised, blended; all is decoded."""
+        """A picture enlarged 4x: its latent's tiles are decoded, described, denoised, blended; then it is decoded."""
         overview = self.scratch / "overview.png"
         picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(overview)
         large = picture.resize((picture.width * 4, picture.height * 4), Image.Resampling.LANCZOS)
         pixels = torch.from_numpy(np.array(large)).to(self.device).permute(2, 0, 1)[None].float() / 255 * 2 - 1
-        height, width = (side // 8 for side in pixels.shape[2:])
-        latent = torch.zeros((1, 16, height, width), device=self.device)
-        for y, x in _tiles(height, width):
-            window = pixels[..., y * 8 : (y + TILE) * 8, x * 8 : (x + TILE) * 8]
-            latent[..., y : y + TILE, x : x + TILE] = self._encode(window)
+        config = self.vae.config
+        moments = _in_pieces(self.vae.encoder, pixels, ENCODER_TILE, ENCODER_PAD, 1 / LATENT)
+        latent = DiagonalGaussianDistribution(moments).sample() * config.scaling_factor
         total, weights = torch.zeros_like(latent), torch.zeros_like(latent)
-        fade = torch.hann_window(TILE + 2, periodic=False, device=self.device)[1:-1]
-        fade = fade[:, None] * fade
-        for index, (y, x) in enumerate(_tiles(height, width)):
+        fade = torch.from_numpy(published_weights(TILE, TILE)).float().to(self.device)
+        for index, (y, x) in enumerate(_tiles(*latent.shape[2:])):
             tile = latent[..., y : y + TILE, x : x + TILE]
             shown = self.scratch / f"tile{index}.png"
-            _picture(self._decode(tile)).save(shown)
+            _picture(self.vae.decode(tile / config.scaling_factor, return_dict=False)[0]).save(shown)
             prompt = self.prompt([overview, shown], WORDS_OF_A_TILE)
             total[..., y : y + TILE, x : x + TILE] += self._denoise(tile, prompt) * fade
             weights[..., y : y + TILE, x : x + TILE] += fade
-        latent = total / weights
-        made = Image.new("RGB", large.size)
-        for y, x in _tiles(height, width):
-            made.paste(_picture(self._decode(latent[..., y : y + TILE, x : x + TILE])), (x * 8, y * 8))
-        return made
+        latent = total / (weights + 1e-10)
+        latent = latent / config.scaling_factor
+        return _picture(_in_pieces(self.vae.decoder, latent, DECODER_TILE, DECODER_PAD, LATENT))
 
     def _encode(self, pixels: Tensor) -> Tensor:
         latent: Tensor = self.vae.encode(pixels).latent_dist.sample() * self.vae.config.scaling_factor
@@ -134,6 +138,19 @@ class PublishedStack:
         config = self.vae.config
         pixels: Tensor = self.vae.decode(latent / config.scaling_factor + config.shift_factor, return_dict=False)[0]
         return pixels
+
+
+def _in_pieces(net: torch.nn.Module, whole: Tensor, tile: int, pad: int, scale: float) -> Tensor:
+    """A half of the VAE over a picture, as published: cut above tile + 2 * pad, with norms of a thinned picture."""
+    result = torch.empty(0)
+    for *spans, _, compute in vae_pieces(net, whole, tile, pad):
+        piece = compute()
+        if not len(result):
+            result = piece.new_empty((*piece.shape[:2], *(round(side * scale) for side in whole.shape[2:])))
+        there = (slice(round(s.keep_start * scale), round(s.keep_stop * scale)) for s in spans)
+        here = (slice(*(round((edge - s.start) * scale) for edge in (s.keep_start, s.keep_stop))) for s in spans)
+        result[..., *there] = piece[..., *here]
+    return result
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[int, int]]:

@@ -42,7 +42,8 @@ def test_a_whole_picture_is_that_of_a_cpu_and_a_full_card_takes_fewer_tiles_and_
     backbone = load_backbone("osediff-sd3", **SD3, device="cpu")
     expected, _ = enlarge(backbone, picture)
     with monkeypatch.context() as patch:
-        patch.setattr(tiled_smooth, "SmoothPicture", partial(tiled_smooth.SmoothPicture, samples=tiled_smooth.FEWER))
+        little = partial(tiled_smooth.SmoothPicture, room=tiled_smooth.LITTLE_ROOM)
+        patch.setattr(tiled_smooth, "SmoothPicture", little)
         of_fewer, _ = enlarge(backbone, picture)
     with cards(100) as gpus:
         backbone = load_backbone("osediff-sd3", **SD3, dtype="float32")
@@ -50,8 +51,9 @@ def test_a_whole_picture_is_that_of_a_cpu_and_a_full_card_takes_fewer_tiles_and_
         assert notes == []
         np.testing.assert_allclose(result, expected, atol=1e-4)
         card = gpus.cards[0]
-        card.budget = (card.held + card.peak) // 2
+        card.budget = int(card.held + 0.62 * (card.peak - card.held))
         result, notes = enlarge(backbone, picture)
+        assert {f"out of GPU memory; the picture {way} in tiles" for way in ("encoded", "decoded")} < {*notes}
         assert "out of GPU memory; norms shared from 4 samples, not from 8" in notes
         assert any("at once" in note for note in notes)
         np.testing.assert_allclose(result, of_fewer, atol=1e-4)

@@ -179,7 +179,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
     def _refine_in_tiles(self, index: int, picture: RGB8, prompt: str, seed: int) -> RGBF:
         """Refine a picture in tiles that fade into one another."""
         from chain_of_zoom.networks.sd.tiled import TiledRun
-        from chain_of_zoom.networks.sd.tiled_smooth import FEWER, SmoothPicture
+        from chain_of_zoom.networks.sd.tiled_smooth import LITTLE_ROOM, SmoothPicture
 
         rows, columns = (spread_spans(side, TILE * LATENT, OVERLAP * LATENT, LATENT) for side in picture.shape[:2])
         prompts = [prompt] * (len(rows) * len(columns))
@@ -192,7 +192,7 @@ class OneStepDiffusion(LocalBackbone, RefiningBackbone, WholePictureBackbone):
             batch=1,
             on_fallback=lambda _, note: self._tell(index, note),
         )
-        tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, samples=FEWER)
+        tiled = SmoothPicture(run, picture, rows, columns, OVERLAP * LATENT // 2, room=LITTLE_ROOM)
         return np.concatenate([pixels for _, pixels in tiled()])
 
     def tiles(self, size: Size, *, tile: int = 64, overlap: int = 16, blend: Blend = "smooth") -> list[WholeTile]:

@@ -103,6 +103,10 @@ class TiledPicture(ABC):
     def inputs(self, stage: int, tiles: Sequence[LatentTile]) -> list[NDArray[np.generic]]:
         """Return the input of a stage for every tile."""
 
+    def parts(self, stage: int, tile: LatentTile) -> list[LatentTile]:
+        """Return the tiles of a stage that a tile of this or a later stage consists of."""
+        return [tile]
+
     def compute(self, stage: int, tiles: Sequence[LatentTile], inputs: Sequence[NDArray[np.generic]]) -> list[Array]:
         """Compute one stage of tiles of one size, together; here the one step, each tile with its own prompt."""
         assert stage == DENOISED
@@ -167,20 +171,24 @@ class TiledPicture(ABC):
             return pieces
 
         def compute_alone(number: int) -> Array:
-            residence = self.model.residence
-            if residence and residence.offload("image"):
-                self._tell(missing[number], "out of GPU memory; all other models moved off the GPU")
-                if (pieces := try_in_memory(partial(compute, [number]))) is not None:
-                    return pieces[0]
-            raise BackboneError(
-                f"{missing[number]} does not fit into the memory of the GPU; accepted: smaller tiles, or other "
-                "programs off the GPU; type: --tile 32, or --device cpu"
-            )
+            return self.compute_alone(missing[number], partial(compute, [number]))
 
         def tell(number: int, detour: str) -> None:
             self._tell(missing[number], detour)
 
         _, self.batch = compute_in_batches(range(len(missing)), self.batch, compute, tell, compute_alone)
+
+    def compute_alone(self, tile: LatentTile, compute: Callable[[], list[Array]]) -> Array:
+        """Compute a tile that found no room on the GPU, with all other models off it. Raises BackboneError."""
+        residence = self.model.residence
+        if residence and residence.offload("image"):
+            self._tell(tile, "out of GPU memory; all other models moved off the GPU")
+            if (pieces := try_in_memory(compute)) is not None:
+                return pieces[0]
+        raise BackboneError(
+            f"{tile} does not fit into the memory of the GPU; accepted: smaller tiles, or other "
+            "programs off the GPU; type: --tile 32, or --device cpu"
+        )
 
     def _keep(self, stage: int, tile: LatentTile, piece: Array) -> None:
         self.live[stage, tile] = piece
@@ -198,9 +206,10 @@ class TiledPicture(ABC):
 
         def compute() -> Array:
             for again in range(min(stage, DENOISED), stage + 1):
-                (piece,) = self.compute(again, [tile], self.inputs(again, [tile]))
-                if again < stage and check(piece):
-                    self._keep(again, tile, piece)
+                for part in self.parts(again, tile):
+                    (piece,) = self.compute(again, [part], self.inputs(again, [part]))
+                    if again < stage and check(piece):
+                        self._keep(again, part, piece)
             return piece
 
         piece = retry_in_float32(

@@ -1,14 +1,17 @@
 """Run whole pictures without seams and in bounded memory: every stage blended before the next, row by row.
 
 Tiles overlap. Latents of neighbours are faded into one another after encoding and again after denoising, pixels after
-decoding, always with the same symmetric weights. The VAE's group norms take the same statistics in every tile, from
-samples all over the picture, so that neighbours differ by little more than what lies outside of them.
+decoding, always with the same symmetric weights. A picture of few tiles passes the VAE whole. In a larger one the VAE's
+group norms take the same statistics in every tile, from samples all over the picture, so that neighbours differ by
+little more than what lies outside of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from math import isqrt
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from chain_of_zoom.networks.sd.tiled import (
     DECODED,
     DENOISED,
     ENCODED,
+    STAGES,
     Array,
     LatentTile,
     Piece,
@@ -35,17 +39,28 @@ from chain_of_zoom.networks.sd.tiled import (
 from chain_of_zoom.runtime.retry import retry_in_float32
 from chain_of_zoom.runtime.shortage import try_in_memory
 
-SAMPLES = 4
-"""Samples for the statistics, down and across at most; each of half a tile's side, so four tiles' worth of work."""
-FEWER = 2
-"""The same where memory is short: all together are one tile's worth of work."""
+ROOM = 20
+"""Samples of half a tile's side that the VAE takes at once, five tiles' worth: a picture no larger passes it whole."""
+LITTLE_ROOM = 4
+"""The same where memory is short: one tile's worth."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Tiles row by row, and the weights by which their pixels and their latents are blended."""
+
+    tiles: list[list[LatentTile]]
+    down: list[Array]
+    across: list[Array]
+    latents_down: list[Array]
+    latents_across: list[Array]
 
 
 class SmoothPicture(TiledPicture):
     """A picture in tiles that fade into one another over `fade` pixels; one tile alone is what a zoom makes of it.
 
+    room: samples that the VAE takes at once, of which a tile is four; a picture no larger is encoded and decoded whole.
     A prompt changes what is denoised in its own tile, and what is decoded there and in tiles that overlap it.
-    samples: for the statistics, down and across at most; they are computed together.
     In memory are the latents of the rows of tiles that overlap, the tiles of one batch, and a band of pixels.
     """
 
@@ -56,42 +71,69 @@ class SmoothPicture(TiledPicture):
         rows: list[Span],
         columns: list[Span],
         fade: int,
-        samples: int = SAMPLES,
+        room: int = ROOM,
     ) -> None:
         super().__init__(run, picture, rows, columns)
-        self.down, self.across = fade_weights(rows, fade), fade_weights(columns, fade)
-        self.latents_down, self.latents_across = (fade_weights(spans, fade, LATENT) for spans in (rows, columns))
-        self.samples = _sample_boxes(rows, columns, samples) if len(rows) * len(columns) > 1 else []
+        self.rows, self.columns, self.fade = rows, columns, fade
+        height, width = rows[-1].stop, columns[-1].stop
+        self.whole = LatentTile(0, 0, 0, Span(0, height, 0, height), Span(0, width, 0, width))
+        self.is_one_tile = self.grid == [[self.whole]]
+        self.cut = _lay(self.grid, fade)
+        fits = 4 * height * width <= room * rows[0].stop * columns[0].stop
+        self.grids = dict.fromkeys((ENCODED, DECODED), _lay([[self.whole]], fade) if fits else self.cut)
+        self.grids[DENOISED] = self.cut
+        self.samples = [] if self.is_one_tile else _sample_boxes(rows, columns, room)
         self.origin = digest(run.identity, rows, columns, fade, *(self._enlarged(*box) for box in self.samples))
         self._statistics: list[Tensor] = []
 
     def __call__(self) -> Iterator[Piece]:
         """Yield bands of the whole width, top to bottom, as soon as no other row of tiles reaches into them."""
-        width = self.grid[0][-1].columns.stop
-        band = np.zeros((self.grid[0][0].rows.stop, width, 3), np.float32)
-        for row, tiles in enumerate(self.grid):
+        for stage in ENCODED, DECODED:
+            self._try_whole(stage)
+        grid, width = self.grids[DECODED], self.columns[-1].stop
+        band = np.zeros((grid.tiles[0][0].rows.stop, width, 3), np.float32)
+        for row, tiles in enumerate(grid.tiles):
             for tile, piece in self.finish_in_batches(DECODED, tiles):
-                weights = self.down[row][:, None, None] * self.across[tile.col][:, None]
+                weights = grid.down[row][:, None, None] * grid.across[tile.col][:, None]
                 band[:, tile.columns.start : tile.columns.stop] += weights * piece
             top, stop = tiles[0].rows.start, tiles[0].rows.stop
-            end = self.grid[row + 1][0].rows.start if row + 1 < len(self.grid) else stop
+            end = grid.tiles[row + 1][0].rows.start if row + 1 < len(grid.tiles) else stop
             yield pixel_box(0, top, width, end), np.clip(band[: end - top], 0, 1)
             band = np.concatenate([band[end - top :], np.zeros((end - top, width, 3), np.float32)])
             self.live = {key: piece for key, piece in self.live.items() if key[1].rows.stop > end}
+
+    def _try_whole(self, stage: int) -> None:
+        """Let the VAE take the whole picture if that is planned; tiles of it where a GPU has no room."""
+        if self.grids[stage] is not self.cut and not self.is_one_tile:
+            try:
+                self.finish(stage, [self.whole])
+            except _NoRoomError:
+                self.grids[stage] = self.cut
+                self._tell(self.whole, f"out of GPU memory; the picture {STAGES[stage]} in tiles")
+
+    def compute_alone(self, tile: LatentTile, compute: Callable[[], list[Array]]) -> Array:
+        """Compute a tile that found no room on the GPU. Raises BackboneError; for the whole picture _NoRoomError."""
+        if tile == self.whole and not self.is_one_tile:
+            raise _NoRoomError
+        return super().compute_alone(tile, compute)
+
+    def parts(self, stage: int, tile: LatentTile) -> list[LatentTile]:
+        """Return the tile; for the whole picture all tiles that are denoised."""
+        return [part for row in self.grid for part in row] if tile == self.whole and stage == DENOISED else [tile]
 
     def depends_on(self, stage: int, tile: LatentTile) -> tuple[object, ...]:
         """Return pixels and noise; then the pieces of tiles that overlap, and the prompt."""
         if stage == ENCODED:
             window = self._enlarged(tile.rows, tile.columns)
             return self.origin, window.shape, window, self.run.seed + tile.number
-        names = [self.name(stage - 1, near) for near in self._near([tile])]
-        return (*names, self.run.prompts[tile.number]) if stage == DENOISED else (self.origin, *names)
+        names = [self.name(stage - 1, near) for near in self._near(stage - 1, [tile])]
+        return (*names, self.run.prompts[tile.number]) if stage == DENOISED else (self.origin, tile, *names)
 
     def inputs(self, stage: int, tiles: Sequence[LatentTile]) -> list[NDArray[np.generic]]:
         """Return enlarged pixels, then latents blended from the tiles that overlap."""
         if stage == ENCODED:
             return [self._enlarged(tile.rows, tile.columns) for tile in tiles]
-        self.finish(stage - 1, self._near(tiles))
+        self.finish(stage - 1, self._near(stage - 1, tiles))
         return [self._blended(stage - 1, tile) for tile in tiles]
 
     def compute(self, stage: int, tiles: Sequence[LatentTile], inputs: Sequence[NDArray[np.generic]]) -> list[Array]:
@@ -108,36 +150,37 @@ class SmoothPicture(TiledPicture):
     def _enlarged(self, rows: Span, columns: Span) -> NDArray[np.uint8]:
         return enlarge_part(self.picture, self.run.factor, slice(*rows[:2]), slice(*columns[:2]))
 
-    def _near(self, tiles: Sequence[LatentTile]) -> list[LatentTile]:
-        """Return the tiles that overlap any of these, and these themselves, in order."""
+    def _near(self, stage: int, tiles: Sequence[LatentTile]) -> list[LatentTile]:
+        """Return the tiles of a stage that overlap any of these, in order."""
 
         def meet(a: Span, b: Span) -> bool:
             return a.start < b.stop and b.start < a.stop
 
-        rows = {row[0].row for row in self.grid if any(meet(row[0].rows, tile.rows) for tile in tiles)}
         return [
             near
-            for row in sorted(rows)
-            for near in self.grid[row]
+            for row in self.grids[stage].tiles
+            for near in row
             if any(meet(near.rows, tile.rows) and meet(near.columns, tile.columns) for tile in tiles)
         ]
 
     def _blended(self, stage: int, tile: LatentTile) -> Array:
         """Blend the latents under a tile from all tiles that overlap it."""
-        rows, columns = tile.rows, tile.columns
-        channels = self.live[stage, tile].shape[0]
+        rows, columns, grid, overlapping = tile.rows, tile.columns, self.grids[stage], self._near(stage, [tile])
+        channels = self.live[stage, overlapping[0]].shape[0]
         height, width = (rows.stop - rows.start) // LATENT, (columns.stop - columns.start) // LATENT
         blended = np.zeros((channels, height, width), np.float32)
-        for near in self._near([tile]):
-            weights = self.latents_down[near.row][:, None] * self.latents_across[near.col]
+        for near in overlapping:
+            weights = grid.latents_down[near.row][:, None] * grid.latents_across[near.col]
             here_y, there_y = _common(rows, near.rows)
             here_x, there_x = _common(columns, near.columns)
             blended[:, here_y, here_x] += weights[there_y, there_x] * self.live[stage, near][:, there_y, there_x]
         return blended
 
     def _norms(self, stage: int) -> tuple[torch.nn.Module, Sequence[Tensor] | None]:
-        """Return a half of the VAE, and the statistics for its group norms: its own, when there is but one tile."""
+        """Return a half of the VAE, and the statistics for its group norms: its own, when it takes all in one piece."""
         encoder, decoder = self.model.vae.encoder, self.model.vae.decoder
+        if len(self.grids[stage].tiles) * len(self.grids[stage].tiles[0]) == 1:
+            return encoder if stage == ENCODED else decoder, None
         if self.samples and not self._statistics:
             name = f"norms-{digest(self.origin, self.run.seed)}"
             statistics = self.load_or_compute(name, partial(self._sample_in_memory, encoder, decoder))
@@ -149,12 +192,12 @@ class SmoothPicture(TiledPicture):
     def _sample_in_memory(self, encoder: torch.nn.Module, decoder: torch.nn.Module) -> Array:
         """Return the statistics over the samples; over fewer where a GPU has no room for all, which come together."""
         sample = partial(self._sample_statistics, encoder, decoder)
-        if len(self.samples) <= FEWER**2:
+        if len(self.samples) <= LITTLE_ROOM:
             return sample()
         if (statistics := try_in_memory(sample)) is not None:
             return statistics
         count = len(self.samples)
-        self.samples = _sample_boxes([row[0].rows for row in self.grid], [tile.columns for tile in self.grid[0]], FEWER)
+        self.samples = _sample_boxes(self.rows, self.columns, LITTLE_ROOM)
         self._tell(
             self.grid[0][0], f"out of GPU memory; norms shared from {len(self.samples)} samples, not from {count}"
         )
@@ -193,12 +236,22 @@ def _is_finite(values: Tensor) -> bool:
     return bool(values.isfinite().all())
 
 
-def _sample_boxes(rows: list[Span], columns: list[Span], most: int) -> list[tuple[Span, Span]]:
-    """Return rows and columns of samples, spread over the picture from border to border."""
+class _NoRoomError(Exception):
+    """A GPU has no room for the VAE to take the whole picture."""
+
+
+def _lay(tiles: list[list[LatentTile]], fade: int) -> _Grid:
+    rows, columns = [row[0].rows for row in tiles], [tile.columns for tile in tiles[0]]
+    weights = [fade_weights(spans, fade, unit) for unit in (1, LATENT) for spans in (rows, columns)]
+    return _Grid(tiles, *weights)
+
+
+def _sample_boxes(rows: list[Span], columns: list[Span], room: int) -> list[tuple[Span, Span]]:
+    """Return rows and columns of at most `room` samples, spread over the picture from border to border."""
 
     def spread(spans: list[Span]) -> list[Span]:
         side = max((spans[0].stop - spans[0].start) // 4 // LATENT, 1) * 2 * LATENT
-        count = min(most, 2 * len(spans))
+        count = min(isqrt(room), 2 * len(spans))
         starts = ((spans[-1].stop - side) * number // (count - 1) // LATENT * LATENT for number in range(count))
         return [Span(start, start + side, start, start + side) for start in starts]
 
