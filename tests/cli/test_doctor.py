@@ -21,6 +21,7 @@ from chain_of_zoom.chain.record import Record
 from chain_of_zoom.cli import doctor as cli
 from chain_of_zoom.cli.selftest import selftest_picture
 from chain_of_zoom.errors import MissingError, OutputError, UsageError
+from chain_of_zoom.resources import available_cores
 from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.weights.catalog import ITEMS
 from chain_of_zoom.weights.presets import PRESETS
@@ -33,6 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COZ_MODELS", str(tmp_path / "weights"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "weights"
 
 
@@ -192,7 +194,7 @@ def test_the_picture_is_always_the_same():
 
 
 @pytest.mark.slow
-def test_selftest_writes_one_small_zip_that_names_nobody(tiny, tmp_path):
+def test_selftest_writes_one_small_zip_that_names_nobody_and_remembers_its_speed(tiny, tmp_path, monkeypatch):
     summary = json.loads(invoke("doctor", "--selftest", "paper-null", "-o", tmp_path / "sent.zip", "--json"))
     data = (tmp_path / "sent.zip").read_bytes()
     assert len(data) < 4_000_000
@@ -218,8 +220,22 @@ def test_selftest_writes_one_small_zip_that_names_nobody(tiny, tmp_path):
     assert json.loads(files["versions.json"])["packages"]["diffusers"]
     names = [name for name in (platform.node(), getpass.getuser()) if len(name) > 4]  # shorter ones occur by chance
     private = [tmp_path.name, str(PARITY), str(Path.home()), *names]
+    memory = tmp_path / "cache" / "chain-of-zoom" / "step-times.json"
+    files["memory"] = memory.read_bytes()
     for name, content in files.items():
         assert [word for word in private if word.encode() in content] == [], name
+    monkeypatch.setattr("chain_of_zoom.cli.estimate.lack_of_memory", lambda _: None)
+    last = json.loads(invoke("doctor", "--estimate", "paper-null", "--json"))["measured"]
+    assert (last["steps"], last["size"], last["pictures"]) == (1, [512, 512], 1), "the first counts as warming up"
+    assert last["seconds"] == pytest.approx(timings["states"][2]["seconds"], abs=2e-3)
+    assert last["devices"] == [f"CPU, {available_cores()} cores"]
+    assert f"last run here: {last['seconds']:.2g} s a picture" in invoke("doctor", "--estimate", "paper-null")
+    assert "not run here yet" in invoke("doctor", "--estimate", "paper")
+    for damage in (b'[{"preset"', b"\xff", b"{}"):
+        memory.write_bytes(damage)
+        text = invoke("doctor", "--estimate", "paper-null")
+        assert "not run here yet" in text
+        assert "note: step-times.json in the cache folder cannot be read" in text
 
 
 def test_selftest_without_weights_says_everything_at_once(tmp_path):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from batch_files import save
@@ -158,7 +159,7 @@ class Counted(Display):
 
 def test_the_bar_counts_enlargements_over_all_photos():
     display = Counted()
-    progress = BatchProgress(display, 4, debug=False)
+    progress = BatchProgress(display, 4, SimpleNamespace(add=lambda *_: None), debug=False)
     for name, needed, made in [("a", 0, 0), ("b", 3, 3), ("c", 3, 1), ("d", 6, 6)]:
         task = Task(photo=Path(name), request=ZoomRequest(), name=name)
         progress.on_task_start(task)

@@ -7,9 +7,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 
-from gpus.cards import CONTEXTS, SEEDS, WINDOWS, WORDS, cards, count_moves, load, step  # noqa: E402
+from conftest import noise  # noqa: E402
+from gpus.cards import CONTEXTS, QWEN, SD3, SEEDS, WINDOWS, WORDS, cards, count_moves, load, step  # noqa: E402
 
+from chain_of_zoom.api import ChainOfZoom  # noqa: E402
+from chain_of_zoom.chain.request import ZoomRequest  # noqa: E402
+from chain_of_zoom.cli.estimate import estimate_preset  # noqa: E402
+from chain_of_zoom.cli.step_times import StepClock, read_times  # noqa: E402
 from chain_of_zoom.errors import BackboneError  # noqa: E402
+from chain_of_zoom.imaging.images import Picture  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -154,3 +160,25 @@ def test_a_prompter_that_gives_nan_in_float16_goes_on_in_bfloat16_and_in_bfloat1
         pytest.raises(BackboneError, match="computed NaN in bfloat16; accepted: .*--dtype float32"),
     ):
         load().prompter(CONTEXTS)
+
+
+def test_a_run_on_a_card_is_remembered_and_the_estimate_for_that_card_says_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = {"dtype": "float32"}
+    with cards(100):
+        chain = ChainOfZoom("osediff-sd3", "vlm", backbone_options=SD3 | options, prompter_options=QWEN | options)
+        run, clock = chain.plan(Picture.of_pixels(noise(64, 64)), ZoomRequest(zoom=16, size=(32, 32))), StepClock()
+        with run.open(tmp_path / "run") as folder:
+            for state in run.states():
+                clock.add("zoom", folder.add(state))
+        clock.remember("paper", chain)
+        clock.remember("paper-vlm-base", chain)
+        clock.remember("paper", chain)
+    times, problem = read_times()
+    assert ([time.preset for time in times], problem) == (["paper", "paper-vlm-base"], None)
+    assert times[0].placement["vlm"] == "cuda:0 float32"
+    card = {"name": "emulated 0", "memory": 24 * 10**9}
+    last = estimate_preset("paper", None, [card])["measured"]
+    assert (last["seconds"], last["steps"], last["devices"]) == (times[0].seconds, 1, ("emulated 0",))
+    assert estimate_preset("paper", None, [card | {"name": "another"}])["measured"] is None
+    assert "measured" not in estimate_preset("paper", [24.0], [])

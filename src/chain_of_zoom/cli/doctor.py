@@ -8,7 +8,7 @@ import json
 import platform
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from chain_of_zoom import plugins
 from chain_of_zoom.cli.flags import AsJson, Debug, option
@@ -19,9 +19,6 @@ from chain_of_zoom.runtime import vulkan
 from chain_of_zoom.weights import hub
 from chain_of_zoom.weights.catalog import ITEMS
 from chain_of_zoom.weights.presets import PRESETS, Preset
-
-if TYPE_CHECKING:
-    pass
 
 CORE = ("chain-of-zoom", "numpy", "pillow", "pyvips", "pyvips-binary", "ncnn", "msgspec", "typer")
 DEVELOPERS = ("bench", "dev")

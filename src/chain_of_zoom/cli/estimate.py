@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
+
+from chain_of_zoom.cli.step_times import name_devices, read_times
 from chain_of_zoom.errors import ShortageError, UsageError
 from chain_of_zoom.resources import human_size, lack_of_memory
 from chain_of_zoom.runtime.estimate import BUS, SLOW_BUS, StepEstimate, estimate_step, list_needs
@@ -33,7 +36,15 @@ def estimate_preset(name: str, vram: list[float] | None, gpus: list[dict[str, An
             "a smaller stack; close other programs, or use --preset paper-null"
         )
     cards = [gpu["name"] for gpu in gpus] if not vram else []
-    return {"preset": name, "cards": cards, **_describe(step, cards)}
+    return {"preset": name, "cards": cards, **_describe(step, cards), **({} if vram else _measured(name, step, cards))}
+
+
+def _measured(name: str, step: StepEstimate, cards: list[str]) -> dict[str, Any]:
+    """Return the last run of a preset on these devices, and what is wrong with the memory of such runs."""
+    times, problem = read_times()
+    devices = name_devices(step.placement, cards)
+    last = next((time for time in times if (time.preset, time.devices) == (name, devices)), None)
+    return {"measured": last and {**msgspec.to_builtins(last), "line": str(last)}, "problem": problem}
 
 
 def _describe(step: StepEstimate, cards: list[str]) -> dict[str, Any]:
@@ -66,11 +77,17 @@ def list_lines(estimated: dict[str, Any]) -> list[str]:
     speed = "the speed of this card is not known here"
     if floor is not None:
         speed = f"at least {floor:.2g} s a picture and step by what its maker states ({estimated['cards'][0]})"
+    measured = []
+    if "measured" in estimated:
+        last, problem = estimated["measured"], estimated["problem"]
+        measured = [f"last run here: {last['line']}" if last else "not run here yet"]
+        measured += [f"note: {problem}"] * (problem is not None)
     at_once = ", ".join(f"{stage} {count}" for stage, count in estimated["at_once"].items())
     return [
         f"preset {estimated['preset']}: {estimated['line']}",
         f"at once: {at_once}; {together} picture{'s' * (together > 1)} advance{'s' * (together == 1)} together",
         f"{bus}; {human_size(estimated['waiting_bytes'])} of weights wait in main memory, and reading takes up to "
         f"{human_size(estimated['reading_bytes'])} of it",
+        *measured,
         f"{speed}; a real run: coz doctor --selftest {estimated['preset']}",
     ]

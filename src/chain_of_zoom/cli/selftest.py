@@ -17,6 +17,7 @@ import numpy as np
 
 from chain_of_zoom.api import ChainOfZoom
 from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.cli.step_times import StepClock
 from chain_of_zoom.errors import OutputError
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.imaging.images import RGB8, Picture
@@ -48,13 +49,16 @@ def run_selftest(
     request = ZoomRequest(protocol="paper", zoom=ZOOM, mode=preset.settings["mode"])
     run = chain.plan(Picture.of_pixels(selftest_picture(), PICTURE), request)
     files: dict[str, bytes] = {}
+    clock = StepClock()
     with tempfile.TemporaryDirectory() as scratch:
         folder = run.open(Path(scratch))
         for state in run.states():
             entry = folder.add(state)
+            clock.add(PICTURE, entry)
             files[entry.file] = (folder.path / entry.file).read_bytes()
             timings["states"].append({"file": entry.file, "seconds": round(entry.seconds, 3)})
             say(f"{entry.file}: {entry.seconds:.1f} s, prompt {entry.prompt!r}")
+    clock.remember(name, chain)
     timings["total"] = round(time.perf_counter() - start, 3)
     files["record.json"] = _record_without_paths(folder.record, preset)
     files["versions.json"] = _json({"preset": name, **describe_machine()})

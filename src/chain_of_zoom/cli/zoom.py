@@ -36,6 +36,7 @@ from chain_of_zoom.cli.flags import (
 )
 from chain_of_zoom.cli.options import choose_crew, plan_chain
 from chain_of_zoom.cli.signed import find_signer
+from chain_of_zoom.cli.step_times import StepClock
 from chain_of_zoom.cli.zoom_one import zoom_one
 from chain_of_zoom.cluster.stores import find_address
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
@@ -183,19 +184,23 @@ def zoom(
         _load_in_background(chain)
     places = cast("Layout", layout)
     show = not (quiet or as_json)
+    clock = StepClock()
     if many:
         from chain_of_zoom.cli.zoom_many import zoom_many
 
         code = zoom_many(
             chain, tasks, out or OUT,
             layout=places, force=force, skip_done=skip_done, animate=bool(animate), identity=identity, show=show,
-            as_json=as_json, debug=debug, executor=executor, reword=mirror.reword if mirror else str,
+            as_json=as_json, debug=debug, clock=clock, executor=executor, reword=mirror.reword if mirror else str,
         )  # fmt: skip
+        clock.remember(preset, chain, len(tasks))
         raise typer.Exit(code)
     zoom_one(
         chain, photos[0], request, out,
         layout=places, force=force, animate=animate, revision=revision, identity=identity, show=show, as_json=as_json,
+        clock=clock,
     )  # fmt: skip
+    clock.remember(preset, chain)
 
 
 def _mirror_stores(paths: Sequence[Path], *, needs: bool) -> StoreMirror | None:

@@ -18,6 +18,7 @@ from chain_of_zoom.chain.run import Layout
 from chain_of_zoom.chain.state import magnification_name
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.signed import write_signed
+from chain_of_zoom.cli.step_times import StepClock
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.cli.zoom_one import notes
 from chain_of_zoom.provenance.identity import Identity
@@ -26,7 +27,10 @@ from chain_of_zoom.provenance.identity import Identity
 class BatchProgress(Watcher):
     """Moves the bar. Tasks still to come are expected to need as many enlargements as those so far did."""
 
-    def __init__(self, display: Display, tasks: int, *, debug: bool, reword: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, display: Display, tasks: int, clock: StepClock, *, debug: bool, reword: Callable[[str], str] = str
+    ) -> None:
+        self.clock = clock
         self.reword = reword
         self.display = display
         self.debug = debug
@@ -50,6 +54,7 @@ class BatchProgress(Watcher):
 
     def on_state(self, task: Task, folder: RunFolder, entry: StateRecord, enlarged: bool) -> None:
         """Count an enlargement."""
+        self.clock.add(task.name, entry)
         self.made += enlarged
         self.due[task.name] -= enlarged
         self._show()
@@ -95,6 +100,7 @@ def zoom_many(
     show: bool,
     as_json: bool,
     debug: bool,
+    clock: StepClock,
     executor: Executor | None = None,
     reword: Callable[[str], str] = str,
 ) -> int:
@@ -104,7 +110,9 @@ def zoom_many(
     """
     lines: dict[str, None] = {}
     with Display(f"{len(tasks)} zooms with {chain.backbone.info.name}", show=show) as display:
-        progress = (ClusterProgress if executor else BatchProgress)(display, len(tasks), debug=debug, reword=reword)
+        progress = (ClusterProgress if executor else BatchProgress)(
+            display, len(tasks), clock, debug=debug, reword=reword
+        )
         batch = Batch(
             chain, tasks, out,
             layout=layout, force=force, skip_done=skip_done, animate=animate, watcher=progress, executor=executor,

@@ -17,6 +17,7 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.cli.finding import ask_back, name_words
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.signed import write_signed
+from chain_of_zoom.cli.step_times import StepClock
 from chain_of_zoom.cli.terminal import echo, echo_lines, quote
 from chain_of_zoom.errors import UsageError
 from chain_of_zoom.provenance.identity import Identity
@@ -35,6 +36,7 @@ def zoom_one(
     identity: Identity | None,
     show: bool,
     as_json: bool,
+    clock: StepClock,
 ) -> None:
     """Zoom into one spot; `out` is the folder itself. show: lines and a bar; as_json: print the record."""
     home = out or (Path(f"{photo.stem}_{name_words(request.find)}") if request.find else None)
@@ -63,6 +65,7 @@ def zoom_one(
         states = list(folder.finished_states)
         for state, entry in run.write(choose_encoder(animate, display.track)):
             states.append(state)
+            clock.add(photo.name, entry)
             display.advance(run.steps[len(folder.record.states) - 1].enlarge)
             display.say(state_line(folder, entry, f"{state.seconds:.1f} s"))
         if branch and branch.stop:
