@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes an environment with torch, torchvision, spandrel, lpips and pyiqa (some 7 GB), and runs the tests that need them.
+# Makes an environment with torch, torchvision, spandrel, lpips and pyiqa (some 8 GB), and runs the tests that need them.
 #     bash benchmarks/with_torchvision.sh [FOLDER]      FOLDER: of the environment, kept for the next time
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,8 @@
 """A stand-in for spandrel 0.4 by its documented interface: it knows one architecture, which repeats pixels.
 
-The real one needs torchvision, which does not go with the torch that is tested here.
+The real one needs torchvision, which does not go with the torch that is tested here. tests/with_torchvision runs it,
+and compares names and types of this one with it. This stays, since it overflows, refuses to be tiled and wants sides
+of a multiple as a test asks, and says to the bit what comes out.
 """
 
 from __future__ import annotations

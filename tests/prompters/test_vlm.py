@@ -23,7 +23,6 @@ from conftest import PARITY, noise  # noqa: E402
 
 from chain_of_zoom.errors import BackboneError, BadInputError, MissingError, UsageError  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge, load  # noqa: E402
-from chain_of_zoom.networks.vlm import loading as models  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext, chat  # noqa: E402
 from chain_of_zoom.prompters.vlm import Vlm, generate_answers  # noqa: E402
 from chain_of_zoom.runtime import placement  # noqa: E402
@@ -244,16 +243,6 @@ def test_sha256_of_local_weights():
     }
     assert Vlm(adapter=ADAPTER).weights_sha256() == {"adapter/adapter_model.safetensors": adapter}
     assert Vlm().weights_sha256() == {}
-
-
-def test_with_torchvision_the_stock_processor_is_taken(monkeypatch):
-    stock = models._qwen_without_video().from_pretrained(str(QWEN))
-    stock.tokenizer.padding_side = "right"
-    monkeypatch.setattr(models, "_has_torchvision", lambda: True)
-    monkeypatch.setattr(transformers.AutoProcessor, "from_pretrained", lambda *_, **__: stock)
-    processor = models.load_vlm(str(QWEN), None, torch.device("cpu"), torch.float32).processor
-    assert processor is stock
-    assert processor.tokenizer.padding_side == "left"
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,24 @@ download are random here, in the layouts that they expect.
 
 from __future__ import annotations
 
+import inspect
+import json
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PARITY, PHOTO, noise
+from conftest import PARITY, PHOTO, invoke, noise
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision", reason="bash benchmarks/with_torchvision.sh brings it")
 
+from backbones import spandrel_double  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from chain_of_zoom import load_backbone, load_prompter  # noqa: E402
+from chain_of_zoom import UsageError, load_backbone, load_prompter  # noqa: E402
 from chain_of_zoom.networks.vlm import loading  # noqa: E402
 from chain_of_zoom.prompters.base import PromptContext  # noqa: E402
 
@@ -53,6 +58,7 @@ def test_the_stock_processor_of_qwen_gives_the_same_texts_as_ours_without_torchv
     stock = load_prompter("vlm", **QWEN)
     texts = stock(contexts)
     assert type(stock._loaded().processor).__module__.startswith("transformers")
+    assert stock._loaded().processor.tokenizer.padding_side == "left"
     monkeypatch.setattr(loading, "_has_torchvision", lambda: False)
     ours = load_prompter("vlm", **QWEN)
     assert ours(contexts) == texts
@@ -66,10 +72,10 @@ def make_esrgan() -> torch.nn.Module:
     return RRDBNet(num_filters=8, num_blocks=1, scale=4)
 
 
-def make_compact() -> torch.nn.Module:
+def make_compact(upscale: int = 2, channels: int = 3) -> torch.nn.Module:
     from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
 
-    return SRVGGNetCompact(num_feat=8, num_conv=2, upscale=2)
+    return SRVGGNetCompact(num_in_ch=channels, num_out_ch=channels, num_feat=8, num_conv=2, upscale=upscale)
 
 
 @pytest.mark.parametrize(("make", "factor"), [(make_esrgan, 4), (make_compact, 2)])
@@ -90,6 +96,51 @@ def test_spandrel_reads_real_checkpoints_and_enlarges_as_the_network_itself(tmp_
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
+def test_a_file_zooms_from_the_command_line(coz, tmp_path):
+    torch.manual_seed(0)
+    save_file(make_compact().state_dict(), tmp_path / "mine.safetensors")
+    done = coz(
+        "zoom", PHOTO, "--backbone", tmp_path / "mine.safetensors", "--size", "64x64", "--zoom", "32", "--device",
+        "cpu", "-o", "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "record.json").read_bytes())
+    assert (record["backbone"]["name"], record["backbone"]["factor"]) == ("mine", 2)
+    assert [state["origin"] for state in record["states"]].count("generated") == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (lambda: {"other": torch.zeros(2)}, "of no architecture that spandrel knows"),
+        (lambda: make_compact(upscale=1).state_dict(), "does not enlarge pictures"),
+        (lambda: make_compact(channels=1).state_dict(), "takes 1 channels and makes 1; accepted: 3 and 3"),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused(tmp_path, state: Callable[[], dict], says):
+    torch.save(state(), tmp_path / "net.pth")
+    with pytest.raises(UsageError, match=says):
+        load_backbone(str(tmp_path / "net.pth"))
+
+
+def test_the_double_of_spandrel_has_the_names_and_types_of_the_package():
+    import spandrel
+
+    double = spandrel_double.ModelLoader().load_from_state_dict({"up.weight": torch.zeros(12, 3, 1, 1)})
+    real = spandrel.ModelLoader().load_from_state_dict(make_compact().state_dict())
+    for name in (
+        *("scale", "input_channels", "output_channels", "supports_half", "supports_bfloat16", "device", "dtype"),
+        *("architecture.name", "size_requirements.minimum", "size_requirements.multiple_of"),
+    ):
+        ours, theirs = double, real
+        for part in name.split("."):
+            ours, theirs = getattr(ours, part), getattr(theirs, part)
+        assert type(ours) is type(theirs), name
+    assert {way.name for way in spandrel.ModelTiling} == {way.name for way in spandrel_double.ModelTiling}
+    assert real.to(torch.device("cpu"), torch.float64).eval().dtype == torch.float64
+    assert issubclass(spandrel.UnsupportedModelError, Exception)
+
+
 def test_lpips_and_dists_tell_equal_pictures_from_noise(photo, random_weights, monkeypatch):
     from chain_of_zoom.evaluation.metrics.research import ResearchMetric
 
@@ -107,6 +158,49 @@ def test_lpips_and_dists_tell_equal_pictures_from_noise(photo, random_weights, m
     assert {"alexnet", "vgg16"} <= set(random_weights)
 
 
+@pytest.mark.parametrize("name", ["musiq", "maniqa-pipal", "clipiqa"])
+def test_networks_of_pyiqa_are_given_planes_from_0_to_1(photo, name, monkeypatch):
+    """Their real weights are on hubs; these are the networks themselves, with random ones."""
+    import timm
+    from pyiqa import default_model_configs
+    from pyiqa.archs import clip_model
+
+    from chain_of_zoom.evaluation.metrics.research import ResearchMetric
+
+    torch.manual_seed(0)
+    for module in ("musiq_arch", "maniqa_arch"):
+        monkeypatch.setattr(f"pyiqa.archs.{module}.load_pretrained_network", lambda *_, **__: None)
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda kind, pretrained: create(kind, depth=10))
+    monkeypatch.setitem(default_model_configs.DEFAULT_CONFIGS["maniqa-pipal"]["metric_opts"], "test_sample", 1)
+    monkeypatch.setattr(
+        "pyiqa.archs.clipiqa_arch.load",
+        lambda *_: clip_model.CLIP(64, 224, (1, 1, 1, 1), 16, None, 77, 49408, 64, 2, 2).eval(),
+    )
+    picture = photo.repeat(2, 0).repeat(2, 1)
+    metric = ResearchMetric(name)
+    assert metric.missing() is None
+    score = metric(picture)
+    assert np.isfinite(score)
+    planes = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    assert score == pytest.approx(float(metric._score(planes)), rel=1e-5)
+    assert score != metric(picture // 4)
+
+
+def test_training_by_the_command_with_lpips(random_weights, tmp_path):
+    with Image.open(PHOTO) as photo:
+        photo.crop((100, 0, 300, 200)).save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png\n")
+    invoke(
+        "train", "--data", tmp_path / "list.txt", "--base", PARITY / "tiny_sd3", "-o", tmp_path / "out", "--stage",
+        "bicubic", "--perceptual", "lpips", "--steps", 1, "--size", 64, "--batch", 1, "--accumulate", 1, "--workers", 0,
+        "--no-checkpointing", "--device", "cpu", "--dtype", "float32", "--set", "model.t5=false",
+    )  # fmt: skip
+    settings = tomllib.loads((tmp_path / "out" / "settings.toml").read_text())
+    assert settings["losses"]["network"] == "lpips"
+    assert set(random_weights) == {"vgg16"}
+
+
 def test_training_with_lpips_has_a_gradient(random_weights):
     from chain_of_zoom.distillation.losses import load_perceptual
 
@@ -117,6 +211,10 @@ def test_training_with_lpips_has_a_gradient(random_weights):
     loss.backward()
     assert float(loss.detach()) > 0
     assert float(restored.grad.abs().sum()) > 0
+    network = inspect.getclosurevars(distance).nonlocals["network"]
+    assert not any(weight.requires_grad for weight in network.parameters())
+    assert not network.training
+    assert set(random_weights) == {"vgg16"}
 
 
 def test_diffusers_and_transformers_load_beside_torchvision():
