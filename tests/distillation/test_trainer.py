@@ -119,6 +119,21 @@ def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
         assert not any(torch.equal(p, was) for p, was in zip(group.values(), before[name], strict=True)), name
 
 
+def test_generator_encoder_and_regulariser_are_clipped_each_to_its_own_norm(begun):
+    """As published: a large gradient of the encoder leaves the small one of the generator as it is."""
+    norms = {"generator": 0.5, "encoder": 40.0, "regulariser": 3.0}
+    for name, norm in norms.items():
+        weights = list(begun.groups[name].values())
+        count = sum(weight.numel() for weight in weights)
+        for weight in weights:
+            weight.grad = torch.full_like(weight, norm / count**0.5)
+    assert begun.updates.apply()
+    for name, norm in norms.items():
+        state = begun.updates.optimizers[name].state
+        clipped = torch.cat([state[weight]["exp_avg"].flatten() for weight in begun.groups[name].values()]) / 0.1
+        assert float(clipped.norm()) == pytest.approx(min(norm, 1.0), rel=1e-4)
+
+
 @pytest.mark.slow
 def test_the_switch_makes_three_networks_of_one(begun):
     student, batch = begun.student, a_batch(begun)
@@ -149,7 +164,7 @@ def test_the_regulariser_learns_what_the_generator_makes(begun):
         with student.switch.activate(REGULARISER):
             loss = compute_regulariser_loss(student, z, batch)
             loss.backward()
-        begun.updates.optimizers["regulariser"][0].step()
+        begun.updates.optimizers["regulariser"].step()
         begun.updates.drop_gradients()
         found.append(float(loss.detach()))
     assert found == sorted(found, reverse=True)  # a dozen steps, each of them better

@@ -27,7 +27,7 @@ NAME = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 Groups = Mapping[str, Mapping[str, nn.Parameter]]  # group (such as generator, encoder, regulariser) -> name -> weight
-Optimizers = Mapping[str, tuple[Any, tuple[str, ...]]]  # its name -> the optimizer and its groups, in order
+Optimizers = Mapping[str, Any]  # group -> the optimizer that trains it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,11 @@ def save_checkpoint(folder: Path, progress: TrainingProgress, groups: Groups, op
         for group, parameters in groups.items()
         for name, parameter in parameters.items()
     }
-    for optimizer, names in optimizers.values():
+    for group, optimizer in optimizers.items():
         state = optimizer.state_dict()["state"]
-        for index, key in enumerate(_keys(groups, names)):
+        for index, name in enumerate(groups[group]):
             for moment in _MOMENTS if state else ():
-                tensors[f"{moment}/{key}"] = state[index][moment].detach().cpu().contiguous()
+                tensors[f"{moment}/{group}/{name}"] = state[index][moment].detach().cpu().contiguous()
     about = {"progress": json.dumps(progress.__dict__, sort_keys=True)}
     write_atomic(folder / NAME, save(tensors, about))
 
@@ -77,9 +77,9 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
         _fill(groups, tensors)
-        for optimizer, names in optimizers.values():
-            keys = _keys(groups, names)
-            state = {i: {m: tensors.pop(f"{m}/{key}") for m in _MOMENTS} for i, key in enumerate(keys)}
+        for group, optimizer in optimizers.items():
+            names = enumerate(groups[group])
+            state = {i: {m: tensors.pop(f"{m}/{group}/{name}") for m in _MOMENTS} for i, name in names}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise _damaged(path, error) from error
@@ -99,10 +99,6 @@ def load_groups(folder: Path, groups: Groups) -> None:
             f"--init {folder} has no checkpoint that fits ({error}); accepted: a folder that coz train wrote, with the "
             "same base model; check the path"
         ) from error
-
-
-def _keys(groups: Groups, names: tuple[str, ...]) -> list[str]:
-    return [f"{group}/{name}" for group in names for name in groups[group]]
 
 
 @torch.no_grad()

@@ -68,8 +68,8 @@ class TrainingLoop(ABC, Generic[Plan]):
     """Names of the losses."""
     headline: ClassVar[str]
     """The loss that progress shows."""
-    trained: ClassVar[Mapping[str, tuple[str, ...]]]
-    """Names of the optimizers, and of the groups of weights that each trains, in order."""
+    trained: ClassVar[tuple[str, ...]]
+    """Groups of weights that are trained, each with an optimizer and a norm of its own, in order."""
 
     def __init__(self, settings: Plan, folder: Path, *, force: bool = False, say: Say = print) -> None:
         self.settings, self.folder = settings, folder
@@ -163,8 +163,7 @@ class TrainingLoop(ABC, Generic[Plan]):
         for note in self.data.notes:
             self.say(note)
         sizes = {name: sum(weight.numel() for weight in group.values()) for name, group in self.groups.items()}
-        trained = [name for names in self.trained.values() for name in names]
-        self.say("weights trained: " + ", ".join(f"{name} {sizes[name]:,}" for name in trained))
+        self.say("weights trained: " + ", ".join(f"{name} {sizes[name]:,}" for name in self.trained))
         for line in self.describe():
             self.say(line)
         self.say(f"on {self.device} in {str(self.dtype).removeprefix('torch.')}, {self.processes.count} process(es)")

@@ -54,7 +54,7 @@ class OptimizerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weight_decay: Amount = 1e-2
     """Weight decay."""
     clip: Positive = 1.0
-    """Norm to which gradients are clipped."""
+    """Norm to which the gradients of each group of weights are clipped: of generator, encoder and regulariser apart."""
     batch: Count = 2
     """Pictures that a device computes at once."""
     accumulate: Count = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ class Trainer(TrainingLoop[Settings]):
 
     columns = ("l2", "perceptual", "matching", "generator", "regulariser")
     headline = "generator"
-    trained = MappingProxyType({"generator": ("generator", "encoder"), "regulariser": ("regulariser",)})
+    trained = ("generator", "encoder", "regulariser")
 
     def choose_precision(self) -> torch.dtype:
         """Choose the precision of the transformer."""

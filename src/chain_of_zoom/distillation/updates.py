@@ -46,27 +46,26 @@ class Processes:
 
 
 class Updates:
-    """Runs an AdamW for each part that is trained on its own, with gradients clipped on their own.
+    """Runs an AdamW for each group of weights that is trained, with gradients clipped on their own (as published).
 
-    groups: weights by name, in groups. trained: names of the optimizers, with the groups that each trains, in order.
-    scaled: scale losses, for float16. All gradients are unscaled before any is applied, so that one scale serves all.
+    groups: weights by name, in groups. trained: the groups that are trained, in order. scaled: scale losses, for
+    float16. All gradients are unscaled before any is applied, so that one scale serves all.
     """
 
     def __init__(
         self,
         groups: Mapping[str, Mapping[str, nn.Parameter]],
-        trained: Mapping[str, tuple[str, ...]],
+        trained: Sequence[str],
         settings: OptimizerSettings,
         processes: Processes,
         *,
         scaled: bool,
     ) -> None:
         self.clip, self.processes = settings.clip, processes
-        self.optimizers: dict[str, tuple[torch.optim.Optimizer, tuple[str, ...]]] = {}
-        for optimizer, names in trained.items():
-            parameters = [parameter for name in names for parameter in groups[name].values()]
-            adamw = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
-            self.optimizers[optimizer] = (adamw, names)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.AdamW(list(groups[name].values()), lr=settings.lr, weight_decay=settings.weight_decay)
+            for name in trained
+        }
         self.scaler = torch.amp.GradScaler(processes.device.type, enabled=scaled)
 
     def backward(self, loss: Tensor) -> None:
@@ -77,14 +76,14 @@ class Updates:
     def apply(self) -> bool:
         """Take the step and drop the gradients; return False and do neither if they are not finite (unless scaled)."""
         norms = []
-        for optimizer, _ in self.optimizers.values():
+        for optimizer in self.optimizers.values():
             parameters = optimizer.param_groups[0]["params"]
             self._average(parameters)
             self.scaler.unscale_(optimizer)
             norms.append(float(nn.utils.clip_grad_norm_(parameters, self.clip)))
         if not self.scaler.is_enabled() and not all(map(math.isfinite, norms)):
             return False
-        for optimizer, _ in self.optimizers.values():
+        for optimizer in self.optimizers.values():
             self.scaler.step(optimizer)  # left out where a scaled gradient overflowed
         self.scaler.update()
         self.drop_gradients()
@@ -92,13 +91,13 @@ class Updates:
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of all optimizers for the steps to come."""
-        for optimizer, _ in self.optimizers.values():
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
     def drop_gradients(self) -> None:
         """Drop the gradients of all optimizers."""
-        for optimizer, _ in self.optimizers.values():
+        for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
     def _average(self, group: Sequence[nn.Parameter]) -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ class SmallTrainer(TrainingLoop[SmallSettings]):
 
     columns = ("pixel", "parent", "teacher", "total")
     headline = "total"
-    trained = MappingProxyType({"network": ("network",)})
+    trained = ("network",)
 
     def open_pictures(self, source: str) -> TrainingSet:
         """Open a folder or a list of pictures, whose crops the chain reduces itself."""
