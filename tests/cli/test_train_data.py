@@ -106,6 +106,17 @@ def test_captions_are_written_kept_and_read_for_training(coz, folder, tmp_path):
     assert (tmp_path / "other.jsonl").read_bytes() == (tmp_path / "captions.jsonl").read_bytes()
 
 
+@pytest.mark.slow
+def test_crops_are_described_on_request(coz, folder):
+    command = ("train", "captions", "--data", folder, "--prompter", "text", "--set", "prompter.text=noise")
+    done = coz(*command, "--crops", 7, "--size", 12, "--seed", 3)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (
+        0, "captions.jsonl  7 captions written, 0 kept, 0 of all are empty"
+    )  # fmt: skip
+    done = coz(*command, "--size", 12)
+    assert (done.returncode, "beside --crops N" in done.stderr) == (2, True)
+
+
 def test_details_of_the_prompter(tmp_path):
     config = tmp_path / "c.toml"
     config.write_text("[prompter]\nurl = 'http://one'\nmodel = 'a'\n")

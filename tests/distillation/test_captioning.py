@@ -11,8 +11,9 @@ from conftest import noise
 from PIL import Image
 
 from chain_of_zoom.distillation import captioning
-from chain_of_zoom.distillation.captioning import caption_pictures
-from chain_of_zoom.distillation.captions import Author, read_captions
+from chain_of_zoom.distillation.captioning import caption_crops, caption_pictures
+from chain_of_zoom.distillation.captions import Author, Crops, read_captions
+from chain_of_zoom.distillation.data import open_training_set
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 
@@ -67,13 +68,13 @@ def test_each_picture_is_asked_about_once(folder, tmp_path):
 def test_moved_pictures_keep_their_caption_and_changed_ones_get_another(folder, tmp_path):
     out, prompter = tmp_path / "c.jsonl", Mean()
     caption_pictures(folder, out, prompter, AUTHOR)
-    old = read_captions(out).by_name()
+    old = read_captions(out).by_key()
     (folder / "in" / "00.png").rename(folder / "moved.png")
     Image.fromarray(noise(20, 30, 99)).save(folder / "in" / "01.png")
     (folder / "in" / "02.png").unlink()
     done = caption_pictures(folder, out, prompter, AUTHOR)
     assert (done.new, done.reused) == (1, 18)
-    new = read_captions(out).by_name()
+    new = read_captions(out).by_key()
     assert new["moved.png"].text == old["in/00.png"].text
     assert new["in/01.png"].text != old["in/01.png"].text
     assert "in/00.png" not in new
@@ -105,7 +106,7 @@ def test_captions_of_others_are_not_mixed(folder, tmp_path):
     out = tmp_path / "c.jsonl"
     caption_pictures(folder, out, Mean(), AUTHOR)
     before = out.read_bytes()
-    with pytest.raises(OccupiedError, match="captions of mean with other options or weights"):
+    with pytest.raises(OccupiedError, match="captions of mean with other options, weights or crops"):
         caption_pictures(folder, out, Mean(), Author(prompter="mean", options={"words": 3}))
     assert out.read_bytes() == before
     out.write_text("something else\n")
@@ -136,3 +137,56 @@ def test_damage_found_later_is_skipped(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     done = caption_pictures(folder, out, Mean(), AUTHOR)
     assert (done.new, done.reused, len(read_captions(out).lines)) == (0, 18, 18)
+
+
+@pytest.mark.slow
+def test_crops_are_described_as_training_draws_them(folder, tmp_path):
+    """The prompter sees the very pixels, mirrored or not; more crops, changed pictures and stops ask what is new."""
+    out, prompter = tmp_path / "c.jsonl", Mean(lasts=17)
+    plain = open_training_set(folder, size=16, stage=None, seed=5)
+    with pytest.raises(MissingError, match="went away"):
+        caption_crops(plain, 30, out, prompter, AUTHOR)
+    assert len(read_captions(out).lines) == 16
+    prompter.lasts = 1000
+    done = caption_crops(plain, 30, out, prompter, AUTHOR)
+    assert (done.new, done.reused, [name for name, _ in done.skipped]) == (14, 16, ["broken.png"])
+    assert read_captions(out).author.crops == Crops(size=16, seed=5, pictures=20)
+    data = open_training_set(folder, size=16, stage="bicubic", seed=5, captions=out, examples=30)
+    for k in range(30):
+        epoch, index = place = data.find_place(k)
+        example = data.example(index, epoch)
+        assert example.caption == data.find_caption(place) == f"mean {example.hr.mean():.3f}, mean"
+    assert len({data.find_caption(data.find_place(k)) for k in range(30)}) == 30
+    changed = data.pictures[data.find_place(0)[1]][1]
+    Image.fromarray(noise(20, 30, 99)).save(changed)
+    epoch, index = data.find_place(0)
+    assert data.example(index, epoch).name == data.pictures[(index + 1) % 20][0]
+    again = caption_crops(open_training_set(folder, size=16, stage=None, seed=5), 30, out, Mean(), AUTHOR)
+    assert 1 <= again.new <= 2  # one an epoch
+
+
+@pytest.mark.slow
+def test_a_damaged_picture_gives_its_crop_to_an_example_with_a_caption(folder, tmp_path):
+    out = tmp_path / "c.jsonl"
+    plain = open_training_set(folder, size=16, stage=None)
+    for place in (plain.find_place(0), plain.find_place(1)):
+        path = plain.pictures[place[1]][1]
+        path.write_bytes(path.read_bytes()[:200])
+    caption_crops(plain, 6, out, Mean(), AUTHOR)
+    data = open_training_set(folder, size=16, captions=out, examples=6)
+    for k in range(6):
+        epoch, index = data.find_place(k)
+        example = data.example(index, epoch)
+        assert example.caption == f"mean {example.hr.mean():.3f}, mean"
+
+
+@pytest.mark.slow
+def test_captions_of_other_crops_or_too_few_are_refused(folder, tmp_path):
+    out = tmp_path / "c.jsonl"
+    caption_crops(open_training_set(folder, size=16, stage=None, seed=5), 10, out, Mean(), AUTHOR)
+    with pytest.raises(OccupiedError, match="options, weights or crops"):
+        caption_pictures(folder, out, Mean(), AUTHOR)
+    with pytest.raises(BadInputError, match=r"missing .*: 15, .*coz train captions .*--crops 25 --size 16 --seed 5 -o"):
+        open_training_set(folder, size=16, seed=5, captions=out, examples=25)
+    with pytest.raises(BadInputError, match=r"other crops \(20 pictures, 16 px, seed 5\); accepted.*\(.*, seed 6\)"):
+        open_training_set(folder, size=16, seed=6, captions=out, examples=10)

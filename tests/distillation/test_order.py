@@ -40,12 +40,12 @@ def test_an_epoch_has_every_picture_once_and_the_next_another_order(tmp_path):
     for i in range(6):
         Image.fromarray(noise(40, 40, i)).save(tmp_path / f"{i}.png")
     data = open_training_set(tmp_path, size=32, stage="bicubic", seed=1)
-    (drawn,) = order.draw_batches(data, [list(range(18))], 1, 0)
+    (drawn,) = order.draw_batches(data, [list(range(18))], 0)
     names = [each.example.name for each in drawn]
     epochs = [names[i : i + 6] for i in (0, 6, 12)]
     assert all(len(set(epoch)) == 6 for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    (again,) = order.draw_batches(data, [[13]], 1, 0)  # from anywhere, without what was before
+    (again,) = order.draw_batches(data, [[13]], 0)  # from anywhere, without what was before
     assert (again[0].example.lr == drawn[13].example.lr).all()
 
 
@@ -54,7 +54,7 @@ def test_a_set_of_damaged_pictures_is_an_error_and_not_a_traceback(tmp_path):
     data = open_training_set(tmp_path, size=64)
     (tmp_path / "a.png").write_bytes(PHOTO.read_bytes()[:5000])
     with pytest.raises(BadInputError, match="every picture of the set is damaged"):
-        next(order.draw_batches(data, [[0]], 0, 0))
+        next(order.draw_batches(data, [[0]], 0))
 
 
 def test_noise_belongs_to_the_example():

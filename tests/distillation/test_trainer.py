@@ -23,10 +23,14 @@ from distillation.runs import TINY, losses, settings  # noqa: E402
 from chain_of_zoom import MissingError, UsageError, load_backbone  # noqa: E402
 from chain_of_zoom.distillation import network, order, trainer  # noqa: E402
 from chain_of_zoom.distillation.adapters import REGULARISER  # noqa: E402
+from chain_of_zoom.distillation.captioning import caption_crops  # noqa: E402
+from chain_of_zoom.distillation.captions import Author  # noqa: E402
+from chain_of_zoom.distillation.data import open_training_set  # noqa: E402
 from chain_of_zoom.distillation.losses import compute_generator_loss, compute_regulariser_loss  # noqa: E402
 from chain_of_zoom.distillation.trainer import Trainer  # noqa: E402
 from chain_of_zoom.distillation.validation import restore_example  # noqa: E402
 from chain_of_zoom.errors import BackboneError, BadInputError, OccupiedError, OutputError  # noqa: E402
+from chain_of_zoom.prompters.base import Prompter  # noqa: E402
 from chain_of_zoom.weights.checkpoints import read_tensors  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -75,7 +79,7 @@ def begun(pictures, tmp_path) -> Trainer:
 
 
 def a_batch(trainer: Trainer):
-    return trainer.make_batch(next(order.draw_batches(trainer.data, [[0, 1]], 0, 0)))
+    return trainer.make_batch(next(order.draw_batches(trainer.data, [[0, 1]], 0)))
 
 
 def backward(trainer: Trainer) -> dict[str, set[str]]:
@@ -109,7 +113,7 @@ def test_a_step_changes_all_adapters_and_no_bit_of_the_base(begun):
         f"{i}.{name}": p.clone() for i, m in enumerate(modules) for name, p in m.named_parameters() if id(p) not in ours
     }
     before = {name: [p.clone() for p in group.values()] for name, group in begun.groups.items()}
-    begun.take_step(iter([next(order.draw_batches(begun.data, [[0, 1]], 0, 0))]), threading.Event())
+    begun.take_step(iter([next(order.draw_batches(begun.data, [[0, 1]], 0))]), threading.Event())
     for i, module in enumerate(modules):
         for name, parameter in module.named_parameters():
             if id(parameter) not in ours:
@@ -203,6 +207,36 @@ def test_one_picture_is_learnt(pictures, tmp_path):
     ended = made.run(lambda step, steps, found: first.append(found["l2"]))
     assert ended.steps == 20
     assert np.mean(first[-2:]) < 0.45 * np.mean(first[:2])
+
+
+class Brightness(Prompter):
+    """Says how bright a picture is."""
+
+    name = "brightness"
+
+    def __call__(self, contexts):
+        return [f"{context.zoomed.mean():.2f}" for context in contexts]
+
+
+@pytest.mark.slow
+def test_captions_of_crops_are_embedded_as_they_come(pictures, tmp_path, monkeypatch):
+    """Each with the very crop, a few at a time; a file of too few says how many it takes."""
+    out = tmp_path / "captions.jsonl"
+    data = open_training_set(pictures, size=64, stage=None, seed=123)
+    caption_crops(data, 5, out, Brightness(), Author(prompter="brightness"))
+    tables = {"data": {"captions": str(out)}, "run": {"steps": 3, "sheet": 1}}
+    with pytest.raises(BadInputError, match="missing .*: 1, .*--crops 6 --size 64 --seed 123"):
+        start(pictures, tmp_path / "run", **tables)
+    caption_crops(data, 6, out, Brightness(), Author(prompter="brightness"))
+    monkeypatch.setattr(network, "MAX_EMBEDDED", 3)
+    trained = start(pictures, tmp_path / "run", **tables)
+    asked: list[str] = []
+    embed = trained.texts._embed
+    monkeypatch.setattr(trained.texts, "_embed", lambda texts: (asked.extend(texts), embed(texts)))
+    trained.run()
+    crops = [trained.data.example(index, epoch).hr for epoch, index in map(data.find_place, range(6))]
+    assert not trained.texts.freed
+    assert set(asked) == {f"{crop.mean():.2f}" for crop in crops}
 
 
 @pytest.mark.slow

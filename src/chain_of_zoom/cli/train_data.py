@@ -81,6 +81,11 @@ def captions(
     data: Annotated[Path, option("PATH", "A folder of pictures, or a .txt list of them.", readable=False)],
     prompter: Annotated[str, option("NAME", "Who writes them: dape, vlm, remote, or a plugin's.")],
     out: Annotated[Path, option("FILE", "Where to write; what is there is kept.", "--out", "-o")] = CAPTIONS,
+    crops: Annotated[
+        int | None, option("N", "Of the crops that the first N examples show: steps x pictures a step.", min=1)
+    ] = None,
+    size: Annotated[int | None, option("N", "Pixels of a crop's side, as of the training; 512 by default.")] = None,
+    seed: Annotated[int | None, option("N", "Seed of the training; 123 by default.")] = None,
     sets: Annotated[
         list[str] | None, option("KEY=VALUE", "A detail of the prompter: prompter.model=NAME.", "--set")
     ] = None,
@@ -93,17 +98,24 @@ def captions(
 ) -> None:
     """Write a caption for every training picture, once. Stop with Ctrl-C and run the same command to go on.
 
-    Pictures are known by their content, so only new and changed ones are shown to the prompter.
+    Pictures are known by their content, so only new and changed ones are shown to the prompter. With --crops the
+    prompter sees the very crops that a training draws from them, as published.
 
     \b
     Examples:
       coz train captions --data photos/ --prompter vlm -o captions.jsonl
+      coz train captions --data photos/ --prompter dape --crops 100000 -o captions.jsonl
       coz train captions --data photos/ --prompter remote --set prompter.url=http://127.0.0.1:8000/v1 \\
         --set prompter.model=NAME
     """
     from chain_of_zoom.cli.progress import Display
-    from chain_of_zoom.distillation.captioning import caption_pictures
+    from chain_of_zoom.distillation.captioning import caption_crops, caption_pictures
     from chain_of_zoom.distillation.captions import Author
+    from chain_of_zoom.distillation.data import open_training_set
+    from chain_of_zoom.distillation.settings import PictureSettings, RunSettings
+
+    if crops is None and (size, seed) != (None, None):
+        raise UsageError("--size and --seed are of crops; accepted: beside --crops N; leave them out")
 
     details = _details(prompter, config, sets or [])
     writer = load_prompter(prompter, **details)
@@ -115,7 +127,12 @@ def captions(
         package=writer.package,
     )
     with Display("captions", show=not (quiet or as_json)) as display:
-        report = caption_pictures(data, out, writer, author, display.show_progress)
+        if crops is None:
+            report = caption_pictures(data, out, writer, author, display.show_progress)
+        else:
+            size, seed = size or PictureSettings(source="").size, RunSettings().seed if seed is None else seed
+            examples = open_training_set(data, size=size, stage=None, seed=seed)
+            report = caption_crops(examples, crops, out, writer, author, display.show_progress)
     if as_json:
         summary = {"captions": str(out), "asked": report.new, "kept": report.reused, "empty": report.empty}
         echo_lines(json.dumps({**summary, "skipped": dict(report.skipped)}, indent=2))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from chain_of_zoom.distillation.captions import Author, Caption, read_captions, write_captions
-from chain_of_zoom.distillation.data import Skipped, find_usable_pictures
+import msgspec
+
+from chain_of_zoom.distillation.captions import Author, Caption, Crops, read_captions, write_captions
+from chain_of_zoom.distillation.data import Skipped, TrainingSet, find_usable_pictures
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
@@ -38,6 +42,10 @@ class CaptioningResult:
     """Pictures left out, with the reasons."""
 
 
+Question = tuple[Caption, RGB8]
+"""A caption without its text, and the pixels that it is to be about."""
+
+
 def caption_pictures(
     source: Path, out: Path, prompter: Prompter, author: Author, on_progress: OnProgress = ignore_progress
 ) -> CaptioningResult:
@@ -49,64 +57,115 @@ def caption_pictures(
     the prompter.
     """
     paths, skipped = find_usable_pictures(source, 1)
-    earlier = read_captions(out) if out.exists() else None
-    if earlier and earlier.author != author:
-        raise OccupiedError(
-            f"{out} holds captions of {earlier.author.prompter} with other options or weights; accepted: the same "
-            "ones; name another file with -o"
-        )
-    file = CaptionFile(out, author, earlier.by_name() if earlier else {})
-    new_count = reused_count = failed_count = 0
-    queue: list[tuple[str, str, RGB8]] = []  # name, SHA-256 and pixels of pictures without a caption
-    try:
+    failures: dict[str, str] = {}
+
+    def list_questions() -> Iterator[Question | None]:
         for name, path in paths.items():
             try:
                 if file.reuse(name, file_sha256(path)):
-                    reused_count += 1
-                else:
-                    picture = load(path)
-                    queue.append((name, picture.sha256, _reduce(picture.pixels)))
+                    yield None
+                    continue
+                picture = load(path)
             except (BadInputError, MissingError, OSError) as error:
-                skipped[name] = str(error)
+                failures[name] = str(error)
                 file.lines.pop(name, None)
-                failed_count += 1
-            if len(queue) == BATCH:
-                new_count += file.ask(prompter, queue)
-            on_progress(Progress("captions", new_count + reused_count + failed_count, len(paths)))
-        new_count += file.ask(prompter, queue)
+                yield None
+            else:
+                yield Caption(name=name, sha256=picture.sha256, text=""), _reduce(picture.pixels)
+
+    with CaptionFile(out, author) as file:
+        new = file.answer(list_questions(), len(paths), prompter, on_progress)
         file.keep_only(paths)
-    finally:
-        file.save()
-    on_progress(Progress("captions", new_count + reused_count + failed_count, len(paths)))
-    empty_count = sum(not line.text for line in file.lines.values())
-    return CaptioningResult(new=new_count, reused=reused_count, empty=empty_count, skipped=tuple(skipped.items()))
+    return CaptioningResult(
+        new=new,
+        reused=len(paths) - len(failures) - new,
+        empty=file.count_empty(),
+        skipped=tuple((skipped | failures).items()),
+    )
+
+
+def caption_crops(
+    data: TrainingSet, count: int, out: Path, prompter: Prompter, author: Author,
+    on_progress: OnProgress = ignore_progress,
+) -> CaptioningResult:  # fmt: skip
+    """Write captions of the very crops that the first `count` examples of a run show, as published, to `out`.
+
+    Those that are there and whose picture is unchanged stay. Files and errors as of `caption_pictures`.
+    """
+    crops = Crops(size=data.size, seed=data.seed, pictures=len(data))
+    hash_picture = cache(lambda name: file_sha256(paths[name]))
+    paths = dict(data.pictures)
+
+    def list_questions() -> Iterator[Question | None]:
+        for place in map(data.find_place, range(count)):
+            line = file.lines.get(place)
+            if line and hash_picture(line.name) == line.sha256:
+                yield None
+                continue
+            example = data.example(place[1], place[0])
+            yield Caption(name=example.name, sha256=example.sha256, text="", example=place), example.hr
+
+    with CaptionFile(out, msgspec.structs.replace(author, crops=crops)) as file:
+        new = file.answer(list_questions(), count, prompter, on_progress)
+    return CaptioningResult(new=new, reused=count - new, empty=file.count_empty(), skipped=data.skipped)
 
 
 class CaptionFile:
-    """Holds captions by the names of their pictures, and writes them to a file."""
+    """Holds captions by what they are about, and writes them to a file, at the latest when it is left.
 
-    def __init__(self, out: Path, author: Author, lines: dict[str, Caption]) -> None:
+    Raises OccupiedError when the file is by another author.
+    """
+
+    def __init__(self, out: Path, author: Author) -> None:
+        earlier = read_captions(out) if out.exists() else None
+        if earlier and earlier.author != author:
+            raise OccupiedError(
+                f"{out} holds captions of {earlier.author.prompter} with other options, weights or crops; accepted: "
+                "the same ones; name another file with -o"
+            )
         self.out = out
         self.author = author
-        self.lines = lines
-        self.texts = {line.sha256: line.text for line in lines.values()}
-        self.saved_lines = dict(lines)
+        self.lines = earlier.by_key() if earlier else {}
+        self.texts = {line.sha256: line.text for line in self.lines.values()}
+        self.saved_lines = dict(self.lines)
         self.saved_at = time.monotonic()
 
+    def __enter__(self) -> CaptionFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.save()
+
     def reuse(self, name: str, sha256: str) -> bool:
-        """Give the picture the caption that its content had before; False when there is none."""
+        """Give the whole picture the caption that its content had before; False when there is none."""
         if sha256 not in self.texts:
             return False
         self.lines[name] = Caption(name=name, sha256=sha256, text=self.texts[sha256])
         return True
 
-    def ask(self, prompter: Prompter, queue: list[tuple[str, str, RGB8]]) -> int:
+    def answer(
+        self, questions: Iterable[Question | None], count: int, prompter: Prompter, on_progress: OnProgress
+    ) -> int:
+        """Ask the prompter, several at once; return how many were asked. None: nothing to ask."""
+        new = number = 0
+        queue: list[Question] = []
+        for number, question in enumerate(questions, start=1):
+            if question:
+                queue.append(question)
+            if len(queue) == BATCH:
+                new += self._ask(prompter, queue)
+            on_progress(Progress("captions", number - len(queue), count))
+        new += self._ask(prompter, queue)
+        on_progress(Progress("captions", number, count))
+        return new
+
+    def _ask(self, prompter: Prompter, queue: list[Question]) -> int:
         """Ask the prompter about the queued pictures and empty the queue; return how many there were."""
-        contexts = [PromptContext(states=(pixels,), zoomed=pixels, magnification=1.0) for _, _, pixels in queue]
+        contexts = [PromptContext(states=(pixels,), zoomed=pixels, magnification=1.0) for _, pixels in queue]
         texts = prompter(contexts) if contexts else []
-        for (name, sha256, _), text in zip(queue, texts, strict=True):
-            self.texts[sha256] = clean(text)
-            self.reuse(name, sha256)
+        for (caption, _), text in zip(queue, texts, strict=True):
+            self.texts[caption.sha256] = clean(text)
+            self.lines[caption.key] = msgspec.structs.replace(caption, text=clean(text))
         queue.clear()
         if time.monotonic() > self.saved_at + SAVE_EVERY:
             self.save()
@@ -115,6 +174,10 @@ class CaptionFile:
     def keep_only(self, names: dict[str, Path]) -> None:
         """Forget the captions of pictures that are gone, and bring the others into the order of the pictures."""
         self.lines = {name: self.lines[name] for name in names if name in self.lines}
+
+    def count_empty(self) -> int:
+        """Count the captions without text."""
+        return sum(not line.text for line in self.lines.values())
 
     def save(self) -> None:
         """Write the file where captions or their order changed."""

@@ -1,6 +1,7 @@
 """Captions of training pictures, which a prompter writes beforehand into a file with a line of JSON for each.
 
-The first line names the prompter; each line after it holds the name of a picture, the SHA-256 of its file, the caption.
+The first line names the prompter. Each line after it holds the name of a picture, the SHA-256 of its file, the caption,
+and, where the captions are of crops, the example whose crop it describes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,25 @@ import msgspec
 from chain_of_zoom.errors import BadInputError
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.parsing import parse_json
+
+Place = tuple[int, int]
+"""Epoch and index of an example."""
+CaptionKey = str | Place
+"""What a caption is about: a whole picture, by its name, or the crop of an example."""
+
+
+class Crops(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Says what the crops of a training set depend on."""
+
+    size: int
+    """Side of a crop in pixels."""
+    seed: int
+    """Seed of the set."""
+    pictures: int
+    """Number of pictures in the set."""
+
+    def __str__(self) -> str:
+        return f"{self.pictures} pictures, {self.size} px, seed {self.seed}"
 
 
 class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,10 +49,12 @@ class Author(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """SHA-256 of its weight files by their names."""
     package: str | None = None
     """Package and version of a prompter that is a plugin."""
+    crops: Crops | None = None
+    """The crops that it saw; None where it saw whole pictures."""
 
 
-class Caption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Holds the caption of one picture."""
+class Caption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Holds the caption of one picture, or of one crop of it."""
 
     name: str
     """Path of the picture relative to the folder of the set, with slashes."""
@@ -40,6 +62,13 @@ class Caption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """SHA-256 of the picture's file."""
     text: str
     """The caption; may be empty."""
+    example: Place | None = None
+    """The example whose crop it describes; None where it describes the whole picture."""
+
+    @property
+    def key(self) -> CaptionKey:
+        """What it is about."""
+        return self.name if self.example is None else self.example
 
 
 class Captions(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +79,9 @@ class Captions(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[Caption, ...] = ()
     """The captions, in the order of the file."""
 
-    def by_name(self) -> dict[str, Caption]:
-        """Return the captions by the names of their pictures."""
-        return {line.name: line for line in self.lines}
+    def by_key(self) -> dict[CaptionKey, Caption]:
+        """Return the captions by what they are about."""
+        return {line.key: line for line in self.lines}
 
 
 def read_captions(path: Path) -> Captions:
@@ -74,6 +103,6 @@ def write_captions(path: Path, author: Author, lines: Iterable[Caption]) -> None
     write_atomic(path, b"".join(msgspec.json.encode(line) + b"\n" for line in (author, *lines)))
 
 
-def captions_command(data: object, path: Path) -> str:
+def captions_command(data: object, path: Path, options: str = "") -> str:
     """Return the command that writes captions of a set to `path`."""
-    return f"coz train captions --data {data} --prompter NAME -o {path}"
+    return f"coz train captions --data {data} --prompter NAME {options}-o {path}"

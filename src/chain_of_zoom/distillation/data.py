@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from chain_of_zoom.distillation.captions import Caption, captions_command, read_captions
+from chain_of_zoom.distillation.captions import (
+    Author,
+    Caption,
+    CaptionKey,
+    Crops,
+    Place,
+    captions_command,
+    read_captions,
+)
 from chain_of_zoom.distillation.degradation import DEGRADATIONS, SCALE, Degradation, degrade
 from chain_of_zoom.errors import BadInputError, MissingError, UsageError
 from chain_of_zoom.imaging.decode import peek_size
@@ -30,12 +39,14 @@ class Example:
 
     name: str
     """Name of the picture that the crop is from."""
+    sha256: str
+    """SHA-256 of the picture's file."""
     hr: RGB8
     """The truth: a crop, uint8, size x size x 3, sRGB."""
     lr: RGB8
     """The crop after the degradation, enlarged back to the same size: uint8, size x size x 3."""
     caption: str
-    """Caption of the whole picture; empty without a file of captions."""
+    """Caption of the crop or of the whole picture; empty without a file of captions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +61,10 @@ class TrainingSet:
     """The degradation of crops; None leaves them as they are."""
     seed: int
     """Seed of crops and degradations."""
-    captions: Mapping[str, Caption] | None
-    """Captions by the names of pictures; None without a file of captions."""
+    captions: Mapping[CaptionKey, Caption] | None
+    """Captions by what they are about; None without a file of captions."""
+    of_crops: bool = False
+    """Whether captions are about crops, not about whole pictures."""
     _skipped: dict[str, str] = field(default_factory=dict)
     """Reasons by the names of pictures that are left out."""
 
@@ -74,36 +87,46 @@ class TrainingSet:
             notes.append("no captions: every picture is trained with the empty text")
         return tuple(notes)
 
+    def find_place(self, k: int) -> Place:
+        """Return epoch and index of example k of a run: each epoch has the whole set once, in an order of its own."""
+        epoch, number = divmod(k, len(self))
+        return epoch, int(_permutation(len(self), self.seed, epoch)[number])
+
+    def find_caption(self, place: Place) -> str:
+        """Return the caption of an example without making it; of a picture that proves damaged, its own."""
+        if self.captions is None:
+            return ""
+        return self.captions[place if self.of_crops else self.pictures[place[1]][0]].text
+
     def example(self, index: int, epoch: int) -> Example:
         """Make example `index` (from 0, below the length) of an epoch, a pure function of both and the seed.
 
         A picture that proves damaged, or has changed since its caption was written, is skipped in favour of the next
-        one. Raises BadInputError when no picture is left.
+        example that has a caption. Raises BadInputError when no picture is left.
         """
-        rng = np.random.default_rng((self.seed, epoch, index))
         for step in range(len(self)):
-            name, path = self.pictures[(index + step) % len(self)]
-            if name in self._skipped:
+            place = epoch, (index + step) % len(self)
+            name, path = self.pictures[place[1]]
+            if name in self._skipped or (step and self.of_crops and place not in (self.captions or {})):
                 continue
             try:
-                pixels, caption = self._read(name, path)
+                return self._make(name, path, place)
             except (BadInputError, MissingError) as error:
                 self._skipped[name] = str(error)
-                continue
-            hr = _crop(pixels, self.size, rng)
-            lr = degrade(hr, self.stage, rng) if self.stage else hr
-            return Example(name=name, hr=hr, lr=lr, caption=caption)
         raise BadInputError(f"every picture of the set is damaged; the first: {self.notes[0]}")
 
-    def _read(self, name: str, path: Path) -> tuple[RGB8, str]:
+    def _make(self, name: str, path: Path, place: Place) -> Example:
+        """Make an example of this very picture."""
         picture = load(path)
         _check_size(*picture.size, self.size)
-        if self.captions is None:
-            return picture.pixels, ""
-        caption = self.captions[name]
-        if caption.sha256 != picture.sha256:
-            raise BadInputError(f"{name} has changed since its caption was written; run coz train captions again")
-        return picture.pixels, caption.text
+        if self.captions is not None:
+            caption = self.captions[place if self.of_crops else name]
+            if caption.sha256 != picture.sha256:
+                raise BadInputError(f"{name} has changed since its caption was written; run coz train captions again")
+        rng = np.random.default_rng((self.seed, *place))
+        hr = _crop(picture.pixels, self.size, rng)
+        lr = degrade(hr, self.stage, rng) if self.stage else hr
+        return Example(name=name, sha256=picture.sha256, hr=hr, lr=lr, caption=self.find_caption(place))
 
 
 def open_training_set(
@@ -113,24 +136,31 @@ def open_training_set(
     stage: Degradation | None = "real-esrgan",
     seed: int = 0,
     captions: Path | None = None,
+    examples: int = 0,
 ) -> TrainingSet:
     """Open the pictures of a folder and the folders in it, or of a list, to draw crops of size x size from.
 
     source: a folder, or a text file with a path on each line, relative to the file; lines that begin with # are
     comments. Only headers of pictures are read; pictures that cannot be read, or have a side below `size`, are skipped.
-    captions: a file that `coz train captions` wrote, with a line for each picture; without it captions are empty.
+    captions: a file that `coz train captions` wrote, with a line for each picture, or for the crop of each of the first
+    `examples` of a run; without it captions are empty.
     Raises BadInputError when no picture is left or a caption is missing, UsageError for options that make no sense.
     """
     check_options(size, stage, seed)
     paths, skipped = find_usable_pictures(source, size)
-    return TrainingSet(
+    content = None if captions is None else read_captions(captions)
+    data = TrainingSet(
         pictures=tuple(paths.items()),
         size=size,
         stage=stage,
         seed=seed,
-        captions=None if captions is None else _read_all_captions(captions, paths, source),
+        captions=None if content is None else content.by_key(),
+        of_crops=content is not None and content.author.crops is not None,
         _skipped=skipped,
     )
+    if content and captions:
+        _require_captions(data, content.author, examples, source, captions)
+    return data
 
 
 def check_options(size: int, stage: str | None, seed: int = 0) -> None:
@@ -189,15 +219,30 @@ def _check_size(width: int, height: int, size: int) -> None:
         raise BadInputError(f"{width}x{height} pixels; accepted: at least {size}x{size}")
 
 
-def _read_all_captions(path: Path, names: Iterable[str], source: Path) -> dict[str, Caption]:
-    captions = read_captions(path).by_name()
-    missing = [name for name in names if name not in captions]
+def _require_captions(data: TrainingSet, author: Author, examples: int, source: Path, path: Path) -> None:
+    """Raises BadInputError where captions are of other crops, or some are missing."""
+    crops = Crops(size=data.size, seed=data.seed, pictures=len(data))
+    keys: Iterable[CaptionKey] = (name for name, _ in data.pictures)
+    options = ""
+    if author.crops:
+        keys = (data.find_place(k) for k in range(examples))
+        options = f"--crops {examples} --size {data.size} --seed {data.seed} "
+    if author.crops not in (None, crops):
+        raise BadInputError(
+            f"{path} is about other crops ({author.crops}); accepted: those of the training ({crops}); type, with "
+            f"another -o: {captions_command(source, path, options)}"
+        )
+    missing = [key for key in keys if key not in (data.captions or {})]
     if missing:
         raise BadInputError(
             f"captions missing from {path}: {len(missing)}, the first for {missing[0]}; accepted: one for each; "
-            f"type: {captions_command(source, path)}"
+            f"type: {captions_command(source, path, options)}"
         )
-    return captions
+
+
+@lru_cache(maxsize=2)
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 
 def _crop(pixels: RGB8, size: int, rng: np.random.Generator) -> RGB8:

@@ -105,8 +105,9 @@ class TrainingLoop(ABC, Generic[Plan]):
         return self.open_pictures(source) if source else self.data
 
     def draw_sheet_examples(self, most: int) -> list[Example]:
-        """Make up to `most` examples of the pictures that are looked at, the same ones each time."""
-        return [self.looked_at.example(index, 0) for index in range(min(most, len(self.looked_at)))]
+        """Make the first examples, up to `most`, of the pictures that are looked at."""
+        places = [self.looked_at.find_place(k) for k in range(min(most, len(self.looked_at)))]
+        return [self.looked_at.example(index, epoch) for epoch, index in places]
 
     def name_sheet(self) -> str:
         """Say whose pictures a sheet shows."""
@@ -215,7 +216,7 @@ class TrainingLoop(ABC, Generic[Plan]):
     def _draw_batches(self) -> Iterator[list[order.NumberedExample]]:
         """Draw the batches of this process for all steps that are left."""
         numbers = list(self.number_batches())
-        return order.draw_batches(self.data, numbers, self.settings.run.seed, self.settings.data.workers)
+        return order.draw_batches(self.data, numbers, self.settings.data.workers)
 
     def number_batches(self) -> Iterator[list[int]]:
         """Yield the numbers of the examples of each batch of this process that is left."""

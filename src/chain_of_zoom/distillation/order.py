@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,36 +32,17 @@ class NumberedExample:
 
 
 class RunExamples(Dataset[NumberedExample | BadInputError]):
-    """Maps numbers to examples: each epoch goes through the set once, in an order of its own."""
+    """Maps numbers to examples."""
 
-    def __init__(self, data: TrainingSet, seed: int) -> None:
-        self.data, self.seed = data, seed
+    def __init__(self, data: TrainingSet) -> None:
+        self.data = data
 
     def __getitem__(self, k: int) -> NumberedExample | BadInputError:
-        epoch, index = _find_example(len(self.data), self.seed, k)
+        epoch, index = self.data.find_place(k)
         try:
             return NumberedExample(k, self.data.example(index, epoch), self.data.skipped)
         except BadInputError as error:  # torch would wrap it into a traceback
             return error
-
-
-def _find_example(count: int, seed: int, k: int) -> tuple[int, int]:
-    """Return the epoch of example k of a run, and its index in a set of `count` pictures."""
-    epoch, place = divmod(k, count)
-    return epoch, int(_permutation(count, seed, epoch)[place])
-
-
-def find_caption(data: TrainingSet, seed: int, k: int) -> str:
-    """Return the caption of example k of a run, without making it; of a picture that proves damaged, its own."""
-    if data.captions is None:
-        return ""
-    _, index = _find_example(len(data), seed, k)
-    return data.captions[data.pictures[index][0]].text
-
-
-@lru_cache(maxsize=2)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 
 def number_batches(step: int, stop: int, *, batch: int, accumulate: int, rank: int, ranks: int) -> Iterator[list[int]]:
@@ -72,12 +52,10 @@ def number_batches(step: int, stop: int, *, batch: int, accumulate: int, rank: i
         yield list(range(first, first + batch))
 
 
-def draw_batches(
-    data: TrainingSet, batches: Sequence[list[int]], seed: int, workers: int
-) -> Iterator[list[NumberedExample]]:
+def draw_batches(data: TrainingSet, batches: Sequence[list[int]], workers: int) -> Iterator[list[NumberedExample]]:
     """Yield the batches, made ahead by `workers` processes. Raises BadInputError when no picture is left."""
     loader: Any = DataLoader(
-        RunExamples(data, seed),
+        RunExamples(data),
         batch_sampler=batches,
         collate_fn=list,
         num_workers=workers,

@@ -40,9 +40,15 @@ class Trainer(TrainingLoop[Settings]):
 
     def open_pictures(self, source: str) -> TrainingSet:
         """Open a folder or a list of pictures, those to learn from with their captions."""
-        data, seed = self.settings.data, self.settings.run.seed
-        captions = Path(data.captions) if data.captions and source == data.source else None
-        return open_training_set(Path(source), size=data.size, stage=data.stage, seed=seed, captions=captions)
+        data, optimizer = self.settings.data, self.settings.optimizer
+        return open_training_set(
+            Path(source),
+            size=data.size,
+            stage=data.stage,
+            seed=self.settings.run.seed,
+            captions=Path(data.captions) if data.captions and source == data.source else None,
+            examples=self.settings.steps * optimizer.batch * optimizer.accumulate * self.processes.count,
+        )
 
     def read_before_folder(self) -> None:
         """Make the examples of the sheets, and load the perceptual loss."""
@@ -101,7 +107,7 @@ class Trainer(TrainingLoop[Settings]):
         for numbers in self.number_batches():
             for number in numbers:
                 if number > k:
-                    yield order.find_caption(self.data, self.settings.run.seed, number)
+                    yield self.data.find_caption(self.data.find_place(number))
 
     def export(self) -> Path:
         """Write the adapters to one file."""

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from chain_of_zoom.backbones.feedforward import FeedForward
 from chain_of_zoom.distillation import order
 from chain_of_zoom.distillation.checkpoint import Groups
-from chain_of_zoom.distillation.data import Example, TrainingSet, open_training_set
+from chain_of_zoom.distillation.data import TrainingSet, open_training_set
 from chain_of_zoom.distillation.folder import SMALL
 from chain_of_zoom.distillation.journal import VALIDATION, Journal
 from chain_of_zoom.distillation.loop import TrainingLoop
@@ -104,10 +105,7 @@ class SmallTrainer(TrainingLoop[SmallSettings]):
         """Write a sheet of enlarged pictures and, of pictures not trained on, how true they are."""
         shown = self.examples[:EXAMPLES_PER_SHEET]
         windows = [reduce_crop(example.hr, FACTOR, "bicubic") for example in shown]
-        pairs = [
-            Example(name=example.name, hr=example.hr, lr=enlarge(window, FACTOR), caption="")
-            for example, window in zip(shown, windows, strict=True)
-        ]
+        pairs = [replace(example, lr=enlarge(window, FACTOR)) for example, window in zip(shown, windows, strict=True)]
         results = [enlarge_chained(self.average, window, 1, self.device) for window in windows]
         write_sheet(self.folder, self.step, pairs, results, self.name_sheet())
         if self.settings.data.validation:
