@@ -21,6 +21,7 @@ def test_the_papers_preset():
     config = resolve("paper", BASE)
     assert config.weights == {"critic": 1.0, "phrase": 0.5, "repetition": 0.5}
     assert (config.group, config.steps, config.scale, config.kl) == (2, 10_000, "none", 0)
+    assert config.batch * config.accumulate // config.group == 4  # groups of a step, one for each of four cards
     assert (config.lora.r, config.lora.alpha, config.lora.dropout, config.lora.targets) == (8, 32, 0.05, None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +21,23 @@ from gpus.cards import MB, SD3, cards, count_moves  # noqa: E402
 from chain_of_zoom import load_backbone  # noqa: E402
 from chain_of_zoom.distillation import network  # noqa: E402
 from chain_of_zoom.distillation.captions import Author, Caption, write_captions  # noqa: E402
+from chain_of_zoom.distillation.estimate import estimate  # noqa: E402
 from chain_of_zoom.distillation.trainer import Trainer  # noqa: E402
+from chain_of_zoom.errors import ShortageError  # noqa: E402
 from chain_of_zoom.imaging.geometry import Size  # noqa: E402
 from chain_of_zoom.networks.sd import tiled_smooth  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny operations wait longer for other threads than they take."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def enlarge(backbone, picture: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -92,6 +104,27 @@ def test_training_computes_a_cpus_losses_and_its_text_encoders_come_only_to_embe
         assert {tensor.device.type for encoder in encoders for tensor in encoder.parameters()} == {"cpu"}
         size = sum(tensor.nbytes for encoder in encoders for tensor in encoder.parameters())
         assert count_moves(gpus)["host to cuda:0"] >= 2 * size
+    assert losses == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_training_fits_into_its_estimate_and_a_fuller_card_goes_on_with_less_at_a_time(pictures, tmp_path):
+    def start(folder: str, device: str, **optimizer: int) -> Trainer:
+        run, model = {"steps": 2, "device": device, "dtype": "float32"}, {"checkpointing": True}
+        tables = settings(pictures, run=run, model=model, optimizer=optimizer)
+        return Trainer(tables, tmp_path / folder, say=lambda _: None)
+
+    cpu = start("cpu", "cpu")
+    expected = dict(cpu.run().losses)
+    promised = next(row.bytes for row in estimate(cpu.settings) if row.part == "on the device")
+    with EmulatedGpus({0: promised}) as gpus:
+        losses = dict(start("gpu", "cuda").run().losses)
+        assert gpus.cards[0].refused == 0
+        assert gpus.cards[0].peak > 0.8 * promised
+    assert losses == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    with EmulatedGpus({0: int(0.7 * promised)}):
+        with pytest.raises(ShortageError, match=r"memory of cuda.* is used up .*--batch 1 --accumulate 2, the same"):
+            start("full", "cuda").run()
+        losses = dict(start("full", "cuda", batch=1, accumulate=2).run().losses)
     assert losses == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 

@@ -77,9 +77,10 @@ def load_checkpoint(folder: Path, groups: Groups, optimizers: Optimizers) -> Non
         with safe_open(path, "pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
         _fill(groups, tensors)
+        moments = _MOMENTS if tensors else ()  # before the first step there are none
         for group, optimizer in optimizers.items():
-            names = enumerate(groups[group])
-            state = {i: {m: tensors.pop(f"{m}/{group}/{name}") for m in _MOMENTS} for i, name in names}
+            names = enumerate(groups[group] if moments else ())
+            state = {i: {m: tensors.pop(f"{m}/{group}/{name}") for m in moments} for i, name in names}
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise _damaged(path, error) from error

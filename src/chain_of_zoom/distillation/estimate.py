@@ -17,10 +17,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from chain_of_zoom.distillation.losses import pixel_loss
 from chain_of_zoom.distillation.network import MAX_EMBEDDED, Student
 from chain_of_zoom.distillation.settings import Settings
 from chain_of_zoom.errors import MissingError
 from chain_of_zoom.runtime.placement import choose_device, choose_dtype
+
+GRADIENTS = 4
+"""Tensors as large as the largest activation that are there at a time on the way back, beside what was saved for it."""
 
 # Stable Diffusion 3 medium, where no folder says otherwise.
 _TRANSFORMER = {
@@ -154,20 +158,24 @@ def _vgg() -> nn.Module:
 
 
 def _measure_activations(student: Student, vgg: nn.Module | None, settings: Settings, *, checkpointing: bool) -> int:
-    """Count the bytes that the generator's loss saves for its backward pass, and the largest block computed again."""
+    """Count the bytes that the generator's loss saves for its backward pass, and the largest block computed again.
+
+    On the way back there are besides, at most: gradients of a block's result and of its branch, the one being computed,
+    and a result that is computed again.
+    """
     count, size = settings.optimizer.batch, settings.data.size
     config = student.transformer.config
-    saved, largest_block = SavedTensors(student), 0
+    saved, largest_block, largest = SavedTensors(student), 0, 0
 
     def checkpoint_block(block: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal largest_block
+        nonlocal largest_block, largest
         for argument in arguments:
             if isinstance(argument, Tensor):
                 saved.add(argument)
         inner = SavedTensors(student)
         with inner.count():
             result = block(*arguments)
-        largest_block = max(largest_block, inner.bytes)
+        largest_block, largest = max(largest_block, inner.bytes), max(largest, inner.largest)
         return result
 
     for module in (student.transformer, student.vae):
@@ -183,9 +191,9 @@ def _measure_activations(student: Student, vgg: nn.Module | None, settings: Sett
         )
         noise = torch.empty(count, *student.latent_shape(size), device="meta")
         restored = student.decode(student.generate(pictures, noise, texts))
-        results = [restored, vgg(restored)] if vgg else [restored]
+        results = [pixel_loss(restored, torch.empty_like(pictures)), vgg(restored) if vgg else restored]
     del results  # alive until here, as the graph is that they belong to
-    return saved.bytes + largest_block
+    return saved.bytes + largest_block + GRADIENTS * max(largest, saved.largest)
 
 
 class SavedTensors:
@@ -195,7 +203,7 @@ class SavedTensors:
         weights = [*student.transformer.parameters(), *student.vae.parameters()]
         self.storages = {weight.untyped_storage()._cdata for weight in weights}
         self.tensors: list[Tensor] = []
-        self.bytes = 0
+        self.bytes = self.largest = 0
 
     def add(self, tensor: Tensor) -> Tensor:
         """Count a tensor unless its storage is counted already; return it unchanged."""
@@ -204,6 +212,7 @@ class SavedTensors:
             self.storages.add(storage._cdata)
             self.tensors.append(tensor)  # alive, so that no other storage takes its address
             self.bytes += storage.nbytes()
+            self.largest = max(self.largest, storage.nbytes())
         return tensor
 
     @contextmanager

@@ -29,7 +29,7 @@ from chain_of_zoom.distillation.folder import SETTINGS, TrainingFolder
 from chain_of_zoom.distillation.journal import LOSSES, Journal
 from chain_of_zoom.distillation.settings import TrainingSettings
 from chain_of_zoom.distillation.updates import Processes, Updates
-from chain_of_zoom.errors import BackboneError
+from chain_of_zoom.errors import BackboneError, ShortageError
 from chain_of_zoom.files import write_atomic
 from chain_of_zoom.settings import format_toml
 
@@ -85,7 +85,8 @@ class TrainingLoop(ABC, Generic[Plan]):
         self.claimed = TrainingFolder(folder, self.identity, force=force) if self.processes.first else None
         self.processes.wait()  # until the first has removed the files that the others would read
         progress = self.claimed.earlier if self.claimed else read_progress(folder)
-        self.groups = self.load_networks()
+        with self._name_shortage():
+            self.groups = self.load_networks()
         is_scaled = self.dtype == torch.float16
         self.updates = Updates(self.groups, self.trained, settings.optimizer, self.processes, scaled=is_scaled)
         self.step = self._restore(progress)
@@ -185,10 +186,10 @@ class TrainingLoop(ABC, Generic[Plan]):
                 journal = Journal(self.folder, self.step, LOSSES, self.columns)
                 stack.callback(journal.close)
                 write_atomic(self.folder / SETTINGS, format_toml(self.settings))
-            if not self.step:
-                self._look()
             try:
-                with _finish_steps_before_interrupts() as interrupted:
+                with _finish_steps_before_interrupts() as interrupted, self._name_shortage():
+                    if not self.step:
+                        self._look()
                     while self.step < steps:
                         losses = self.take_step(batches, interrupted)
                         self.step += 1
@@ -208,6 +209,22 @@ class TrainingLoop(ABC, Generic[Plan]):
         return TrainingResult(
             folder=self.folder, weights=weights, steps=self.step, losses=losses, skipped=tuple(self.skipped.items())
         )
+
+    @contextmanager
+    def _name_shortage(self) -> Iterator[None]:
+        """Raises ShortageError, which says what to type, for torch's error of a device without memory."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            optimizer = self.settings.optimizer
+            pictures = optimizer.batch * optimizer.accumulate
+            advice = f"type: --batch 1 --accumulate {pictures}, the same training"
+            if optimizer.batch == 1:
+                advice = "make --size smaller, with another -o, or take a device with more"
+            raise ShortageError(
+                f"the memory of {self.device} is used up ({str(error)[:120]}); the last whole step is kept; accepted: "
+                f"what fits, see coz train --estimate; {advice}"
+            ) from error
 
     def _look(self) -> None:
         if self.processes.first:

@@ -204,8 +204,9 @@ class _AlignmentRun:
             ) from error
         except torch.OutOfMemoryError as error:
             raise UsageError(
-                f"the memory of {self.args.device} is used up ({str(error)[:120]}); accepted: smaller batches; for "
-                f"example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate}"
+                f"the memory of {self.args.device} is used up ({str(error)[:120]}); accepted: smaller batches, which "
+                f"begin anew; for example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate} "
+                "--force"
             ) from error
         self._save(trainer)
         return _list_logged(trainer.state.log_history) if resumed < self.config.steps else _read_history(checkpoint)

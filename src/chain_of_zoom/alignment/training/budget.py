@@ -25,6 +25,8 @@ FLOAT, ADAM = 4, 8
 """Bytes of a number, and of what the optimizer remembers of it."""
 PATCHES = 4
 """Patches of the vision tower in a token of the language model."""
+LOGIT_TOKENS, LOGIT_WORDS = 4096, 32_768
+"""Tokens and words whose logits TRL computes at a time."""
 RUNTIME = 1_500_000_000
 """Bytes of CUDA's context, its kernels and the allocator's gaps; of torch itself on a CPU."""
 
@@ -62,7 +64,7 @@ def estimate_memory(
     lora = config.lora.r * sum(layer.in_features + layer.out_features for layer in linear)
     layer = width * (10 * hidden + 4 * inner) + 2 * FLOAT * (6 * hidden + inner)  # second: float copies for the adapter
     per_token = layers * width * hidden + layer if checkpointing else layers * layer
-    logits = FLOAT * 3 * text.vocab_size * config.max_new_tokens
+    logits = width * min(config.batch * tokens, LOGIT_TOKENS) * LOGIT_WORDS
     vision = _estimate_vision(vlm.model, prompt, width, checkpointing=checkpointing)
     return MemoryBudget(
         (
@@ -70,7 +72,7 @@ def estimate_memory(
             ("adapter, its gradients and optimizer", lora * (2 * FLOAT + ADAM)),
             (
                 f"activations of {config.batch} text{'s' * (config.batch > 1)}",
-                config.batch * (tokens * per_token + logits + vision),
+                config.batch * (tokens * per_token + vision) + logits,
             ),
             ("keys and values", config.batch * config.accumulate * tokens * layers * 2 * key_size * width),
             ("runtime", RUNTIME),

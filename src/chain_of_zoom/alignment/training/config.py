@@ -138,6 +138,7 @@ PRESETS: dict[str, Tables] = {
         "steps": 10_000,
         "group": 2,
         "batch": 2,
+        "accumulate": 4,  # the groups of a step lay on four cards
         "kl": 0.0,
         "weights": {"critic": 1.0, "phrase": 0.5, "repetition": 0.5},
     },

@@ -80,7 +80,14 @@ def _config(model: str) -> tuple[str, Any]:
     transformers = _transformers()
     source = _find_source(model)
     with _explained(model):
-        config = transformers.AutoConfig.from_pretrained(source, **_LOCAL)
+        values, _ = transformers.PretrainedConfig.get_config_dict(source, **_LOCAL)
+        has_own_code = "auto_map" in values and values.get("model_type") not in transformers.CONFIG_MAPPING
+        config = None if has_own_code else transformers.AutoConfig.from_pretrained(source, **_LOCAL)
+    if has_own_code:
+        raise MissingError(
+            f"model {model} comes with code of its own, which is never run here; accepted: a model of transformers; or "
+            f"serve it and name the URL, for example vllm serve {model} --trust-remote-code"
+        )
     if type(config) not in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         raise MissingError(
             f"model {model} is a {config.model_type}, no vision-language model; accepted: an image-text-to-text model "
