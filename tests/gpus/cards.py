@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from conftest import PARITY, noise
 from emulated_gpu import EmulatedGpus
@@ -62,6 +63,15 @@ class Outcome(NamedTuple):
         return max(
             float(np.abs(a - b).max()) for a, b in zip(self.pictures, other.pictures, strict=True)
         )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """In the tests that import it: tiny operations wait longer for other threads than they take."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def parts(folder: Any, *, t5: bool = True) -> Any:

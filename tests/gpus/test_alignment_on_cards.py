@@ -13,6 +13,7 @@ pytest.importorskip("trl", reason="needs the extra [train]")
 
 from alignment.tiny_alignment import Likes, example, make_pairs, run, settings  # noqa: E402
 from emulated_gpu import EmulatedGpus  # noqa: E402
+from gpus.cards import MB, one_thread  # noqa: E402, F401
 from trl.kernels import chunked_logprob  # noqa: E402
 
 from chain_of_zoom.alignment.rewards.critic import Critic  # noqa: E402
@@ -23,20 +24,15 @@ from chain_of_zoom.errors import UsageError  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
-MB = 10**6
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_world() -> Iterator[None]:
-    """One thread, a critic that needs no server, no memory but the plan's, and logits without a compiler."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """A critic that needs no server, no memory but the plan's, and logits without a compiler."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aligning, "make_critic", lambda name, *, cache, **_: Critic(Likes(), name, cache=cache))
         patch.setattr(budget, "RUNTIME", 0)
         patch.setattr(chunked_logprob, "_TRITON_AVAILABLE", False)
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,7 @@ pytest.importorskip("tensorboard", reason="needs the extra [train]")
 
 from distillation.runs import settings  # noqa: E402
 from emulated_gpu import EmulatedGpus  # noqa: E402
-from gpus.cards import MB, SD3, cards, count_moves  # noqa: E402
+from gpus.cards import MB, SD3, cards, count_moves, one_thread  # noqa: E402, F401
 
 from chain_of_zoom import load_backbone  # noqa: E402
 from chain_of_zoom.distillation import network  # noqa: E402
@@ -29,15 +28,6 @@ from chain_of_zoom.networks.sd import tiled_smooth  # noqa: E402
 from chain_of_zoom.weights.files import file_sha256  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny operations wait longer for other threads than they take."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def enlarge(backbone, picture: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import threading
+
+import numpy as np
 import pytest
+from conftest import noise
 
 torch = pytest.importorskip("torch", reason="needs the extra [diffusion]")
 pytest.importorskip("diffusers", reason="needs the extra [diffusion]")
 
-from conftest import noise  # noqa: E402
-from gpus.cards import CONTEXTS, QWEN, SD3, SEEDS, WINDOWS, WORDS, cards, count_moves, load, step  # noqa: E402
+from gpus.cards import (  # noqa: E402
+    CONTEXTS,
+    QWEN,
+    SD3,
+    SEEDS,
+    WINDOWS,
+    WORDS,
+    cards,
+    count_moves,
+    load,
+    one_thread,  # noqa: F401
+    step,
+)
 
 from chain_of_zoom.api import ChainOfZoom  # noqa: E402
-from chain_of_zoom.chain.request import ZoomRequest  # noqa: E402
+from chain_of_zoom.chain.engine import Engine  # noqa: E402
+from chain_of_zoom.chain.enlargement import ZoomJob  # noqa: E402
+from chain_of_zoom.chain.lanes import run_in_lanes  # noqa: E402
+from chain_of_zoom.chain.request import ZoomRequest, plan  # noqa: E402
 from chain_of_zoom.cli.estimate import estimate_preset  # noqa: E402
 from chain_of_zoom.cli.step_times import StepClock, read_times  # noqa: E402
 from chain_of_zoom.errors import BackboneError  # noqa: E402
@@ -84,6 +102,33 @@ def test_two_cards_have_prompts_and_pictures_each(cpu):
         assert (outcome.texts, outcome.notes) == (cpu.texts, [])
         assert outcome.differs_by(cpu) < 1e-4
         assert not any("cuda:0 to cuda:1" in way or "cuda:1 to cuda:0" in way for way in gpus.copies)
+
+
+def test_lanes_on_two_cards_make_a_cpus_states_and_a_full_card_ends_both():
+    """Two threads take turns at the prompter on one card and at the backbone on the other."""
+    jobs = []
+    for number in range(3):
+        picture = noise(112, 112, number)
+        _, output, steps = plan(ZoomRequest(zoom=16.0, size=(64, 64)), picture, 4, resampled=False)
+        jobs.append(ZoomJob(picture=picture, steps=steps, output=output, seed=number))
+    stack = load(device="cpu")
+    expected = {(i, state.magnification): state for i, state in Engine(stack.backbone, stack.prompter).run(jobs)}
+    with cards(8, 8) as gpus:
+        stack = load(dtype="float32")
+        engine = Engine(stack.backbone, stack.prompter)
+        states = {(i, state.magnification): state for i, state in run_in_lanes(engine, jobs, 2)}
+        assert [card.refused for card in gpus.cards.values()] == [0, 0]
+        assert not any(way in gpus.copies for way in ("cuda:0 to cuda:1", "cuda:1 to cuda:0"))
+        busy = threading.active_count()
+        for card in gpus.cards.values():
+            card.budget = card.held
+        with pytest.raises(BackboneError, match="one picture alone does not fit into the memory of the GPU"):
+            list(run_in_lanes(engine, jobs, 2))
+        assert threading.active_count() == busy
+    assert states.keys() == expected.keys()
+    for key, state in states.items():
+        assert (state.prompt, state.fallbacks) == (expected[key].prompt, expected[key].fallbacks)
+        assert np.abs(state.image.astype(int) - expected[key].image).max() <= 1
 
 
 @pytest.mark.parametrize(("capability", "short"), [((8, 9), "bfloat16"), ((7, 5), "float16")])

@@ -380,6 +380,11 @@ def test_a_model_that_is_no_vlm():
     fails(PARITY / "tiny_sd3" / "text_encoder", "is a clip_text_model, no vision-language model")
 
 
+def test_a_model_with_code_of_its_own_is_for_a_server(tmp_path):
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoConfig": "a.B"}, "model_type": "internvl_chat"}')
+    fails(tmp_path, "comes with code of its own, which is never run here; .* vllm serve .* --trust-remote-code")
+
+
 @pytest.mark.slow
 def test_damaged_models(broken):
     weights = broken / "model.safetensors"
