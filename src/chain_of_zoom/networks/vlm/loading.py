@@ -82,7 +82,7 @@ def _config(model: str) -> tuple[str, Any]:
     with _explained(model):
         values, _ = transformers.PretrainedConfig.get_config_dict(source, **_LOCAL)
         has_own_code = "auto_map" in values and values.get("model_type") not in transformers.CONFIG_MAPPING
-        config = None if has_own_code else transformers.AutoConfig.from_pretrained(source, **_LOCAL)
+        config: Any = None if has_own_code else transformers.AutoConfig.from_pretrained(source, **_LOCAL)
     if has_own_code:
         raise MissingError(
             f"model {model} comes with code of its own, which is never run here; accepted: a model of transformers; or "
