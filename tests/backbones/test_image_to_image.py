@@ -22,6 +22,9 @@ from chain_of_zoom import MissingError, UsageError, load_backbone, upscale  # no
 from chain_of_zoom.backbones.base import Backbone  # noqa: E402
 from chain_of_zoom.backbones.image_to_image import MODELS  # noqa: E402
 from chain_of_zoom.imaging.images import enlarge  # noqa: E402
+from chain_of_zoom.weights.catalog import ITEMS  # noqa: E402
+from chain_of_zoom.weights.files import count_parameters  # noqa: E402
+from chain_of_zoom.weights.hub import locate  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 NAMES = list(MODELS)
@@ -206,6 +209,14 @@ def test_models_of_another_kind_and_damaged_or_pickled_ones_are_refused(load, fo
     torch.save({"w": torch.zeros(1)}, weights.with_suffix(".bin"))
     with pytest.raises(MissingError, match=r"cannot be loaded .* type: coz models"):
         load("z-image", base=tmp_path / "model").load()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_downloaded_folder_counts_as_whole(folders, name, monkeypatch, tmp_path):
+    monkeypatch.setenv("COZ_MODELS", str(folders[name].parent))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert locate(ITEMS[name]) == folders[name]
+    assert count_parameters(folders[name] / "text_encoder") > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
