@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -472,6 +473,27 @@ def test_the_papers_layers_of_the_papers_model():
     layers = find_targets(model, TARGETS)
     assert len(layers) == 7 * 36
     assert sum(8 * (layer.in_features + layer.out_features) for layer in layers) == 14_966_784
+
+
+def test_what_is_private_to_trl_is_as_we_know_it_and_no_later_version_is_taken():
+    """A method that TRL renames would no longer be overridden: rewards would be NaN no more, and telemetry sent."""
+    from inspect import signature
+
+    from trl import GRPOTrainer
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    from chain_of_zoom.alignment.training.budget import LOGIT_TOKENS, LOGIT_WORDS
+    from chain_of_zoom.alignment.training.trainer import AlignTrainer
+
+    assert list(signature(GRPOTrainer._calculate_rewards).parameters) == list(
+        signature(AlignTrainer._calculate_rewards).parameters
+    )
+    for name in ("_send_telemetry", "create_model_card", "_save_checkpoint", "_load_from_checkpoint"):
+        assert callable(getattr(GRPOTrainer, name))
+    assert (utils._CHUNKED_LOGPROB_CHUNK_SIZE, chunked_logprob.TOKEN_CHUNK_SIZE) == (LOGIT_WORDS, LOGIT_TOKENS)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert [line for line in project["train"] if re.fullmatch(r"trl>=1\.16,<1\.17", line)]
 
 
 def test_rewards_of_plugins_are_made_by_name():

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from chain_of_zoom.distillation.captions import Author, Caption, Crops, read_captions, write_captions
+from chain_of_zoom.distillation.captions import Author, Caption, Crops, Place, read_captions, write_captions
 from chain_of_zoom.distillation.data import Skipped, TrainingSet, find_usable_pictures
 from chain_of_zoom.errors import BadInputError, MissingError, OccupiedError
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, load, resize, size_of
 from chain_of_zoom.prompters.base import PromptContext, Prompter
 from chain_of_zoom.prompters.cleaning import clean
+from chain_of_zoom.resources import available_cores
+from chain_of_zoom.runs.ahead import work_ahead
 from chain_of_zoom.runs.progress import OnProgress, Progress, ignore_progress
 from chain_of_zoom.weights.files import file_sha256
 
@@ -59,19 +61,25 @@ def caption_pictures(
     paths, skipped = find_usable_pictures(source, 1)
     failures: dict[str, str] = {}
 
+    def read(item: tuple[str, Path]) -> Question | Caption | str:
+        name, path = item
+        try:
+            sha256 = file_sha256(path)
+            if sha256 in file.texts:
+                return Caption(name=name, sha256=sha256, text=file.texts[sha256])
+            picture = load(path)
+        except (BadInputError, MissingError, OSError) as error:
+            return str(error)
+        return Caption(name=name, sha256=picture.sha256, text=""), _reduce(picture.pixels)
+
     def list_questions() -> Iterator[Question | None]:
-        for name, path in paths.items():
-            try:
-                if file.reuse(name, file_sha256(path)):
-                    yield None
-                    continue
-                picture = load(path)
-            except (BadInputError, MissingError, OSError) as error:
-                failures[name] = str(error)
+        for (name, _), result in work_ahead(read, paths.items(), available_cores()):
+            if isinstance(result, Caption):
+                file.lines[name] = result
+            elif isinstance(result, str):
+                failures[name] = result
                 file.lines.pop(name, None)
-                yield None
-            else:
-                yield Caption(name=name, sha256=picture.sha256, text=""), _reduce(picture.pixels)
+            yield result if isinstance(result, tuple) else None
 
     with CaptionFile(out, author) as file:
         new = file.answer(list_questions(), len(paths), prompter, on_progress)
@@ -93,20 +101,19 @@ def caption_crops(
     Those that are there and whose picture is unchanged stay. Files and errors as of `caption_pictures`.
     """
     crops = Crops(size=data.size, seed=data.seed, pictures=len(data))
-    hash_picture = cache(lambda name: file_sha256(paths[name]))
     paths = dict(data.pictures)
+    hash_picture = cache(lambda name: file_sha256(paths[name]))
 
-    def list_questions() -> Iterator[Question | None]:
-        for place in map(data.find_place, range(count)):
-            line = file.lines.get(place)
-            if line and hash_picture(line.name) == line.sha256:
-                yield None
-                continue
-            example = data.example(place[1], place[0])
-            yield Caption(name=example.name, sha256=example.sha256, text="", example=place), example.hr
+    def read(place: Place) -> Question | None:
+        line = file.lines.get(place)
+        if line and line.name in paths and hash_picture(line.name) == line.sha256:
+            return None
+        example = data.example(place[1], place[0])
+        return Caption(name=example.name, sha256=example.sha256, text="", example=place), example.hr
 
     with CaptionFile(out, msgspec.structs.replace(author, crops=crops)) as file:
-        new = file.answer(list_questions(), count, prompter, on_progress)
+        questions = work_ahead(read, map(data.find_place, range(count)), available_cores())
+        new = file.answer((question for _, question in questions), count, prompter, on_progress)
     return CaptioningResult(new=new, reused=count - new, empty=file.count_empty(), skipped=data.skipped)
 
 
@@ -135,13 +142,6 @@ class CaptionFile:
 
     def __exit__(self, *error: object) -> None:
         self.save()
-
-    def reuse(self, name: str, sha256: str) -> bool:
-        """Give the whole picture the caption that its content had before; False when there is none."""
-        if sha256 not in self.texts:
-            return False
-        self.lines[name] = Caption(name=name, sha256=sha256, text=self.texts[sha256])
-        return True
 
     def answer(
         self, questions: Iterable[Question | None], count: int, prompter: Prompter, on_progress: OnProgress

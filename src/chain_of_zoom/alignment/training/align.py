@@ -122,6 +122,8 @@ class _AlignmentRun:
 
     def go(self, force: bool) -> AlignmentResult | None:
         """Train, unless the folder holds the finished run."""
+        import torch
+
         with self.args.main_process_first(local=False):
             folder = AlignFolder(self.out, self.config, force=force) if self.is_main else None
         try:
@@ -130,6 +132,12 @@ class _AlignmentRun:
             if AlignFolder.is_finished(self.out, self.config.steps):
                 return self._finish(folder, resumed, _read_history(checkpoint)) if folder else None
             return self._train(folder, checkpoint, resumed)
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                f"the memory of {self.args.device} is used up ({str(error)[:120]}); accepted: smaller batches, which "
+                f"begin anew; for example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate} "
+                "--force"
+            ) from error
         finally:
             if folder:
                 folder.close()
@@ -163,7 +171,6 @@ class _AlignmentRun:
         self, vlm: LoadedVlm, rewards: list[Reward], folder: AlignFolder | None, checkpoint: Path | None, resumed: int
     ) -> list[Log]:
         """Train, save the adapter and return the logged numbers."""
-        import torch
         from transformers import PrinterCallback
 
         from chain_of_zoom.alignment.training.policy import make_dataset, make_lora_config
@@ -201,12 +208,6 @@ class _AlignmentRun:
             raise DownError(
                 f"stopped after step {step} of {self.config.steps}, which is kept in {self.out}: {error}; run the same "
                 "command again to go on"
-            ) from error
-        except torch.OutOfMemoryError as error:
-            raise UsageError(
-                f"the memory of {self.args.device} is used up ({str(error)[:120]}); accepted: smaller batches, which "
-                f"begin anew; for example --set batch=1 --set accumulate={self.config.batch * self.config.accumulate} "
-                "--force"
             ) from error
         self._save(trainer)
         return _list_logged(trainer.state.log_history) if resumed < self.config.steps else _read_history(checkpoint)
