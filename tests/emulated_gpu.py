@@ -4,6 +4,8 @@
         ...                      # torch.cuda.* says that there is a card; tensors are moved and computed as on one
     gpus.copies, gpus.cards[0].peak
 
+`kind="mps"` makes it a Mac's: `mps:0`, without float64, and with no class of error for lack of memory.
+
 What a card would refuse is refused: operands on different devices, more bytes than it has (torch.OutOfMemoryError),
 NumPy arrays over its memory. Copies between devices are counted. bfloat16 may be made to give NaN. To C++ the tensors
 lie on `meta:N`, for which every build of torch has what autograd needs; only Python is told of cuda. Libraries decide
@@ -40,6 +42,7 @@ class Card:
 
     budget: int
     capability: tuple[int, int] = (8, 0)
+    kind: str = "cuda"
     held: int = 0
     peak: int = 0
     refused: int = 0
@@ -48,6 +51,8 @@ class Card:
     def take(self, size: int) -> None:
         if self.held + size > self.budget:
             self.refused += 1
+            if self.kind == "mps":
+                raise RuntimeError(f"MPS backend out of memory (max allowed: {self.budget}). Tried to allocate {size}")
             raise torch.OutOfMemoryError(
                 f"CUDA out of memory. Tried to allocate {size} bytes; {self.held} of {self.budget} are held"
             )
@@ -99,15 +104,19 @@ class EmulatedTensor(Tensor):
         return gpus.run(function, args, kwargs or {})
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        return f"EmulatedTensor({tuple(self.shape)}, {self.dtype}, cuda:{self.number})"
+        return f"EmulatedTensor({tuple(self.shape)}, {self.dtype}, {self.device})"
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        return torch.device("cuda", self.number)
+        return torch.device(self.claim.card.kind, self.number)
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
-        return True
+        return self.device.type == "cuda"
+
+    @property
+    def is_mps(self) -> bool:  # type: ignore[override]
+        return self.device.type == "mps"
 
     @property
     def is_meta(self) -> bool:  # type: ignore[override]
@@ -134,7 +143,10 @@ class EmulatedTensor(Tensor):
 
 
 class EmulatedGpus:
-    """Cards by their number: bytes of each. capability: of all. nan: float types that give NaN in products."""
+    """Cards by their number: bytes of each. capability: of all. nan: float types that give NaN in products.
+
+    kind: "mps" for one card that is Apple's, without float64. macos: its system; before 14 it has no bfloat16.
+    """
 
     current: EmulatedGpus | None = None
 
@@ -145,8 +157,14 @@ class EmulatedGpus:
         capability: tuple[int, int] = (8, 0),
         nan: Iterable[torch.dtype] = (),
         meta: bool = False,
+        kind: str = "cuda",
+        macos: int = 15,
     ) -> None:
-        self.cards = {number: Card(budget, capability) for number, budget in budgets.items()}
+        self.cards = {number: Card(budget, capability, kind) for number, budget in budgets.items()}
+        self.kind, self.macos = kind, macos
+        self.absent = {torch.float64} if kind == "mps" else set()
+        if kind == "mps" and macos < 14:
+            self.absent.add(torch.bfloat16)
         self.nan, self.meta = set(nan), meta
         self.copies: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
@@ -178,7 +196,17 @@ class EmulatedGpus:
             "_lazy_init": lambda: None,
             "is_initialized": lambda: True,
         }
-        for name, value in cuda.items():
+        mps = {
+            "is_available": lambda: True,
+            "is_built": lambda: True,
+            "is_macos_or_newer": lambda major, minor: (self.macos, 0) >= (major, minor),
+        }
+        for name, value in mps.items() if self.kind == "mps" else ():
+            self._stack.enter_context(mock.patch.object(torch.backends.mps, name, value))
+        if self.kind == "mps":
+            self._stack.enter_context(mock.patch.multiple(torch.mps, empty_cache=mock.Mock(), synchronize=mock.Mock()))
+            self._stack.enter_context(mock.patch.object(torch, "Event"))  # all that is queued here is done at once
+        for name, value in cuda.items() if self.kind == "cuda" else ():
             self._stack.enter_context(mock.patch.object(torch.cuda, name, value))
             if "rng_state" in name or name == "manual_seed_all":
                 self._stack.enter_context(mock.patch.object(torch.cuda.random, name, value))
@@ -235,7 +263,7 @@ class EmulatedGpus:
             target = torch.device(target)
             number = (
                 _number(target)
-                if target.type == "cuda" or (target.type == "meta" and target.index is not None)
+                if target.type == self.kind or (target.type == "meta" and target.index is not None)
                 else None
             )
             if number is None:
@@ -266,6 +294,8 @@ class EmulatedGpus:
         for operand in operands:
             if isinstance(operand, EmulatedTensor) and operand.number == number and _is_over(leaf, operand.inner):
                 return EmulatedTensor(leaf, number, operand.claim)
+        if leaf.dtype in self.absent:
+            raise TypeError(f"this emulated card of Apple's (macOS {self.macos}) has no {leaf.dtype}")
         return EmulatedTensor(leaf, number, Claim(self.cards[number], leaf.untyped_storage().nbytes()))
 
     def _check(self, function: Any, operands: list[Tensor], cards: set[int], number: int | None) -> None:
@@ -290,7 +320,7 @@ class EmulatedGpus:
             return
         if origin is None and source.device.type == "meta" and not self.meta:
             return
-        names = ["host" if place is None else f"cuda:{place}" for place in (origin, number)]
+        names = ["host" if place is None else f"{self.kind}:{place}" for place in (origin, number)]
         way = " to ".join(names)
         self.copies[way] += 1
         self.bytes[way] += source.numel() * source.element_size()
@@ -343,7 +373,7 @@ class _Functions(TorchFunctionMode):
             kwargs = {key: _translate(value) if key == "device" else value for key, value in kwargs.items()}
             result = function(*args, **kwargs)
             if function is torch._C._nn._parse_to and result[0] is not None and result[0].type == "meta":
-                return (torch.device("cuda", result[0].index), *result[1:])
+                return (torch.device(self.gpus.kind, result[0].index), *result[1:])
             return result
         return function(*args, **kwargs)
 
@@ -425,9 +455,10 @@ def _number(device: Any) -> int:
 
 
 def _translate(value: Any) -> Any:
-    """Say meta:N for cuda:N; everything else stays."""
-    if isinstance(value, torch.device) and value.type == "cuda":
+    """Say meta:N for the cards' own device; everything else stays."""
+    kind = EmulatedGpus.current.kind if EmulatedGpus.current else "cuda"
+    if isinstance(value, torch.device) and value.type == kind:
         return torch.device("meta", value.index or 0)
-    if isinstance(value, str) and re.fullmatch(r"cuda(:\d+)?", value):
+    if isinstance(value, str) and re.fullmatch(rf"{kind}(:\d+)?", value):
         return torch.device("meta", _number(value))
     return value

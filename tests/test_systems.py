@@ -8,12 +8,14 @@ import io
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 from chain_of_zoom import files, resources
 from chain_of_zoom.cli import terminal
@@ -133,6 +135,50 @@ def test_pictures_are_written_where_links_cannot_be_told(monkeypatch, tmp_path):
     assert (tmp_path / "journal").read_bytes() == b"line"
     with pytest.raises(OutputError):
         files.write_atomic(tmp_path / "no" / "a", b"")
+
+
+WITHOUT_POSIX = """
+import fcntl as locks, os, sys, types, warnings
+import multiprocessing.connection, ncnn, numpy, pyvips, subprocess  # these choose by the system themselves
+locking = lambda handle, mode, count: locks.flock(handle, locks.LOCK_EX | locks.LOCK_NB)
+sys.modules["msvcrt"] = types.SimpleNamespace(LK_NBLCK=2, locking=locking)
+for name in ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "crypt"):
+    sys.modules[name] = None
+for name in (
+    "fork", "forkpty", "killpg", "getpgid", "setsid", "getuid", "geteuid", "getgid", "uname", "mkfifo", "sysconf",
+    "sched_getaffinity", "posix_fadvise", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "fchmod", "chown",
+):
+    if hasattr(os, name):
+        delattr(os, name)
+os.sysconf_names = {}
+warnings.filterwarnings("error", category=EncodingWarning, module="chain_of_zoom")
+from chain_of_zoom.cli.app import make_app, _COMMANDS
+for line in sys.argv[1:]:
+    make_app(_COMMANDS)(line.split(), standalone_mode=False)
+"""
+
+
+@pytest.mark.slow
+def test_the_commands_run_without_what_windows_does_not_have(tmp_path, astronaut):
+    """In a process of its own, where reading or writing text in the system's encoding is an error, too."""
+    for name in ("塔", "b"):
+        Image.fromarray(astronaut[:120, :120]).save(tmp_path / f"{name}.png")
+    commands = [
+        "zoom b.png --zoom 16 --size 64x64 -q --animate -o one",
+        "zoom 塔.png b.png --backbone bicubic --zoom 4 --size 64x64 -q -o many",
+        "upscale b.png --scale 2 --backbone bicubic -q -o large.png",
+        "doctor --json",
+        "animate one -o film.webp",
+    ]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, "-X", "warn_default_encoding", "-c", WITHOUT_POSIX, *commands],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {path.parent.name for path in tmp_path.glob("many/*/*_4x.png")} == {"b", "塔"}
+    assert Image.open(tmp_path / "large.png").size == (240, 240)
+    assert (tmp_path / "film.webp").stat().st_size > 1000
 
 
 def test_ci_tries_every_python_that_the_package_names_on_three_systems():

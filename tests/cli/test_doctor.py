@@ -74,7 +74,12 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def machine(memory: float, *gpus: float) -> dict[str, object]:
     facts = {"python": "3.11.0", "platform": "Linux", "cores": 2, "torch": "2.13.0", "warnings": [], "vulkan": []}
-    return {**facts, "memory": int(memory), "gpus": [{"name": "H100", "memory": int(gpu)} for gpu in gpus]}
+    return {
+        **facts,
+        "mps": False,
+        "memory": int(memory),
+        "gpus": [{"name": "H100", "memory": int(gpu)} for gpu in gpus],
+    }
 
 
 def test_an_empty_machine_is_told_what_every_preset_lacks(plain):

@@ -165,8 +165,8 @@ class FeedForward(WindowBackbone):
     `coz doctor`, or "auto": a GPU where Vulkan has one and it agrees with the CPU. On a GPU results are within 2 grey
     levels of the CPU's. A GPU that fails leaves the rest to the CPU, and the states say so.
     runtime: "ncnn"; with the same weights "mnn" (the extra [fast]; on a CPU, within 0.3 grey levels of ncnn) or "torch"
-    (the extra [diffusion]; within 0.01). "auto" is torch for the devices "cuda" and "cuda:N"; on a CPU mnn, where that
-    is installed, for all but animevideo, which takes longer in it; else ncnn. With torch, "gpu" is cuda.
+    (the extra [diffusion]; within 0.01). "auto" is torch for the devices "cuda", "cuda:N" and "mps"; on a CPU mnn,
+    where that is installed, for all but animevideo, which takes longer in it; else ncnn. With torch, "gpu" is cuda.
     Raises UsageError for a device that is not there and for files of another network, MissingError for absent files.
     """
 
@@ -178,7 +178,7 @@ class FeedForward(WindowBackbone):
             )
         if runtime == "mnn" and device not in ("auto", "cpu"):
             raise UsageError(f"device {device!r}; accepted with runtime mnn: cpu; type: --device cpu")
-        self.in_torch = runtime == "torch" or (runtime == "auto" and device.partition(":")[0] == "cuda")
+        self.in_torch = runtime == "torch" or (runtime == "auto" and device.partition(":")[0] in ("cuda", "mps"))
         if not self.in_torch:
             vulkan.check_name(device)
         self.loads_quickly = not self.in_torch

@@ -111,6 +111,7 @@ def machine_facts() -> dict[str, Any]:
         "memory": total_memory(),
         "torch": torch.__version__ if torch else reason,
         "gpus": [],
+        "mps": bool(torch and torch.backends.mps.is_available()),
         "vulkan": vulkan.find_devices().as_json(),
         "warnings": [],
     }
@@ -146,7 +147,9 @@ def extras() -> dict[str, list[str]]:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    gpus = [f"{gpu['name']} ({human_size(gpu['memory'])})" for gpu in facts["gpus"]] or ["none that torch can use"]
+    gpus = [f"{gpu['name']} ({human_size(gpu['memory'])})" for gpu in facts["gpus"]]
+    gpus += ["Apple's, used only when asked for (--device mps)"] * facts["mps"]
+    gpus = gpus or ["none that torch can use"]
     size = human_size(facts["memory"]) if facts["memory"] else "unknown"
     packages = [f"{name} {version}" for name, version in facts["packages"].items() if version]
     lines = [

@@ -66,7 +66,7 @@ def _font_of_system(letters: str, size: int) -> Font | None:
     numbers = " ".join(f"{ord(letter):x}" for letter in letters)
     command = ["fc-match", "-f", "%{index} %{file}", f"sans-serif:scalable=true:color=false:charset={numbers}"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10, check=True).stdout
         index, _, file = answer.partition(" ")
         return ImageFont.truetype(file, size, index=int(index))
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -19,16 +19,25 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Find a torch device; "auto" is the GPU when there is one, "gpu" is cuda. Raises UsageError for one not there."""
+    """Find a torch device; "auto" is the GPU of CUDA when there is one. Raises UsageError for one that is not there.
+
+    "gpu" is cuda, on a Mac Apple's GPU (mps). "auto" is never that: nothing here was seen running on one.
+    """
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if has_cuda else "cpu")
+    if name == "gpu" and has_mps and not has_cuda:
+        name = "mps"
     try:
         device = torch.device("cuda" + name[3:] if name.partition(":")[0] == "gpu" else name)
         if device.type not in ("cpu", "cuda", "mps"):  # a kind that torch can name and nothing here runs on
             raise RuntimeError(device)
     except RuntimeError:
-        raise UsageError(f"device {name!r}; accepted: auto, cpu, gpu, cuda, cuda:N; for example --device cpu") from None
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UsageError(
+            f"device {name!r}; accepted: auto, cpu, gpu, cuda, cuda:N, mps; for example --device cpu"
+        ) from None
+    count = {"cpu": 1, "cuda": torch.cuda.device_count() if has_cuda else 0, "mps": int(has_mps)}
+    if (device.index or 0) >= count[device.type]:
         raise UsageError(f"device {name} is not there; accepted: auto, cpu; type: --device cpu, and see coz doctor")
     return device
 
@@ -39,26 +48,33 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     On a CPU half precision is hundreds of times slower, but for bfloat16 where the CPU has instructions for it.
     """
     if name == "auto":
-        return choose_half(device) if device.type == "cuda" else torch.float32
+        return torch.float32 if device.type == "cpu" else choose_half(device)
     if name not in _DTYPES:
         raise UsageError(f"dtype {name!r}; accepted: auto, {', '.join(_DTYPES)}; for example --dtype float32")
     if device.type == "cpu" and name != "float32" and not (name == "bfloat16" and cpu_has_bfloat16()):
         raise UsageError(
             f"dtype {name} on a CPU like this is hundreds of times slower; accepted: float32; type: --dtype float32"
         )
+    if device.type == "mps" and name == "bfloat16" and choose_half(device) != torch.bfloat16:
+        raise UsageError(
+            "dtype bfloat16 on Apple's GPU needs macOS 14; accepted: auto, float16, float32; type: --dtype float16"
+        )
     return _DTYPES[name]
 
 
 def choose_half(device: torch.device | str) -> torch.dtype:
-    """Choose the short float type of a GPU: bfloat16 where it computes in it (from Ampere on), else float16."""
-    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    """Choose the short float type of a GPU: bfloat16 where it has that (Ampere, macOS 14, and later), else float16."""
+    if torch.device(device).type == "mps":
+        has_bfloat16 = bool(torch.backends.mps.is_macos_or_newer(14, 0))
+    else:
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if has_bfloat16 else torch.float16
 
 
 def list_half_types() -> dict[str, str]:
     """Return the name of the short float type of every GPU, by its torch name."""
-    if not torch.cuda.is_available():
-        return {}
-    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    devices += ["mps"] * torch.backends.mps.is_available()
     return {device: name_dtype(choose_half(device)) for device in devices}
 
 
@@ -98,7 +114,7 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
         choose_dtype(need.dtype, device)
         name = need.device
         if name != "auto":
-            name = f"cuda:{device.index or 0}" if device.type == "cuda" else str(device)
+            name = f"cuda:{device.index or 0}" if device.type == "cuda" else device.type
         resolved.append(replace(need, device=name))
     free = measure_free_memory()
     placement = plan(free, resolved, pictures=pictures, half=list_half_types(), can_compile=can_compile())
@@ -108,7 +124,11 @@ def place(needs: Sequence[Need], *, pictures: int = 1) -> Residence:
 
 def check_host_memory(placement: Placement) -> None:
     """Raises ShortageError where the weights that stay in this machine's memory, or are read through it, do not fit."""
-    waiting = [part for part in placement.parts if part.device == "cpu" or part.part.stage not in placement.pinned]
+    waiting = [
+        part
+        for part in placement.parts
+        if part.device in ("cpu", "mps") or part.part.stage not in placement.pinned  # Apple's GPU has the same memory
+    ]
     # The largest is read here, whole, before it becomes int8 or goes to its GPU.
     largest = max((part.part.weights(part.dtype) for part in placement.parts), default=0)
     if lack := lack_of_memory(max(sum(part.weights for part in waiting), largest)):

@@ -210,13 +210,13 @@ def _assign_devices(free: Mapping[str, int], needs: Sequence[Need], half: Mappin
             if device == "auto":
                 device = words if part.stage == "prompts" else pixels
             if dtype == "auto":
-                dtype = half.get(device, "bfloat16") if device.startswith("cuda") else "float32"
+                dtype = half.get(device, "bfloat16" if device.startswith("cuda") else "float32")
             parts.append(PlacedPart(part=part, device=device, dtype=part.dtype or dtype))
     return parts
 
 
 class _DeviceLoad:
-    """What is to go on one device; `free`: its bytes, None for one whose memory is not ours to plan."""
+    """What is to go on one device; `free`: its bytes, None for a CPU and for Apple's GPU, which shares its memory."""
 
     def __init__(self, parts: list[PlacedPart], free: int | None) -> None:
         self.parts, self.free = parts, free

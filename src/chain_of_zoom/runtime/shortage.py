@@ -11,6 +11,8 @@ import torch
 from chain_of_zoom.imaging.images import RGB8
 
 T = TypeVar("T")
+LACK_ON_MPS = "MPS backend out of memory"
+"""How torch's error begins where Apple's GPU has no room."""
 
 
 def group_by_size(pictures: Sequence[RGB8]) -> list[list[int]]:
@@ -51,8 +53,11 @@ def try_in_memory(compute: Callable[[], T]) -> T | None:
     """Return the result, or None for lack of memory; by then the failed attempt has let go of all it held."""
     try:
         return compute()
-    except torch.OutOfMemoryError:
-        pass
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; Apple's GPU has no class for it
+        if not isinstance(error, torch.OutOfMemoryError) and not str(error).startswith(LACK_ON_MPS):
+            raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     return None

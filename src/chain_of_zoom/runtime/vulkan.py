@@ -18,7 +18,7 @@ from chain_of_zoom.parsing import parse_whole
 from chain_of_zoom.runtime.quiet import silence
 
 KINDS = ("discrete", "integrated", "virtual", "software")  # ncnn's numbers, and the order of preference
-ACCEPTED = "accepted: auto, cpu, gpu, gpu:N, and in torch cuda, cuda:N"
+ACCEPTED = "accepted: auto, cpu, gpu, gpu:N, and in torch cuda, cuda:N, mps"
 
 # Run apart: a broken driver may crash or hang whoever asks it.
 _PROBE = """
@@ -79,7 +79,9 @@ def find_devices() -> VulkanSearch:
     paths = json.dumps([path for path in sys.path if path])  # the same packages, but not those of the current folder
     command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {paths}\n{_PROBE}"]
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        process = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return VulkanSearch(problem=f"the Vulkan driver gave no answer ({type(error).__name__})")
     if process.returncode:

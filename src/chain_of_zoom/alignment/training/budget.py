@@ -116,7 +116,7 @@ def require_memory(config: AlignConfig, args: Any, width: int, pair: Pair) -> No
         checkpointing=args.gradient_checkpointing,
         critic=critic,
     )
-    if device.type == "cpu":
+    if device.type != "cuda":  # Apple's GPU has the machine's memory
         available = (available_memory() or 0) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     else:
         available = torch.cuda.mem_get_info(device)[0]

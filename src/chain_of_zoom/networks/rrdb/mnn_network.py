@@ -48,7 +48,7 @@ def convert(param: Path, weights: Path, sha256: str) -> Path:
         source, target = Path(folder) / "network.onnx", Path(folder) / "network.mnn"
         write_atomic(source, format_onnx(read_network(param, weights)))
         command = [sys.executable, "-c", _CONVERT.format(source=str(source), target=str(target))]
-        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if process.returncode or not target.is_file():
             raise BackboneError(
                 f"MNN's converter failed on {weights.name} (exit code {process.returncode}); "
