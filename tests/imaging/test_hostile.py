@@ -24,7 +24,7 @@ from chain_of_zoom.imaging.reading import Limits, Reading
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the workers are watched by means of Linux")
 
-MUTANTS = int(os.environ.get("COZ_FUZZ", "10000"))
+MUTANTS = int(os.environ.get("COZ_FUZZ", "5000"))
 SEED = int(os.environ.get("COZ_FUZZ_SEED", "0"))
 HEAD = b"\x89PNG\r\n\x1a\n"
 
