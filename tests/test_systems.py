@@ -177,7 +177,8 @@ def test_the_commands_run_without_what_windows_does_not_have(tmp_path, astronaut
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert {path.parent.name for path in tmp_path.glob("many/*/*_4x.png")} == {"b", "塔"}
-    assert Image.open(tmp_path / "large.png").size == (240, 240)
+    with Image.open(tmp_path / "large.png") as large:
+        assert large.size == (240, 240)
     assert (tmp_path / "film.webp").stat().st_size > 1000
 
 
