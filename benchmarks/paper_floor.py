@@ -89,6 +89,24 @@ def floor(size: Size, rate: float, bandwidth: float, batch: int = 1, width: int 
     return found | {"sr": sr, "prompt": both - sr, "both": both}
 
 
+TF32, FLOAT32 = 494 / 989, 67 / 989
+"""Of an H100's operations a second in 16 bits, by what its maker states: convolutions and matrices in float32."""
+PUBLISHED = {"VAE encode": TF32, "VAE decode": TF32, "transformer": FLOAT32}
+"""Stages that the published scripts compute in float32, with torch's defaults."""
+
+
+def published_floor(rate: float, bandwidth: float) -> dict[str, float]:
+    """Seconds per picture at full size as the published scripts take it: alone, and partly in float32."""
+    least = {
+        stage.name: stage.seconds(
+            rate * PUBLISHED.get(stage.name, 1), bandwidth, width=4 if stage.name in PUBLISHED else 2
+        )
+        for stage in stages("full")
+    }
+    sr = sum(least[name] for name in SR)
+    return least | {"sr": sr, "prompt": sum(least.values()) - sr, "both": sum(least.values())}
+
+
 def rates(device: torch.device) -> tuple[float, float]:
     """Operations and bytes a second that this device shows right now: a matrix product, and a copy."""
     on_gpu = device.type == "cuda"

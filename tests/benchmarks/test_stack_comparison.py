@@ -57,6 +57,9 @@ def test_the_floor_of_an_h100():
         assert found[name] * 1e3 == pytest.approx(milliseconds, rel=0.05, abs=0.05), name
     assert found["sr"] + found["prompt"] == pytest.approx(found["both"])
     assert paper_floor.floor("full", 790e12, 3e12, batch=16)["both"] == pytest.approx(28e-3, rel=0.05)
+    published = paper_floor.published_floor(790e12, 3e12)
+    assert published["prompt"] == pytest.approx(found["prompt"])
+    assert published["sr"] * 1e3 == pytest.approx(6.6 + 2.56e15 / 53.5e12 + 3.63e15 / 395e12, rel=0.03)
 
 
 def test_operations_counted_by_formula_are_those_of_torch():
