@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +13,11 @@ from cluster.test_preflight import REPORT
 from explorer.sessions import wait_for
 
 from chain_of_zoom.api import ChainOfZoom
+from chain_of_zoom.batch.on_ray import remove_leftovers
 from chain_of_zoom.cluster.joining import Crew
 from chain_of_zoom.cluster.pool import STARTS, TRIES, ChainPool
 from chain_of_zoom.errors import BackboneError, MissingError
+from chain_of_zoom.files import is_temporary, replacement
 
 DEATH = "The actor died. The actor is dead because its worker process has died, killed by signal 9."
 
@@ -119,3 +123,26 @@ def test_workers_come_with_the_work_and_go_without(monkeypatch):
     assert pool.ask(len) == 3
     pool.close()
     assert (ray.starts, ray.kills) == (3, 3)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_what_an_ended_worker_had_half_written_goes_as_soon_as_it_is_gone(tmp_path):
+    def write_until_killed() -> None:
+        with suppress(SystemExit), replacement(tmp_path / "01_4x.png") as file:
+            file.write(b"half")
+            is_writing.set()
+            is_killed.wait(10)
+            raise SystemExit
+
+    is_writing, is_killed = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(2) as threads:
+        writer = threads.submit(write_until_killed)
+        assert is_writing.wait(10)
+        (tmp_path / ".0123456789abcdef.coz.tmp").write_bytes(b"half")
+        cleaner = threads.submit(remove_leftovers, {tmp_path, tmp_path / "never made"})
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 1)
+        assert not cleaner.done(), "one is still at work"
+        is_killed.set()
+        writer.result(10)
+        cleaner.result(10)
+    assert not any(is_temporary(path.name) for path in tmp_path.iterdir())

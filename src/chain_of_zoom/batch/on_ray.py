@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from chain_of_zoom.batch.tasks import Task
 from chain_of_zoom.chain.record import BackboneRecord, Record
 from chain_of_zoom.cluster.joining import Crew
 from chain_of_zoom.cluster.nodes import BuildChain, share_places
-from chain_of_zoom.cluster.pool import ChainPool, open_pool
+from chain_of_zoom.cluster.pool import FAREWELL, ChainPool, open_pool
 from chain_of_zoom.cluster.stores import StoreMirror
 from chain_of_zoom.errors import BackboneError, UsageError, rebuild
-from chain_of_zoom.files import make_inner_folder, write_atomic
+from chain_of_zoom.files import is_temporary, make_inner_folder, remove_stale, write_atomic
 
 SEND_SECONDS = 30.0
 """Seconds between two versions of summary and page in an object store."""
@@ -95,6 +96,10 @@ class OnRay:
                         sent = time.monotonic()
             finally:
                 pool.close()  # nobody waits any more: the threads end
+                if running and not self.mirror:
+                    remove_leftovers(
+                        {options.out / THUMBNAILS} | set(map(options.locate_record, chain(*running.values())))
+                    )
 
     def close(self) -> None:
         """End the workers and leave the cluster; send summary and page to where they belong."""
@@ -104,6 +109,17 @@ class OnRay:
             with self.mirror:
                 if self._out:
                     publish(self.mirror, self._out)
+
+
+def remove_leftovers(folders: Set[Path]) -> None:
+    """Remove what workers that were ended had half written, as soon as they are gone."""
+    end = time.monotonic() + FAREWELL
+    while any(is_temporary(path.name) for folder in folders for path in folder.glob(".*.tmp")):
+        for folder in folders:
+            remove_stale(folder)
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
 
 
 def _describe_death(error: BackboneError) -> RowAnswer:

@@ -34,7 +34,7 @@ PAUSE = 2.0
 IDLE = 60.0
 """Seconds without a task after which a worker of an elastic pool ends."""
 FAREWELL = 10.0
-"""Seconds that starting workers have to notice that they are no longer needed."""
+"""Seconds that workers have to notice that they are no longer needed, starting ones and ended ones."""
 
 
 class ChainWorker:
