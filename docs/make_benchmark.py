@@ -1,6 +1,6 @@
 """Measure the default zoom and the embedded networks for photos, and write docs/benchmark.md from the numbers.
 
-    python docs/make_benchmark.py                      # twelve photos: about an hour and a half on two cores
+    python docs/make_benchmark.py                      # twelve photos: about 40 minutes of processor time
     python docs/make_benchmark.py --photos more-photos # nineteen others, into docs/benchmark-more-photos.md
     python docs/make_benchmark.py --limit 2 -o try.md  # two photos, to see it work
 
@@ -242,7 +242,7 @@ def cost(results: Results) -> str:
     heads = " | ".join(f"{depth}x" for depth in results.depths)
     rows = [
         "## Seconds\n",
-        "Median of one picture, up to a depth.\n",
+        "Median of one picture, up to a depth, on a busy machine: compare the lines with one another.\n",
         f"| | {heads} |",
         "|---" * (len(results.depths) + 1) + "|",
     ]
