@@ -38,7 +38,7 @@ def test_a_stopped_run_goes_on_and_an_edited_prompt_changes_only_what_it_reaches
         device="cpu",
         t5=False,
     )
-    photo, out = picture(16, 60), tmp_path / "a.png"
+    photo, out = picture(16, 100), tmp_path / "a.png"
     settings = {"backbone": backbone, "prompt": "leaf", "tile": 8, "overlap": 2}
 
     def stop(progress):
@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_and_an_edited_prompt_changes_only_what_it_reaches
     assert resumed.steps[0].kept > 0
     assert resumed.device == "cpu"
     before = decode(out).colour
-    assert before.shape == (64, 240, 3)
+    assert before.shape == (64, 400, 3)
     np.testing.assert_array_equal(before, whole)
 
     prompts = json.loads((tmp_path / "a.png.prompts.json").read_bytes())
