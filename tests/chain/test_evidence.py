@@ -13,6 +13,8 @@ from chain_of_zoom import ChainOfZoom, UsageError, zoom
 from chain_of_zoom.backbones.fake import Fake
 from chain_of_zoom.chain.evidence import describe_softness, describe_support, round_magnification
 from chain_of_zoom.chain.record import Record
+from chain_of_zoom.chain.request import ZoomRequest
+from chain_of_zoom.imaging.images import Picture
 
 SHARP, SOFT = (0.3, 0.2), (0.8, 0.6)
 
@@ -52,6 +54,28 @@ def test_states_beyond_it_are_marked_by_the_detail_in_their_window(photo):
     assert [state.beyond_evidence for state in sharp] == [False] * 4
     assert [state.beyond_evidence for state in soft] == [False, False, True, True]
     assert soft[0].finest < 1.4 < soft[-1].finest  # all of the photo, then its soft half
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first_scale", "supported"), [(99, 64), (16, 64), (4, 16)])
+def test_words_count_from_where_they_changed_something(photo, first_scale, supported):
+    """With words there is evidence up to 4x, without up to 16x; the photo has 4 pixels for one of the first state."""
+
+    class Worded(Proven):
+        info = replace(Proven.info, evidence_limit=4.0, wordless=Proven.info)
+
+        def uses(self, prompt, place, window=None):
+            return place.scale >= first_scale
+
+    run = ChainOfZoom(backbone=Worded()).plan(
+        Picture.of_pixels(photo), ZoomRequest(at="0.3,0.2", size=(128, 128), zoom=256, prompt="moss")
+    )
+    assert run.find_supported() == 16, "the words may change everything"
+    states = list(run.states())
+    assert run.find_supported(states) == supported
+    within = [state for state in states if state.magnification <= supported]
+    assert not any(state.beyond_evidence for state in within)
+    assert all(state.beyond_evidence for state in states[len(within) :])
 
 
 def test_plain_enlargement_is_supported_as_far_as_there_is_detail(photo):

@@ -167,6 +167,15 @@ def test_a_killed_run_goes_on_to_the_same_results(coz_process, photos, tmp_path)
         assert (killed / file.relative_to(whole)).read_bytes() == file.read_bytes()
 
 
+def test_nothing_is_zoomed_where_nothing_can_be_measured(coz, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    done = coz("eval", "--data", photos, "--metrics", "niqe,consistency.psnr", "--methods", "bicubic", "-o", "out")
+    assert done.returncode == 5
+    assert "no metric can run here: niqe lacks" in done.stderr
+    assert "pip install 'chain-of-zoom[eval]'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_durations_are_in_words():
     assert [format_duration(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2 h 30 min"]
 

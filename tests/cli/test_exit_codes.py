@@ -108,6 +108,17 @@ def test_the_table_is_that_of_the_errors():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_completion_that_is_shown_or_installed_is_no_failure(tmp_path):
+    for option in ("--show-completion", "--install-completion"):
+        environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+        command = [sys.executable, "-m", "chain_of_zoom", option, "bash"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "complet" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_run_quietly(home):
     coz = [sys.executable, "-m", "chain_of_zoom"]
     zoom = ["zoom", "p.png", *FAST[:-1], "-o", "run"]

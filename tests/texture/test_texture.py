@@ -132,6 +132,9 @@ def test_without_words_it_is_span_as_far_as_that_has_evidence():
     (grained,) = backbone([window], ["happiness"], places=[WindowPlace(9, 9, 16.0)])
     assert np.abs(grained - expected).mean() * 255 > 1
     assert not backbone.uses("happiness", WindowPlace(9, 9, 16.0))
+    assert backbone.uses("moss", deep)
+    assert backbone.uses("moss", deep, window)
+    assert not backbone.uses("moss", deep, np.full_like(window, 90)), "an even window gets none"
     (with_moss,) = backbone([window], ["moss"], places=[deep])
     assert np.abs(with_moss - expected).mean() * 255 > 1
 

@@ -50,6 +50,8 @@ class BackboneInfo:
 
     1 until it has been compared with real pixels; None for plain resampling, which makes nothing up.
     """
+    vocabulary: tuple[str, ...] = ()
+    """What it knows of words, where that is a list: nothing else in a prompt changes its result."""
     wordless: BackboneInfo | None = None
     """The backbone whose pixels it makes wherever no words are used; None for one that has no such twin."""
     resample: Filter | None = None
@@ -231,8 +233,8 @@ class Backbone(ABC):
     def _load(self) -> None:  # noqa: B027 - families without weights have nothing to read
         """Read the weights; called once."""
 
-    def uses(self, prompt: str, place: WindowPlace) -> bool:
-        """Whether a prompt changes the result for a window at this place."""
+    def uses(self, prompt: str, place: WindowPlace, window: RGB8 | None = None) -> bool:
+        """Whether a prompt changes the result for a window at this place; without the window, whether it may."""
         return self.info.text_aware and bool(prompt)
 
     def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:

@@ -14,8 +14,8 @@ from chain_of_zoom.errors import UsageError
 from chain_of_zoom.imaging.images import RGB8, RGBF
 from chain_of_zoom.texture.contrast import BASE_LAW, NATURAL_LAW, SOFT_LAW, ContrastLaw
 from chain_of_zoom.texture.field import REACH, make_texture
-from chain_of_zoom.texture.fine import FACTOR
-from chain_of_zoom.texture.materials import TABLE, find_material
+from chain_of_zoom.texture.fine import FACTOR, Floats
+from chain_of_zoom.texture.materials import TABLE, find_material, read_table
 from chain_of_zoom.texture.tiles import GRAIN, hash_tiles
 
 FIRST_SCALE = 4.0
@@ -48,6 +48,7 @@ class WordedBackbone(FeedForward):
             summary="SPAN, and far beyond the photo fine texture, of the material that the words name",
             text_aware=True,
             evidence_limit=FIRST_SCALE,  # from there on the texture is invented
+            vocabulary=tuple(sorted(set(read_table().values()))),
             wordless=self.info,
             chained_halo=max(self.info.chained_halo, REACH),
         )
@@ -57,18 +58,32 @@ class WordedBackbone(FeedForward):
         parts = (super().weights_sha256() or "", hash_tiles(), hashlib.sha256(TABLE.read_bytes()).hexdigest())
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
-    def uses(self, prompt: str, place: WindowPlace) -> bool:
-        """Whether the prompt names a material that a window at this place gets the texture of."""
-        return self.texture > 0 and place.scale >= FIRST_SCALE and find_material(prompt) is not None
+    def uses(self, prompt: str, place: WindowPlace, window: RGB8 | None = None) -> bool:
+        """Whether the prompt names a material whose texture the window gets, by half a grey level or more.
+
+        An even window gets none. Without the window: whether it names one that a window at this place may get.
+        """
+        if not self.texture or place.scale < FIRST_SCALE or find_material(prompt) is None:
+            return False
+        if window is None:
+            return True
+        texture, wordless = (self._make_texture(window, text, place) for text in (prompt, ""))
+        return bool(np.abs(texture - wordless).max() * 255 >= 0.5)
 
     def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
-        choice = self._choose_texture(prompt, place.scale)
-        if choice is None or not self.texture:
+        if not self.texture or self._choose_texture(prompt, place.scale) is None:
             return result
+        return result + self._make_texture(window, prompt, place)[..., None]
+
+    def _make_texture(self, window: RGB8, prompt: str, place: WindowPlace) -> Floats:
+        """Make what is added to the result for a window: float32, 4h x 4w, in units of [0, 1]."""
+        choice = self._choose_texture(prompt, place.scale)
+        if choice is None:
+            return np.zeros((window.shape[0] * FACTOR, window.shape[1] * FACTOR), np.float32)
         material, law = choice
         level = round(math.log(place.scale, FACTOR))
         texture = make_texture(window, material, place.left, place.top, level=level, law=law)
-        return result + np.float32(self.texture) * texture[..., None]
+        return np.float32(self.texture) * texture
 
     def _choose_texture(self, prompt: str, scale: float) -> tuple[str, ContrastLaw] | None:
         """Choose the texture of a window with so many pixels per pixel of the photo, and how strong it is."""

@@ -21,7 +21,7 @@ from chain_of_zoom.chain.state import ScaleState
 from chain_of_zoom.errors import BackboneError, ChainOfZoomError
 from chain_of_zoom.imaging.colour.transfer import ColorFix, fix_colors
 from chain_of_zoom.imaging.images import RGB8, RGBF, to_float, to_uint8
-from chain_of_zoom.prompters.base import LETTERS, LETTERS_WARNING, Prompter
+from chain_of_zoom.prompters.base import LETTERS, LETTERS_WARNING, NO_WORDS, Prompter
 from chain_of_zoom.truth.resolution import count_blur
 from chain_of_zoom.truth.trust import map_trust
 
@@ -105,7 +105,7 @@ class Engine:
             if of_words and LETTERS in of_words and not self.backbone.info.resample:
                 enlargement.fallbacks.append(LETTERS_WARNING)
             if self.prompter.looks and not extracted:
-                enlargement.fallbacks.append("the prompter found no words")
+                enlargement.fallbacks.append(NO_WORDS)
 
     def _images(self, enlargements: list[Enlargement]) -> list[RGB8]:
         info = self.backbone.info
@@ -164,7 +164,7 @@ class Engine:
         finest = job.measure_detail(step)
         blur = count_blur(finest) if job.meter else 1.0
         prompt_used = not enlargement.resampler and self.backbone.uses(
-            enlargement.prompt, enlargement.place(info.factor)
+            enlargement.prompt, enlargement.place(info.factor), enlargement.window(info.factor)
         )
         trust = None
         has_used_words = prompt_used or any(state.prompt_used for state in enlargement.earlier_states)

@@ -39,4 +39,6 @@ def describe_softness(finest: float | None) -> str | None:
         return "no detail of this photo stands out of its noise"
     if finest < SOFT:
         return None
-    return f"this photo is soft, or was enlarged before: its finest detail is {finest:.2g} px"
+    return (
+        f"this photo has fewer details than pixels, as when it is soft or was enlarged: the finest is {finest:.2g} px"
+    )

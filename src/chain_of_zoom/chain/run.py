@@ -120,10 +120,15 @@ class ZoomRun:
     def find_supported(self, states: Sequence[ScaleState | StateRecord] = ()) -> float:
         """Find the magnification up to which the photo at this spot and the evidence of the backbone support a zoom.
 
-        states: those there are; where one of them was made with words, these count, as do the user's.
+        states: those there are; what counts is whether words changed them. Without any, the user's words count.
         """
-        uses_words = bool(self.request.prompt) or any(state.prompt_used for state in states)
-        return float(self._find_supported(self.request.aim(self.photo.size, self.place), uses_words=uses_words))
+        aim = self.request.aim(self.photo.size, self.place)
+        wordless = float(self._find_supported(aim, uses_words=not states and bool(self.request.prompt)))
+        first = next((number for number, state in enumerate(states) if state.prompt_used), None)
+        if first is None or states[first].magnification > wordless:
+            return wordless
+        before = max((state.magnification for state in states[:first]), default=1.0)
+        return max(float(self._find_supported(aim, uses_words=True)), before)
 
     def _find_supported(self, aim: Aim, *, uses_words: bool) -> Fraction:
         info = self.models.backbone.info.acting_as(uses_words=uses_words)

@@ -24,9 +24,9 @@ BEYOND: Colour = (255, 84, 84)
 FOUND: Colour = (96, 176, 255)
 
 _LEGEND = {
-    Origin.MEASURED: "measured: the photo's own pixels, reduced to fit. Nothing is invented.",
+    Origin.MEASURED: "measured: the photo's own pixels, reduced where they are too many. Nothing is invented.",
     Origin.INTERPOLATED: "interpolated: the photo's own pixels, enlarged smoothly. No detail is added.",
-    Origin.GENERATED: "generated: a model made these pixels. Plausible, not evidence of what was there.",
+    Origin.GENERATED: "generated: a model made these pixels. By tests partly right; no evidence of what was there.",
 }
 
 
@@ -49,7 +49,7 @@ def run_sheet(
         words, box = sighting
         lines = [*panels[0].lines, f"found, framed blue: {words}"]
         panels[0] = replace(panels[0], lines=lines, found_window=_relative(box, states[0].window), found_colour=FOUND)
-    heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear) with {info.name}"
+    heading = f"{name}: zoom to {magnification_name(states[-1].magnification)} (linear), backbone {info.name}"
     return draw_sheet(heading, panels, _legend(states, info))
 
 
@@ -61,7 +61,8 @@ def candidates_sheet(name: str, step: int, states: Sequence[ScaleState], info: B
 
 
 def _legend(states: Sequence[ScaleState], info: BackboneInfo) -> list[tuple[Colour, str]]:
-    legend = [(COLOURS[origin], _LEGEND[origin]) for origin in Origin if any(s.origin is origin for s in states)]
+    shown = {state.origin for state in states if not state.beyond_evidence}
+    legend = [(COLOURS[origin], _LEGEND[origin]) for origin in Origin if origin in shown]
     if any(state.beyond_evidence for state in states):
         maker = info.acting_as(uses_words=any(state.prompt_used for state in states))
         legend.append((BEYOND, beyond_evidence(maker)))
@@ -94,7 +95,7 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
             f"expected about right: {state.trusted:.0%}" + (", the rest in red" if state.trust is not None else "")
         )
     if state.prompt:
-        lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" (ignored by {info.name})"))
+        lines.append(f"prompt: {state.prompt}" + ("" if state.prompt_used else f" ({_say_unused(info)})"))
     # Other notes, on tiles, memory and devices, stand in the record.
     lines += [note for note in (SMALL_PHOTO, STRETCHED, LETTERS_WARNING) if note in state.fallbacks]
     return Panel(
@@ -104,6 +105,10 @@ def _panel(state: ScaleState, following: ScaleState | None, info: BackboneInfo) 
         colour=BEYOND if state.beyond_evidence else COLOURS[state.origin],
         next_window=_relative(following.window, state.window) if following else None,
     )
+
+
+def _say_unused(info: BackboneInfo) -> str:
+    return "it changed nothing" if info.text_aware else f"ignored by {info.name}"
 
 
 def _relative(

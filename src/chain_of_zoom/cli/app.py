@@ -108,7 +108,9 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8, and terminals no Unicode
     try:
         code = _run()
-    except (BrokenPipeError, SystemExit):  # the latter is what Typer makes of the former
+    except (BrokenPipeError, SystemExit) as end:  # the latter is what Typer makes of the former
+        if isinstance(end, SystemExit) and not end.code:  # and of a completion that it has installed
+            raise
         nothing = os.open(os.devnull, os.O_WRONLY)  # nobody to say anything to, nor to complain at Python's end
         for stream in (1, 2):
             os.dup2(nothing, stream)

@@ -35,7 +35,7 @@ def backbones(as_json: AsJson = False) -> None:
 
     Example:  coz backbones --json
     """
-    rows = [_row(name) for name in BACKBONES]
+    rows = [_row(name) for name in {**DEFAULTS, **BACKBONES}]
     for plugin in installed("backbone", BACKBONES):
         try:
             if plugin.clash:
@@ -70,11 +70,17 @@ def _row(name: str, package: str | None = None) -> dict[str, Any]:
         "licence": info.licence,
         "bytes": info.bytes,
         "evidence_limit": info.evidence_limit,
+        "wordless_evidence_limit": info.acting_as(uses_words=False).evidence_limit,
         "install": backbone.missing(),
         "summary": info.summary,
         "package": package,
         "broken": None,
     }
+
+
+def _describe_evidence(row: dict[str, Any]) -> str:
+    limit, wordless = row["evidence_limit"], row["wordless_evidence_limit"]
+    return evidence(wordless) + (f", {limit:g}x where words change it" if limit != wordless else "")
 
 
 def _text(row: dict[str, Any]) -> str:
@@ -83,7 +89,7 @@ def _text(row: dict[str, Any]) -> str:
     facts = (
         f"{row['factor']}x a step",
         "reads prompts" if row["text_aware"] else "ignores prompts",
-        evidence(row["evidence_limit"]),
+        _describe_evidence(row),
         f"licence {row['licence']}",
         *([f"weights of {human_size(row['bytes'])} (coz models)"] if row["bytes"] else []),
         f"get it: {row['install']}" if row["install"] else "installed",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from chain_of_zoom import plugins
+from chain_of_zoom.api import DEFAULT_BACKBONE, load_backbone
 from chain_of_zoom.cli.flags import AsJson, Debug, option
 from chain_of_zoom.cli.terminal import echo, echo_lines
 from chain_of_zoom.errors import ChainOfZoomError, UsageError
@@ -89,6 +90,7 @@ def examine() -> dict[str, Any]:
     paths = {name: hub.locate(item) for name, item in ITEMS.items()}
     return {
         **machine,
+        "default": {"backbone": DEFAULT_BACKBONE, "install": load_backbone(DEFAULT_BACKBONE).missing()},
         "packages": versions(),
         "plugins": _plugins(),
         "extras": {
@@ -152,7 +154,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     gpus = gpus or ["none that torch can use"]
     size = human_size(facts["memory"]) if facts["memory"] else "unknown"
     packages = [f"{name} {version}" for name, version in facts["packages"].items() if version]
+    default = facts["default"]
     lines = [
+        f"coz zoom {'lacks its network; type: ' + default['install'] if default['install'] else 'can run here'}"
+        f" (backbone {default['backbone']})",
         f"python {facts['python']} on {facts['platform']}, {facts['cores']} cores, memory {size}",
         f"torch {facts['torch']}; GPU: {', '.join(gpus)}",
         f"Vulkan, for the embedded backbones: {', '.join(map(_vulkan, facts['vulkan'])) or 'none'}",

@@ -84,7 +84,7 @@ def list_lines(estimated: dict[str, Any]) -> list[str]:
         measured += [f"note: {problem}"] * (problem is not None)
     at_once = ", ".join(f"{stage} {count}" for stage, count in estimated["at_once"].items())
     return [
-        f"preset {estimated['preset']}: {estimated['line']}",
+        f"preset {estimated['preset']} fits: {estimated['line']}",
         f"at once: {at_once}; {together} picture{'s' * (together > 1)} advance{'s' * (together == 1)} together",
         f"{bus}; {human_size(estimated['waiting_bytes'])} of weights wait in main memory, and reading takes up to "
         f"{human_size(estimated['reading_bytes'])} of it",

@@ -40,7 +40,7 @@ from chain_of_zoom.cli.options import (
 )
 from chain_of_zoom.cli.progress import Display
 from chain_of_zoom.cli.terminal import echo, echo_lines
-from chain_of_zoom.errors import BadInputError, UsageError
+from chain_of_zoom.errors import BadInputError, MissingError, UsageError
 from chain_of_zoom.json_bytes import format_json
 from chain_of_zoom.parsing import parse_whole, printable
 from chain_of_zoom.settings import ADVANCED, MAIN, OUTPUT, read_config, split_labels
@@ -151,6 +151,7 @@ def evaluate(
     from chain_of_zoom.evaluation.evaluate import Benchmark
     from chain_of_zoom.evaluation.evaluate import evaluate as run
     from chain_of_zoom.evaluation.methods import parse_methods
+    from chain_of_zoom.evaluation.metrics.table import load_metric
     from chain_of_zoom.evaluation.page import write_page
 
     chosen_methods = parse_methods(methods)
@@ -169,6 +170,10 @@ def evaluate(
         crew=choose_crew(on, workers, worker_cpus, worker_gpus),
         judge=choose_critic("judge", judge, of_judge, {"patience": 0.0}),
     )
+    reasons = {name: load_metric(name).missing() for name in benchmark.metrics}
+    if benchmark.judge is None and all(reasons.values()):  # before hours of zooms that nobody would measure
+        name, reason = next(iter(reasons.items()))
+        raise MissingError(f"no metric can run here: {name} {reason}")
     folder = out or Path(f"{data.resolve().stem}_{question.name}")
     with Display("reading", show=not (quiet or as_json)) as display:
         if benchmark.judge:
@@ -339,6 +344,7 @@ def _summarise(results: Results, page: Path) -> None:
     from chain_of_zoom.evaluation.markdown import format_plain
 
     echo_lines(format_plain(results))
+    echo("*: the best mean of a column; ↑: higher is better, ↓: lower")
     for gap in results.gaps:
         echo(f"not measured: {gap.what}: {gap.why}")
     if results.failures:

@@ -45,8 +45,8 @@ BackboneName = Annotated[
 PrompterName = Annotated[
     str | None,
     option(
-        "NAME", "Who writes the prompts: null (default), words, text, vlm, dape, remote.", panel=PAPER,
-        autocompletion=complete_from(PROMPTERS),
+        "NAME", "Who writes the prompts: words (default in zooms by zoom), null (elsewhere), text, vlm, dape, remote.",
+        panel=PAPER, autocompletion=complete_from(PROMPTERS),
     ),
 ]  # fmt: skip
 PresetName = Annotated[

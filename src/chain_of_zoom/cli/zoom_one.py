@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from textwrap import shorten
 
 from chain_of_zoom.api import ChainOfZoom, choose_encoder
 from chain_of_zoom.chain.choice import EDITED, Revision
@@ -20,6 +21,7 @@ from chain_of_zoom.cli.signed import write_signed
 from chain_of_zoom.cli.step_times import StepClock
 from chain_of_zoom.cli.terminal import echo, echo_lines, quote
 from chain_of_zoom.errors import UsageError
+from chain_of_zoom.prompters.base import NO_WORDS
 from chain_of_zoom.provenance.identity import Identity
 
 
@@ -118,10 +120,12 @@ def _next_command(step: int, candidate: int) -> str:
 
 def state_line(folder: RunFolder, entry: StateRecord, what: str) -> str:
     """A state in one line: file, origin, and what happened."""
-    fallbacks = "".join(f"; {note}" for note in entry.fallbacks)
+    fallbacks = "".join(f"; {note}" for note in entry.fallbacks if note != NO_WORDS)  # the usual thing far in
     limit = ", beyond evidence" if entry.beyond_evidence else ""
     chosen = f", {entry.variant}" if entry.variant else ""
     words = ", edited prompt" if entry.prompter == EDITED else ""
+    if entry.prompt and not words and entry.prompt != folder.record.settings.prompt:
+        words = f', words "{shorten(entry.prompt, 60)}"'
     return f"{folder.path / entry.file}  {entry.origin.value}{limit}{chosen}{words}  ({what}{fallbacks})"
 
 
@@ -137,7 +141,11 @@ def notes(chain: ChainOfZoom, prompts: list[str], states: tuple[StateRecord, ...
     if has_words and not info.text_aware:
         lines.append(f"{info.name} ignores prompts; the text is recorded and was not used")
     elif has_words and states and not any(state.prompt_used for state in states):
-        lines.append(f"{info.name} found nothing in the words that it could show at this depth; they changed no pixel")
+        known = ""
+        if info.vocabulary:
+            known = f": it knows {', '.join(info.vocabulary)}, and shows them only far beyond the photo's own pixels"
+            known += ", and not where the picture is even (docs/texture.md)"
+        lines.append(f"the words changed nothing that {info.name} made{known}")
     if any(state.beyond_evidence for state in states):
         from chain_of_zoom.chain.sheet import beyond_evidence
 

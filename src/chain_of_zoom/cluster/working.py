@@ -89,9 +89,9 @@ class WorkerBackbone(Backbone):
         """Return the pip command when something is not installed here."""
         return self.original.missing()
 
-    def uses(self, prompt: str, place: WindowPlace) -> bool:
-        """Whether a prompt changes the result for a window at this place."""
-        return self.original.uses(prompt, place)
+    def uses(self, prompt: str, place: WindowPlace, window: RGB8 | None = None) -> bool:
+        """Whether a prompt changes the result for a window at this place; without the window, whether it may."""
+        return self.original.uses(prompt, place, window)
 
     def _add_detail(self, window: RGB8, result: RGBF, prompt: str, place: WindowPlace) -> RGBF:
         return self.original._add_detail(window, result, prompt, place)  # here, since the host learns of no place

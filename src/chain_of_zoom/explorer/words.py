@@ -8,11 +8,10 @@ from chain_of_zoom.backbones.base import Backbone
 from chain_of_zoom.chain.enlargement import prompt_from
 from chain_of_zoom.imaging.geometry import Size
 from chain_of_zoom.imaging.images import RGB8, resize, size_of
-from chain_of_zoom.prompters.base import PromptContext, Prompter
+from chain_of_zoom.prompters.base import NO_WORDS, PromptContext, Prompter
 
 BY_USER = "user"
 """Who wrote words that a person decided on."""
-NO_WORDS_NOTE = "the prompter found no words"
 
 
 class TileWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +34,7 @@ def ask_words(prompter: Prompter, parent: RGB8, window: RGB8, factor: int, magni
     zoomed = resize(window, Size(size.width * factor, size.height * factor), "bicubic")
     (raw,) = prompter([PromptContext([parent], zoomed, magnification)])
     extracted, prompt = prompt_from(raw, "", as_published=False)
-    notes = [*prompter.fallbacks(), *([NO_WORDS_NOTE] if prompter.looks and not extracted else [])]
+    notes = [*prompter.fallbacks(), *([NO_WORDS] if prompter.looks and not extracted else [])]
     return TileWords(text=prompt, by=prompter.name, note="; ".join(notes))
 
 

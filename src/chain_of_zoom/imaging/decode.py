@@ -117,7 +117,8 @@ def _suggest_neighbour(path: Path) -> str:
     names: list[str] = []
     with suppress(OSError):
         files = [file for file in path.parent.iterdir() if file.suffix.lower() in SUFFIXES]
-        names = [file.name for file in files if is_text(file.name)]
+        # By their stems: names that share nothing but ".jpg" are not alike.
+        names = [file.name for file in files if is_text(file.name) and suggest(path.stem, [file.stem], "")]
     folder = "" if path.parent == Path() else f"{path.parent}{os.sep}"
     return suggest(path.name, names, "check the spelling", folder)
 

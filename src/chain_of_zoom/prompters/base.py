@@ -36,6 +36,7 @@ class PromptContext:
 
 LETTERS = "letters"
 """The word of a prompter that sees letters."""
+NO_WORDS = "the prompter found no words"
 LETTERS_WARNING = "letters: text looks right when it is enlarged, and is wrong most often"
 
 
