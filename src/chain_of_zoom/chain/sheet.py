@@ -12,7 +12,7 @@ from chain_of_zoom.chain.state import ScaleState, magnification_name
 from chain_of_zoom.chain.window import STRETCHED
 from chain_of_zoom.imaging.geometry import Window
 from chain_of_zoom.imaging.images import RGB8
-from chain_of_zoom.imaging.sheet import Colour, Panel, draw_sheet
+from chain_of_zoom.imaging.sheet import BACKGROUND, Colour, Panel, draw_sheet
 from chain_of_zoom.prompters.base import LETTERS_WARNING
 
 COLOURS: dict[Origin, Colour] = {
@@ -28,6 +28,10 @@ _LEGEND = {
     Origin.INTERPOLATED: "interpolated: the photo's own pixels, enlarged smoothly. No detail is added.",
     Origin.GENERATED: "generated: a model made these pixels. By tests partly right; no evidence of what was there.",
 }
+ABOUT_RIGHT = (
+    "expected about right: the share of its blocks within 10 levels of what was there, by tests on other photos; "
+    "even areas are easily right."
+)
 
 
 def run_sheet(
@@ -66,6 +70,8 @@ def _legend(states: Sequence[ScaleState], info: BackboneInfo) -> list[tuple[Colo
     if any(state.beyond_evidence for state in states):
         maker = info.acting_as(uses_words=any(state.prompt_used for state in states))
         legend.append((BEYOND, beyond_evidence(maker)))
+    if any(state.trusted is not None for state in states):
+        legend.append((BACKGROUND, ABOUT_RIGHT))
     return legend
 
 

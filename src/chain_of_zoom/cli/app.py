@@ -38,19 +38,19 @@ Zoom into any spot of a picture, far beyond its pixels, and know what was measur
 
 More: coz --help, coz zoom --help, coz doctor (what can run here). Names with Tab: coz --install-completion"""
 
-# Command: (module, what of it is added, whether its flags are grouped).
+# Command: (module, what of it is added, whether its flags are grouped, its line in `coz --help`).
 _COMMANDS = {
-    "zoom": ("zoom", "zoom", True),
-    "upscale": ("upscale", "upscale", True),
-    "animate": ("animate", "animate", False),
-    "explore": ("explore", "explore", True),
-    "backbones": ("backbones", "backbones", False),
-    "models": ("models", "models_app", False),
-    "eval": ("eval", "eval_app", False),
-    "train": ("train", "train_app", False),
-    "align": ("align", "align_app", False),
-    "prompts": ("prompts", "prompts_app", False),
-    "doctor": ("doctor", "doctor", False),
+    "zoom": ("zoom", "zoom", True, "Zoom into a spot of a photo, or into many."),
+    "upscale": ("upscale", "upscale", True, "Enlarge a whole photo by any factor."),
+    "animate": ("animate", "animate", False, "Make a smooth animation of a zoom."),
+    "explore": ("explore", "explore", True, "Open a page where you zoom into a photo by hand."),
+    "backbones": ("backbones", "backbones", False, "List the models that can enlarge."),
+    "models": ("models", "models_app", False, "List the weights of large models, and get them."),
+    "eval": ("eval", "eval_app", False, "Compare ways to zoom, by numbers and pictures."),
+    "train": ("train", "train_app", False, "Teach a backbone."),
+    "align": ("align", "align_app", False, "Align the prompter with a critic's preferences."),
+    "prompts": ("prompts", "prompts_app", False, "Compare prompters by what they write."),
+    "doctor": ("doctor", "doctor", False, "Say what this machine has, and what can run here."),
 }
 
 
@@ -65,12 +65,12 @@ def make_app(names: Iterable[str] = _COMMANDS) -> typer.Typer:
         callback=_root,
     )
     for name in names:
-        module, attribute, is_grouped = _COMMANDS[name]
+        module, attribute, is_grouped, line = _COMMANDS[name]
         command = getattr(import_module(f"chain_of_zoom.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, short_help=line)
         else:
-            app.command(name, cls=PanelCommand if is_grouped else None)(command)
+            app.command(name, cls=PanelCommand if is_grouped else None, short_help=line)(command)
     return app
 
 

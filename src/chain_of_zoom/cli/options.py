@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chain_of_zoom import plugins
 from chain_of_zoom.api import DEFAULT_BACKBONE, ChainOfZoom, choose_models
-from chain_of_zoom.errors import UsageError
+from chain_of_zoom.errors import UsageError, suggest
 from chain_of_zoom.settings import read_config, read_sets
 from chain_of_zoom.weights.presets import find_preset, resolve
 
@@ -52,7 +52,8 @@ def combine(backbone: str, prompter: str, *layers: Mapping[str, Mapping[str, Any
         for key in combined[kind]:
             if key not in accepted_keys:
                 hint = f"accepted: {', '.join(accepted_keys)}" if accepted_keys else "it takes none"
-                raise UsageError(f"{kind} {names[kind]} takes no option {key}; {hint}; see coz zoom --help")
+                advice = suggest(key, accepted_keys, "see coz zoom --help")
+                raise UsageError(f"{kind} {names[kind]} takes no option {key}; {hint}; {advice}")
     return combined
 
 

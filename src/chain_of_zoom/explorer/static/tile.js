@@ -234,7 +234,7 @@ function samePlace(one, other) {
 /** Who wrote the words. @param {Decided} decided */
 function describeWriter({ is_made: isMade, words, by, note, is_decided: isDecided }) {
   if (by === "user") return isDecided ? "yours, for this tile" : "yours, for every tile";
-  if (by === "") return "none: nobody is asked";
+  if (by === "") return "none; yours, where you type some";
   if (!isMade && !words) return `${by} writes them when the tile is made`;
   return note || `written by ${by}`;
 }
