@@ -163,7 +163,8 @@ class Engine:
         info, step, job = self.backbone.info, enlargement.step, enlargement.job
         finest = job.measure_detail(step)
         blur = count_blur(finest) if job.meter else 1.0
-        prompt_used = not enlargement.resampler and self.backbone.uses(
+        may_use_prompt = bool(enlargement.prompt) and info.text_aware and not enlargement.resampler
+        prompt_used = may_use_prompt and self.backbone.uses(
             enlargement.prompt, enlargement.place(info.factor), enlargement.window(info.factor)
         )
         trust = None

@@ -121,7 +121,7 @@ class StateRecord(msgspec.Struct, frozen=True, kw_only=True):
     prompt_confidences: dict[str, Share] | None = None
     """How sure the prompter is of every word, 0 to 1; null where it cannot say."""
     prompt_used: bool
-    """Whether the backbone reads text."""
+    """Whether the prompt changed the result."""
     variant: Variant | None = None
     """Alternative that the user chose."""
     finest: Annotated[float, Meta(ge=1)] | None = None

@@ -35,7 +35,7 @@ class ScaleState:
     prompt_confidences: dict[str, float] | None = None
     """How sure the prompter is of every word, 0 to 1; None where it cannot say."""
     prompt_used: bool = False
-    """Whether the backbone reads text."""
+    """Whether the prompt changed the result."""
     variant: Variant | None = None
     """Alternative that the user chose."""
     finest: float | None = None

@@ -35,7 +35,7 @@ def backbones(as_json: AsJson = False) -> None:
 
     Example:  coz backbones --json
     """
-    rows = [_row(name) for name in {**DEFAULTS, **BACKBONES}]
+    rows = [_row(name) for name in {**DEFAULTS, **BACKBONES}]  # the defaults first
     for plugin in installed("backbone", BACKBONES):
         try:
             if plugin.clash:

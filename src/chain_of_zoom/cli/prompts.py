@@ -93,11 +93,12 @@ def score(
     from chain_of_zoom.alignment.pairs.read import read_pairs
     from chain_of_zoom.alignment.scoring.page import check_folder, format_scores, write_page
     from chain_of_zoom.alignment.scoring.score import score as scored
+    from chain_of_zoom.prompters.critic import is_url
 
     named_prompters = parse_prompters(prompters)
     of_critic, of_prompters = split_role(sets or [], "critic")
     flags = {key: value for key, value in (("device", device), ("dtype", dtype)) if value is not None}
-    is_local = critic is not None and not critic.startswith(("http://", "https://"))
+    is_local = critic is not None and not is_url(critic)
     judge = choose_critic("critic", critic, of_critic, flags if is_local else {})
     writers = build_prompters(named_prompters, of_prompters, flags, judged=is_local)
     pairs = read_pairs(data, needed=1)

@@ -36,8 +36,9 @@ class PromptContext:
 
 LETTERS = "letters"
 """The word of a prompter that sees letters."""
-NO_WORDS = "the prompter found no words"
 LETTERS_WARNING = "letters: text looks right when it is enlarged, and is wrong most often"
+NO_WORDS = "the prompter found no words"
+"""What a state says where a prompter that looked wrote nothing."""
 
 
 class Prompter(ABC):

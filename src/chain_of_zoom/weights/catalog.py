@@ -158,26 +158,25 @@ _LISTED = (
         files=("model_index.json",),
         folder=True,
     ),
-    *(
-        WeightItem(
-            name=name,
-            about=f"{phrase}, for --backbone {name}",
-            bytes=size,
-            licence="Apache-2.0",
-            source=source,
-            hub=source,
-            files=("model_index.json",),
-            folder=True,
-        )
-        for name, phrase, size, source in (
-            (
-                "flux2-klein",
-                "FLUX.2 [klein] 4B, edits pictures in 4 steps",
-                16_000_000_000,
-                "black-forest-labs/FLUX.2-klein-4B",
-            ),
-            ("z-image", "Z-Image-Turbo, makes pictures in 8 steps", 33_000_000_000, "Tongyi-MAI/Z-Image-Turbo"),
-        )
+    WeightItem(
+        name="flux2-klein",
+        about="FLUX.2 [klein] 4B, edits pictures in 4 steps, for --backbone flux2-klein",
+        bytes=16_000_000_000,
+        licence="Apache-2.0",
+        source="black-forest-labs/FLUX.2-klein-4B",
+        hub="black-forest-labs/FLUX.2-klein-4B",
+        files=("model_index.json",),
+        folder=True,
+    ),
+    WeightItem(
+        name="z-image",
+        about="Z-Image-Turbo, makes pictures in 8 steps, for --backbone z-image",
+        bytes=33_000_000_000,
+        licence="Apache-2.0",
+        source="Tongyi-MAI/Z-Image-Turbo",
+        hub="Tongyi-MAI/Z-Image-Turbo",
+        files=("model_index.json",),
+        folder=True,
     ),
 )
 ITEMS: dict[str, WeightItem] = {item.name: item for item in _LISTED}
