@@ -97,18 +97,15 @@ def test_tiles_are_marked_each_by_its_origin_and_the_comparison_shows_both(brows
         go_to(page, 24)
         page.click("#trust")
         assert page.get_attribute("#trust", "aria-pressed") == "true"
-        assert count_colour(page, "--beyond") > 500
+        wait_for(lambda: count_colour(page, "--beyond") > 500)  # the overlay is drawn with the next frame
         assert count_colour(page, "--measured") == 0
         page.click("#compare")
         until(page, "explorer.view.viewer.world.getItemCount() === 2")
-        page.wait_for_timeout(300)
-        assert count_colour(page, "--interpolated") > 100
+        wait_for(lambda: count_colour(page, "--interpolated") > 100)
         page.locator("#split-slider").press("End")
-        page.wait_for_timeout(200)
-        assert count_colour(page, "--beyond") == 0
+        wait_for(lambda: count_colour(page, "--beyond") == 0)
         page.click("#trust")
-        page.wait_for_timeout(200)
-        assert count_colour(page, "--interpolated") == 0
+        wait_for(lambda: count_colour(page, "--interpolated") == 0)
         page.click("#compare")
         until(page, "explorer.view.viewer.world.getItemCount() === 1")
 
